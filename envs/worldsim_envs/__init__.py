@@ -1,0 +1,46 @@
+"""Real games as plain Gymnasium environments; importing this package registers them.
+
+    import gymnasium, worldsim_envs
+    env = gymnasium.make("worldsim_envs/jump-v0")
+
+Every id is `worldsim_envs/<game>-v0`. The engines are optional (`pip install "worldsim-jax[games]"`) and imported
+only when a game is made. Nothing here knows of world models.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+import gymnasium
+
+GAMES: dict[str, tuple[str, int]] = {
+    "jump": ("pyxel_games:PyxelGame", 3000),
+}
+"""Game -> (module and class in this package, steps after which an episode is truncated)."""
+
+
+def describe(game: str) -> dict[str, Any]:
+    """Describe a game without importing its engine: title, licence, sizes, keys, names of the ground truth.
+
+    Raises:
+        ValueError: unknown game; names close matches.
+    """
+    if game not in GAMES:
+        close = difflib.get_close_matches(game, GAMES, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(sorted(GAMES))}."
+        raise ValueError(f"unknown game {game!r}: {hint}")
+    module, _, name = GAMES[game][0].partition(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name).describe(game)
+
+
+for _game, (_entry_point, _max_episode_steps) in GAMES.items():
+    gymnasium.register(
+        f"{__name__}/{_game}-v0",
+        entry_point=f"{__name__}.{_entry_point}",
+        kwargs={"game": _game},
+        max_episode_steps=_max_episode_steps,
+    )
+
+__all__ = ["GAMES", "describe"]
