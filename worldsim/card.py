@@ -1,0 +1,207 @@
+"""The card of a World bundle: what it must say, where bundles lie, and which one a name or a prompt means.
+
+A card is untrusted input like the rest of its bundle: it is checked key by key before anybody believes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldsim.types import ActionSpec
+
+SCHEMA_VERSION = 1
+PARTS = ("tokenizer", "dynamics", "outcome")
+"""The parameter trees of a bundle, and the sections of its config beside "sampler"."""
+MAX_CARD_BYTES = 2**20
+CARD_KEYS: dict[str, type | tuple[type, ...]] = {
+    "schema_version": int, "name": str, "title": str, "prompts": list, "game": str, "size": list, "fps": (int, float),
+    "action_spec": dict, "preset": str, "config": dict, "footage": dict, "training": dict, "metrics": dict,
+    "licence": dict, "limits": list,
+}  # fmt: skip
+
+
+def check_card(card: Any, where: str) -> None:
+    """Check that a card has every key, of the right kind.
+
+    Raises:
+        ValueError: naming `where`, the key, what was wanted and what came.
+    """
+    if not isinstance(card, dict):
+        raise ValueError(f"{where} wants an object of keys, got {type(card).__name__}.")
+    if missing := [key for key in CARD_KEYS if key not in card]:
+        raise ValueError(f"{where} lacks {', '.join(missing)}.")
+    for key, kind in CARD_KEYS.items():
+        if not isinstance(card[key], kind) or isinstance(card[key], bool):
+            wanted = kind.__name__ if isinstance(kind, type) else "number"
+            raise ValueError(f"{where}: {key} wants {wanted}, got {str(card[key])[:100]!r}.")
+    if card["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"{where}: schema_version wants {SCHEMA_VERSION}, got {card['schema_version']}; use a matching worldsim."
+        )
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card["name"]):
+        raise ValueError(f"{where}: name wants letters, digits, '.', '_' and '-', got {card['name'][:80]!r}.")
+    size = card["size"]
+    if len(size) != 2 or not all(type(x) is int and 1 <= x <= 4096 for x in size):
+        raise ValueError(f"{where}: size wants [height, width] of 1..4096 pixels, got {str(size)[:100]}.")
+    if not 0 < card["fps"] <= 1000:
+        raise ValueError(f"{where}: fps wants 0 < fps <= 1000, got {card['fps']}.")
+    for key in ("prompts", "limits"):
+        if not all(isinstance(x, str) for x in card[key]):
+            raise ValueError(f"{where}: {key} wants strings, got {str(card[key])[:100]}.")
+    if missing := [key for key in (*PARTS, "sampler") if not isinstance(card["config"].get(key), dict)]:
+        raise ValueError(f"{where}: config lacks an object for {', '.join(missing)}.")
+    ActionSpec.from_json(card["action_spec"])
+
+
+def read_card(folder: str | os.PathLike) -> dict:
+    """Read and check the card of a bundle, without its arrays.
+
+    Raises:
+        ValueError: there is none, or it is not a card.
+    """
+    path = Path(folder) / "card.json"
+    raw = read_file(path, MAX_CARD_BYTES)
+    try:
+        card = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} wants to be JSON: {str(error)[:200]}. Fetch the bundle anew.") from error
+    check_card(card, str(path))
+    for key, inner in (("weights", ("sha256", "num_params", "dtype")), ("starts", ("sha256",))):
+        if not isinstance(card.get(key), dict) or any(k not in card[key] for k in inner):
+            raise ValueError(f"{path} wants {key} with {', '.join(inner)}, got {str(card.get(key))[:100]}.")
+    return card
+
+
+def list_worlds() -> list[dict]:
+    """List the cards of all shipped and local worlds, each with its folder under "path".
+
+    Looks at ./checkpoints/*, ./runs/*/world and what ships with the package, and leaves out what has no sound card.
+    """
+    cards: dict[Path, dict] = {}
+    for folder in _folders():
+        try:
+            cards.setdefault(folder.resolve(), read_card(folder) | {"path": str(folder)})
+        except ValueError:
+            continue
+    return list(cards.values())
+
+
+def find_world(name: str | os.PathLike) -> Path:
+    """Find the folder that a path, the name of a world, or a prompt means.
+
+    A run folder means the world in it. A prompt means the world of which it says most words.
+
+    Raises:
+        ValueError: nothing is meant; lists what exists.
+    """
+    text = os.fspath(name)
+    path = Path(text)
+    for folder in (path, path / "world"):
+        if text and (folder / "card.json").is_file():
+            return folder
+    for folder in _folders():
+        if text == (folder.name if folder.name != "world" else folder.parent.name):
+            return folder
+    cards = list_worlds()
+    named = [card for card in cards if card["name"] == text]
+    scored = [(_match(text, card), card) for card in cards]
+    best = max((score for score, _ in scored), default=0)
+    if not named and not best:
+        exist = ", ".join(sorted({card["name"] for card in cards})) or "none; train one with `worldsim train`"
+        raise ValueError(f"no world at {text[:200]!r}, nor by that name or prompt. Worlds here: {exist}.")
+    return Path((named or [card for score, card in scored if score == best])[0]["path"])
+
+
+def _folders() -> Iterator[Path]:
+    package = Path(__file__).parent
+    yield from sorted(Path("checkpoints").glob("*/"))
+    yield from sorted(Path("runs").glob("*/world/"))
+    for shipped in (package / "checkpoints", package.parent / "checkpoints"):
+        yield from sorted(shipped.glob("*/"))
+
+
+STOP_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "at",
+        "for",
+        "from",
+        "game",
+        "i",
+        "in",
+        "into",
+        "like",
+        "me",
+        "my",
+        "of",
+        "on",
+        "or",
+        "play",
+        "please",
+    ]
+    + ["run", "some", "start", "the", "this", "to", "walk", "want", "with", "world", "worlds"]
+)
+
+
+def _match(text: str, card: Mapping) -> int:
+    """Count what a prompt says of a card: a whole prompt, name or game counts most, then single words of the title."""
+    said = _words(text)
+    phrases = [_words(x) for x in (*card["prompts"], card["name"], card["game"])]
+    whole = max((len(phrase) for phrase in phrases if phrase and phrase <= said), default=0)
+    return 10 * whole + len(said & _words(card["title"]))
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z0-9]+", text.lower())) - STOP_WORDS
+
+
+def model_card(card: Mapping) -> str:
+    """Render a card as Markdown, for people."""
+    rows = "\n".join(f"| {name} | {json.dumps(value, ensure_ascii=False)} |" for name, value in card["metrics"].items())
+    limits = "\n".join(f"- {x}" for x in card["limits"]) or "- none known"
+    parts = {key: json.dumps(card[key], ensure_ascii=False) for key in ("footage", "training", "licence", "weights")}
+    h, w = card["size"]
+    return (
+        f"# {card['title']}\n\nA learned world of `{card['game']}`: {h}x{w} pixels at {card['fps']:g} frames a second, "
+        f"preset `{card['preset']}`.\n\nPlay it: `worldsim play {card['name']}`\n\n## Made from\n\n"
+        f"- footage: {parts['footage']}\n- training: {parts['training']}\n- weights: {parts['weights']}\n\n"
+        f"## Measured\n\n| what | value |\n|---|---|\n{rows}\n\n## Limits\n\n{limits}\n\n"
+        f"## Licence\n\n{parts['licence']}\n"
+    )
+
+
+def finite(value: Any) -> Any:
+    """Make a value fit for JSON, which has no NaN: what was not measured is null."""
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_file(path: Path, limit: int, sha256: str | None = None) -> bytes:
+    """Read a file of a bundle, of `limit` bytes at most and, where known, of this hash.
+
+    Raises:
+        ValueError: it is missing, too large or changed.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path.parent} is not a World bundle: {path.name} is missing.")
+    if path.stat().st_size > limit:
+        raise ValueError(f"{path} wants at most {limit} bytes, got {path.stat().st_size}.")
+    raw = path.read_bytes()
+    if sha256 is not None and hashlib.sha256(raw).hexdigest() != sha256:
+        raise ValueError(f"{path} is not the file of its card: the sha256 differs. Fetch the bundle anew.")
+    return raw
