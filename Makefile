@@ -1,0 +1,41 @@
+# Everything from a fresh clone: needs python3 (3.11 or newer) and pip, nothing else.
+#
+#   make demo    record a game, learn its world, write a video of the dream (under 15 minutes on two cores)
+#   make test    the whole test suite
+#   make check   format, lint, types, import directions, published tables, size of what git tracks
+#
+# PYTHON=python3.12 make demo    picks another interpreter.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+NOW    := $(shell date +%s)
+
+.PHONY: demo test check clean
+
+demo: $(READY)
+	$(BIN)/python experiments/demo.py --out demo --started-at $(NOW)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --warnings
+	$(BIN)/lint-imports
+	$(BIN)/python experiments/tables.py --check
+	$(BIN)/python .ci/hygiene.py
+
+# uv installs in seconds; where it cannot be had or does not find a package, pip reads the same lock.
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(f"worldsim wants Python 3.11 or newer, got {sys.version.split()[0]}: name one with PYTHON=python3.12 make ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock -e . \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo runs .pytest_cache .ruff_cache .hypothesis
