@@ -22,6 +22,8 @@ SCHEMA_VERSION = 1
 PARTS = ("tokenizer", "dynamics", "outcome")
 """The parameter trees of a bundle, and the sections of its config beside "sampler"."""
 MAX_CARD_BYTES = 2**20
+SHIPPED = (Path(__file__).parent / "checkpoints", Path(__file__).parent.parent / "checkpoints")
+"""Where worlds come with the package: in a wheel, and in a clone."""
 CARD_KEYS: dict[str, type | tuple[type, ...]] = {
     "schema_version": int, "name": str, "title": str, "prompts": list, "game": str, "size": list, "fps": (int, float),
     "action_spec": dict, "preset": str, "config": dict, "footage": dict, "training": dict, "metrics": dict,
@@ -122,10 +124,9 @@ def find_world(name: str | os.PathLike) -> Path:
 
 
 def _folders() -> Iterator[Path]:
-    package = Path(__file__).parent
     yield from sorted(Path("checkpoints").glob("*/"))
     yield from sorted(Path("runs").glob("*/world/"))
-    for shipped in (package / "checkpoints", package.parent / "checkpoints"):
+    for shipped in SHIPPED:
         yield from sorted(shipped.glob("*/"))
 
 

@@ -28,6 +28,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import safetensors
+import safetensors.numpy
 
 from worldsim.card import PARTS, check_card, find_world, finite, model_card, read_card, read_file
 from worldsim.types import ActionSpec
@@ -80,7 +81,7 @@ def save_world(
     """
     flat = {name: _cast(leaf, dtype) for name, leaf in flatten(world.params).items()}
     weights = _serialize(flat)
-    starts = _serialize({name: np.ascontiguousarray(x) for name, x in world.starts.items()})
+    starts = _serialize({name: np.array(x, order="C") for name, x in world.starts.items()})
     card = finite(dict(world.card))
     card["weights"] = {
         "sha256": hashlib.sha256(weights).hexdigest(),
@@ -156,16 +157,14 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cast(leaf: Any, dtype: Any) -> np.ndarray:
-    array = np.ascontiguousarray(leaf)
+    array = np.array(leaf, order="C")
     return array if dtype is None else array.astype(np.dtype(dtype))
 
 
 def _serialize(flat: Mapping[str, np.ndarray]) -> bytes:
-    names = {dtype: NAMES.get(dtype, "uint8") for dtype in DTYPES.values()}
-    if bad := [name for name, x in flat.items() if x.dtype not in names]:
+    if bad := [name for name, x in flat.items() if x.dtype not in DTYPES.values()]:
         raise ValueError(f"a bundle stores float32, bfloat16, float16 and uint8, got {flat[bad[0]].dtype} in {bad[0]}.")
-    table = {k: {"dtype": names[x.dtype], "shape": x.shape, "data": x.tobytes()} for k, x in sorted(flat.items())}
-    return safetensors.serialize(table)
+    return safetensors.numpy.save(dict(sorted(flat.items())))
 
 
 def _deserialize(raw: bytes, path: Path) -> dict[str, np.ndarray]:
