@@ -1,0 +1,361 @@
+"""Footage on disk: a folder with `footage.json`, an index `episodes.jsonl`, and one zarr v3 group an episode.
+
+An episode is listed only when it is closed: it is written beside the others under a name that nobody reads,
+renamed, and then one process appends its line to the index and syncs it. So a kill -9 at any moment loses the
+unfinished episode and nothing else: a torn last line is ignored, and cut off by the next writer.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import UInt8
+import numpy as np
+
+from worldsim.data.episode import (
+    EpisodeWriter,
+    column_shapes,
+    disk_errors,
+    read_columns,
+    read_episode,
+    read_frames,
+    write_json,
+)
+from worldsim.types import ActionSpec, Episode
+
+SCHEMA_VERSION = 1
+_META, _INDEX, _EPISODES = "footage.json", "episodes.jsonl", "episodes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FootageMeta:
+    """What holds for all episodes of a footage folder."""
+
+    game: str
+    """The short name or the Gymnasium id, as `record` takes it."""
+    title: str
+    size: tuple[int, int]
+    """Height and width of the pictures in pixels."""
+    fps: float
+    """Recorded frames for each second of the game."""
+    action_spec: ActionSpec
+    state_names: tuple[str, ...] = ()
+    """Columns of the engine's ground truth, empty where it gives none."""
+    objects: Mapping[str, Any]
+    """What evaluation looks for: name -> {"size": [h, w], "colour": [r, g, b]}."""
+    recorder: Mapping[str, Any]
+    """policy, seed, frame_skip, package, version, command."""
+    licence: str = "unknown"
+    assets_licence: str = "unknown"
+    prompts: tuple[str, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers."""
+        return json.loads(json.dumps({**asdict(self), "action_spec": self.action_spec.to_json()}))
+
+    @classmethod
+    def from_json(cls, data: Any) -> FootageMeta:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: another schema version, or a field is missing, unknown or of the wrong kind.
+        """
+        if not isinstance(data, dict) or "schema_version" not in data:
+            raise ValueError("wants a JSON object with a schema_version; this is not the footage.json of worldsim.")
+        if data["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"wants schema version {SCHEMA_VERSION}, got {data['schema_version']!r}; record it again.")
+        try:
+            height, width = (int(x) for x in data["size"])
+            tuples = {"size": (height, width)} | {k: tuple(str(x) for x in data[k]) for k in ("state_names", "prompts")}
+            return cls(**{**data, **tuples, "action_spec": ActionSpec.from_json(data["action_spec"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a field is missing, unknown or of the wrong kind ({error!r}).") from error
+
+    @property
+    def columns(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one row of each column, without time."""
+        return column_shapes(self.size, self.action_spec.size, len(self.state_names))
+
+    def check_same_world(self, other: FootageMeta) -> None:
+        """Refuse footage that does not belong with this: another game, size, action space or pace.
+
+        Raises:
+            ValueError: says what differs.
+        """
+        mine, theirs = self.to_json(), other.to_json()
+        for name in ("game", "size", "fps", "action_spec", "state_names"):
+            if mine[name] != theirs[name]:
+                raise ValueError(f"footage of {name} {_short(mine[name])} cannot go on with {_short(theirs[name])}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeInfo:
+    """One line of the index."""
+
+    name: str
+    length: int
+    """Number of frames, one more than the number of actions."""
+    return_: float
+    """Sum of the rewards."""
+    seed: int | None
+    """The recording's seed: with the number in `name` it determines the episode. None for imported footage."""
+    terminated: bool
+    """Whether the game ended it, rather than a time limit."""
+    policy: str
+    sha256: str
+    """Of the columns' bytes: sha256 over the sha256 of each column, columns in alphabetical order."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `return_` is called `return`."""
+        return {k.rstrip("_"): v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> EpisodeInfo:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: a field is missing or of the wrong kind.
+        """
+        try:
+            name, length = str(data["name"]), int(data["length"])
+            if length < 2 or not name.isalnum():
+                raise ValueError(f"wants a plain name and at least 2 frames, got {name!r} and {length}")
+            return cls(
+                name=name,
+                length=length,
+                return_=float(data["return"]),
+                seed=None if data["seed"] is None else int(data["seed"]),
+                terminated=bool(data["terminated"]),
+                policy=str(data["policy"]),
+                sha256=str(data["sha256"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an episode: {error!r}") from error
+
+
+class Footage:
+    """A footage folder, open for reading. `Footage.open(path)`, then `footage.read(i)`."""
+
+    def __init__(self, path: Path, meta: FootageMeta, episodes: list[EpisodeInfo]):
+        self.path, self.meta, self.episodes = path, meta, episodes
+
+    @classmethod
+    def open(cls, path: Path | str) -> Footage:
+        """Read the description and the index; no pictures yet.
+
+        Raises:
+            ValueError: not a footage folder, another schema version, or a damaged file; the message names it.
+        """
+        path = Path(path)
+        file = path / _META
+        if not file.is_file():
+            raise ValueError(f"{path} is not a footage folder: it has no {_META}. Make one with `worldsim record`.")
+        try:
+            meta = FootageMeta.from_json(json.loads(file.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+        return cls(path, meta, _read_index(path / _INDEX)[0])
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all episodes together."""
+        return sum(e.length for e in self.episodes)
+
+    def read(self, index: int) -> Episode:
+        """Read one episode whole and check it against its hash.
+
+        Raises:
+            ValueError: a file is missing, cut short, damaged or from other footage; the message names it.
+        """
+        info = self.episodes[index]
+        return read_episode(self._folder(info), self.meta.columns, info.length, info.sha256)
+
+    def read_columns(self, index: int, *names: str) -> dict[str, np.ndarray]:
+        """Read some columns of one episode, without the others."""
+        info, shapes = self.episodes[index], self.meta.columns
+        unknown = set(names) - set(shapes)
+        if unknown:
+            raise ValueError(f"columns wanted: some of {sorted(shapes)}; got {sorted(unknown)}.")
+        return read_columns(self._folder(info), {n: shapes[n] for n in names}, info.length)
+
+    def read_clip(self, index: int, start: int, stop: int) -> UInt8[np.ndarray, "t h w c"]:
+        """Read frames `start:stop` of one episode, and little else from the disk."""
+        info = self.episodes[index]
+        if not 0 <= start < stop <= info.length:
+            raise ValueError(
+                f"a clip of episode {info.name} wants 0 <= start < stop <= {info.length}, got {start}:{stop}."
+            )
+        return read_frames(self._folder(info), self.meta.columns["obs"], info.length, start, stop)
+
+    def digest(self) -> str:
+        """A hash of the description and of every episode's content, as the index has it. Reads no pictures."""
+        data = [self.meta.to_json(), [e.to_json() for e in self.episodes]]
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    def _folder(self, info: EpisodeInfo) -> Path:
+        return self.path / _EPISODES / info.name
+
+
+class FootageWriter:
+    """Add episodes to a footage folder, new or old; the only one that touches its index.
+
+    Args:
+        path: a folder that does not exist, is empty, or holds footage of the same world.
+        meta: description of the footage. An older description in the folder stays.
+
+    Raises:
+        ValueError: the folder holds something else, or footage of another game, size or action space.
+        BlockingIOError: another process is recording into the folder.
+    """
+
+    def __init__(self, path: Path | str, meta: FootageMeta):
+        self.path = Path(path)
+        with disk_errors(self.path):
+            if (self.path / _META).exists():
+                old = Footage.open(self.path).meta
+                old.check_same_world(meta)
+                meta = old
+            elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise FileExistsError(f"{self.path} exists and is not footage; give a new folder.")
+            else:
+                (self.path / _EPISODES).mkdir(parents=True, exist_ok=True)
+                write_json(self.path / _META, meta.to_json())
+            self.meta = meta
+            self._file = (self.path / _INDEX).open("ab", buffering=0)
+        try:
+            _lock(self._file, self.path)
+            self.episodes, end = _read_index(self.path / _INDEX)
+            self._file.truncate(end)
+        except BaseException:
+            self._file.close()
+            raise
+        self._sweep()
+
+    def __enter__(self) -> FootageWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames listed so far."""
+        return sum(e.length for e in self.episodes)
+
+    def part(self) -> Path:
+        """A new name for an episode in the making, which no reader looks at."""
+        return self.path / _EPISODES / f"{uuid.uuid4().hex}.part"
+
+    def new_episode(self, path: Path | None = None) -> EpisodeWriter:
+        """Begin an episode; `commit` lists it once it is closed."""
+        states = len(self.meta.state_names)
+        return EpisodeWriter(
+            path or self.part(), size=self.meta.size, num_actions=self.meta.action_spec.size, num_states=states
+        )
+
+    def commit(self, part: Path, summary: Mapping[str, Any], *, seed: int | None, policy: str) -> EpisodeInfo:
+        """List a closed episode: `summary` is what `EpisodeWriter.close` gave."""
+        name = f"{len(self.episodes):06d}"
+        info = EpisodeInfo.from_json({**summary, "name": name, "seed": seed, "policy": policy})
+        with disk_errors(self.path):
+            os.replace(part, self.path / _EPISODES / name)
+            _sync_folder(self.path / _EPISODES)
+            _append_line(self._file, json.dumps(info.to_json()))
+        self.episodes.append(info)
+        return info
+
+    def add(self, episode: Episode, *, seed: int | None = None, policy: str = "unknown") -> EpisodeInfo:
+        """Write and list one whole episode: for importers, agents and tests."""
+        writer = self.new_episode()
+        state = [None] * len(episode.obs) if episode.state is None else episode.state
+        try:
+            writer.reset(episode.obs[0], state[0])
+            for t in range(len(episode.action)):
+                outcome = episode.reward[t], bool(episode.terminated[t]), bool(episode.truncated[t])
+                writer.step(episode.action[t], episode.obs[t + 1], *outcome, state[t + 1])
+            return self.commit(writer.path, writer.close(), seed=seed, policy=policy)
+        except BaseException:
+            writer.abandon()
+            shutil.rmtree(writer.path, ignore_errors=True)
+            raise
+
+    def close(self) -> None:
+        """Let go of the folder and delete what was left unfinished."""
+        if not self._file.closed:
+            self._sweep()
+            self._file.close()
+
+    def _sweep(self) -> None:
+        listed = {e.name for e in self.episodes}
+        for folder in (self.path / _EPISODES).iterdir():
+            if folder.name not in listed:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_index(file: Path) -> tuple[list[EpisodeInfo], int]:
+    """The listed episodes, and where in the file the last whole line ends. A torn last line is not an episode."""
+    if not file.exists():
+        return [], 0
+    data = file.read_bytes()
+    end = data.rfind(b"\n") + 1
+    episodes = []
+    for number, line in enumerate(data[:end].splitlines(), 1):
+        try:
+            info = EpisodeInfo.from_json(json.loads(line))
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{file} line {number} is damaged ({error}).") from error
+        episodes.append(info)
+    return episodes, end
+
+
+def _append_line(file: Any, line: str) -> None:
+    """Append a line whole and synced, or leave the file as it was."""
+    end, data = os.fstat(file.fileno()).st_size, line.encode() + b"\n"
+    try:
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(end)
+        raise
+
+
+def _lock(file: Any, path: Path) -> None:
+    """Hold the folder for one writer; the lock goes with the process, however it ends."""
+    with suppress(ImportError):
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                error.errno, f"another process is recording into {path}; wait or choose another"
+            ) from error
+
+
+def _sync_folder(path: Path) -> None:
+    with suppress(PermissionError):  # not every system lets a folder be opened
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,135 @@
+"""The process that plays: it reads tasks from stdin, records one episode for each, and answers on stdout.
+
+Both ways the messages are lines of JSON. A process of its own, because some games allow one instance a process;
+kept between episodes, because starting one costs seconds. When stdin ends the parent is gone, however it went
+(kill -9 too), and the worker leaves within a step, or after a short grace where the game hangs.
+
+Episode i of a seed is a pure function of (seed, i): the game's seed and the policy's random numbers come from both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldsim.data.game import Game
+from worldsim.data.policies import make_policy
+from worldsim.data.store import EpisodeWriter
+
+_GRACE_S = 3.0
+_NEWS_S = 0.5
+
+
+class Stopped(Exception):
+    """The parent wants no more of this episode, or is gone."""
+
+
+def record_episode(
+    game: Game,
+    path: Path,
+    *,
+    policy: str,
+    seed: int,
+    index: int,
+    max_episode_len: int,
+    on_frame: Callable[[int], None],
+) -> dict[str, Any]:
+    """Play episode `index` of `seed` and write it to a new folder; give back what the index says of it.
+
+    Args:
+        game: the running game.
+        path: a folder that does not exist yet.
+        policy: "noisy" or "random".
+        seed: of the recording.
+        index: of the episode.
+        max_episode_len: actions after which the episode is cut, marked truncated.
+        on_frame: called with the number of frames so far; may raise to stop.
+    """
+    rng = np.random.default_rng([seed, index])
+    arrival = game.reset(int(rng.integers(2**31 - 1)))
+    act = make_policy(policy, game.spec, rng, game.scripted)
+    height, width, _ = arrival.obs.shape
+    size, states = (height, width), len(game.state_names)
+    writer = EpisodeWriter(path, size=size, num_actions=game.spec.size, num_states=states)
+    try:
+        writer.reset(arrival.obs, arrival.state)
+        for t in range(1, max_episode_len + 1):
+            action = act()
+            arrival = game.step(action)
+            truncated = arrival.truncated or (t == max_episode_len and not arrival.terminated)
+            writer.step(action, arrival.obs, arrival.reward, arrival.terminated, truncated, arrival.state)
+            on_frame(len(writer))
+            if arrival.terminated or truncated:
+                break
+        return writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+def main() -> None:
+    """Serve the parent until it goes. The first line of stdin says which game; each next one is an episode."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c is the parent's to handle
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what games print must not mix with the answers
+    tasks: queue.Queue[dict | None] = queue.Queue()
+    gone = threading.Event()
+    threading.Thread(target=_watch_parent, args=(tasks, gone), daemon=True).start()
+
+    def say(**message: Any) -> None:
+        print(json.dumps(message), file=answers, flush=True)
+
+    try:
+        _serve(tasks, gone, say)
+    except (Stopped, BrokenPipeError):
+        pass
+    except Exception as error:  # every error is the parent's to report
+        say(error=type(error).__name__, message=str(error), errno=getattr(error, "errno", None))
+        raise
+
+
+def _serve(tasks: queue.Queue, gone: threading.Event, say: Callable[..., None]) -> None:
+    job = tasks.get()
+    if job is None:
+        return
+    size = tuple(job["size"]) if job["size"] else None
+    game = Game(job["game"], size, job["frame_skip"])
+    news_at = time.monotonic()
+
+    def on_frame(frames: int) -> None:
+        nonlocal news_at
+        if gone.is_set():
+            raise Stopped
+        if time.monotonic() - news_at > _NEWS_S:
+            news_at = time.monotonic()
+            say(frames=frames)
+
+    try:
+        say(meta=game.meta(job["recorder"]).to_json())
+        while (task := tasks.get()) is not None:
+            how = {k: job["recorder"][k] for k in ("policy", "seed", "max_episode_len")}
+            path = Path(task["path"])
+            say(
+                episode=task["index"], summary=record_episode(game, path, index=task["index"], on_frame=on_frame, **how)
+            )
+    finally:
+        game.close()
+
+
+def _watch_parent(tasks: queue.Queue, gone: threading.Event) -> None:
+    for line in sys.stdin:
+        tasks.put(json.loads(line))
+    gone.set()
+    tasks.put(None)
+    time.sleep(_GRACE_S)
+    os._exit(1)
