@@ -17,6 +17,8 @@ import gymnasium
 
 GAMES: dict[str, tuple[str, int]] = {
     "jump": ("pyxel_games:PyxelGame", 3000),
+    "pong": ("atari_games:AtariGame", 27_000),
+    "breakout": ("atari_games:AtariGame", 27_000),
 }
 """Game -> (module and class in this package, steps after which an episode is truncated)."""
 
