@@ -1,0 +1,4 @@
+"""Footage: recorded (`record`), stored (`store`, `meta`, `episode`), looked at (`inspect`) and served (`dataset`).
+
+`game`, `spaces` and `policies` are what plays; `worker` is the process that it plays in.
+"""

@@ -1,0 +1,138 @@
+"""What a footage folder says of itself (`footage.json`) and of each episode (a line of `episodes.jsonl`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from worldsim.data.episode import column_shapes
+from worldsim.types import ActionSpec
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FootageMeta:
+    """What holds for all episodes of a footage folder."""
+
+    game: str
+    """The short name or the Gymnasium id, as `record` takes it."""
+    title: str
+    size: tuple[int, int]
+    """Height and width of the pictures in pixels."""
+    fps: float
+    """Recorded frames for each second of the game."""
+    action_spec: ActionSpec
+    state_names: tuple[str, ...] = ()
+    """Columns of the engine's ground truth, empty where it gives none."""
+    objects: Mapping[str, Any]
+    """What evaluation looks for: name -> {"size": [h, w], "colour": [r, g, b]}."""
+    recorder: Mapping[str, Any]
+    """policy, seed, frame_skip, package, version, command."""
+    licence: str = "unknown"
+    assets_licence: str = "unknown"
+    prompts: tuple[str, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers."""
+        return json.loads(json.dumps({**asdict(self), "action_spec": self.action_spec.to_json()}))
+
+    @classmethod
+    def from_json(cls, data: Any) -> FootageMeta:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: another schema version, or a field is missing, unknown or of the wrong kind.
+        """
+        if not isinstance(data, dict) or "schema_version" not in data:
+            raise ValueError("wants a JSON object with a schema_version; this is not the footage.json of worldsim.")
+        if data["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"wants schema version {SCHEMA_VERSION}, got {data['schema_version']!r}; record it again.")
+        try:
+            if unknown := set(data) - set(cls.__dataclass_fields__):
+                raise ValueError(f"has unknown fields {sorted(unknown)}")
+            height, width = (int(x) for x in data["size"])
+            return cls(
+                game=str(data["game"]),
+                title=str(data["title"]),
+                size=(height, width),
+                fps=float(data["fps"]),
+                action_spec=ActionSpec.from_json(data["action_spec"]),
+                state_names=tuple(str(x) for x in data["state_names"]),
+                objects=dict(data["objects"]),
+                recorder=dict(data["recorder"]),
+                licence=str(data["licence"]),
+                assets_licence=str(data["assets_licence"]),
+                prompts=tuple(str(x) for x in data["prompts"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"a field is missing, unknown or of the wrong kind ({error!r}).") from error
+
+    @property
+    def columns(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one row of each column, without time."""
+        return column_shapes(self.size, self.action_spec.size, len(self.state_names))
+
+    def check_same_world(self, other: FootageMeta) -> None:
+        """Refuse footage that does not belong with this: another game, size, action space or pace.
+
+        Raises:
+            ValueError: says what differs.
+        """
+        mine, theirs = self.to_json(), other.to_json()
+        for name in ("game", "size", "fps", "action_spec", "state_names"):
+            if mine[name] != theirs[name]:
+                raise ValueError(f"footage of {name} {_short(mine[name])} cannot go on with {_short(theirs[name])}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeInfo:
+    """One line of the index."""
+
+    name: str
+    length: int
+    """Number of frames, one more than the number of actions."""
+    return_: float
+    """Sum of the rewards."""
+    seed: int | None
+    """The recording's seed: with the number in `name` it determines the episode. None for imported footage."""
+    terminated: bool
+    """Whether the game ended it, rather than a time limit."""
+    policy: str
+    sha256: str
+    """Of the columns' bytes: sha256 over the sha256 of each column, columns in alphabetical order."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `return_` is called `return`."""
+        return {k.rstrip("_"): v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> EpisodeInfo:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: a field is missing or of the wrong kind.
+        """
+        try:
+            name, length = str(data["name"]), int(data["length"])
+            if length < 2 or not name.isalnum():
+                raise ValueError(f"wants a plain name and at least 2 frames, got {name!r} and {length}")
+            return cls(
+                name=name,
+                length=length,
+                return_=float(data["return"]),
+                seed=None if data["seed"] is None else int(data["seed"]),
+                terminated=bool(data["terminated"]),
+                policy=str(data["policy"]),
+                sha256=str(data["sha256"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an episode: {error!r}") from error
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else text[:117] + "..."
