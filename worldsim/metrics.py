@@ -5,9 +5,9 @@ uint8, so an identical frame scores 58.9 dB and not infinity. SSIM (Wang et al.,
 visibility to structural similarity", 2004) with the usual Gaussian of 11 x 11 pixels and deviation 1.5.
 
 Videos. A Frechet distance between Gaussians fitted to features of real and generated clips,
-|m_r - m_g|^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2)) (Heusel et al., arXiv:1706.08500, equation 6). The features are those of a fixed
-random convolutional network, so nobody needs downloaded weights; such numbers compare among themselves only, never with
-FVD. The terms (four generated frames stacked, 1e-6 on the diagonals, seed 1234) are those of the public benchmark
+|m_r - m_g|^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2)) (Heusel et al., arXiv:1706.08500, equation 6). The features are those
+of a fixed random convolutional network, so nobody needs downloaded weights; such numbers compare among themselves only,
+never with FVD. The terms (four generated frames stacked, 1e-6 on the diagonals, seed 1234) are those of the public benchmark
 tinywmcraft, so that numbers on its data compare.
 
 Rankings. Average precision: the mean of the precision over the recalled positives.
@@ -154,8 +154,8 @@ class RandomFeatures(nnx.Module):
 def video_moments(video: UInt8[np.ndarray, "b t h w c"]) -> Moments:
     """Moments of the random features of every clip of generated frames.
 
-    Each frame gives one clip: itself and the three generated frames before it, stacked on the channels, the oldest first;
-    where there are fewer the first generated frame is repeated. Context frames stay outside: pass generated ones only.
+    Each frame gives one clip: itself and the three generated frames before it, stacked on the channels, oldest first;
+    where there are fewer the first generated frame is repeated. Pass generated frames only, without their context.
     """
     batch, horizon, height, width, channels = video.shape
     features = _feature_function(channels * CLIP_LEN)
