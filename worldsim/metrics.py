@@ -7,7 +7,7 @@ visibility to structural similarity", 2004) with the usual Gaussian of 11 x 11 p
 Videos. A Frechet distance between Gaussians fitted to features of real and generated clips,
 |m_r - m_g|^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2)) (Heusel et al., arXiv:1706.08500, equation 6). The features are those
 of a fixed random convolutional network, so nobody needs downloaded weights; such numbers compare among themselves only,
-never with FVD. The terms (four generated frames stacked, 1e-6 on the diagonals, seed 1234) are those of the public benchmark
+never with FVD. The terms (four generated frames stacked, 1e-6 on the diagonals, seed 1234) are those of the benchmark
 tinywmcraft, so that numbers on its data compare.
 
 Rankings. Average precision: the mean of the precision over the recalled positives.
