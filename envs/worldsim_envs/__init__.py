@@ -19,6 +19,8 @@ GAMES: dict[str, tuple[str, int]] = {
     "jump": ("pyxel_games:PyxelGame", 3000),
     "pong": ("atari_games:AtariGame", 27_000),
     "breakout": ("atari_games:AtariGame", 27_000),
+    "freeway": ("atari_games:AtariGame", 27_000),
+    "boxing": ("atari_games:AtariGame", 27_000),
 }
 """Game -> (module and class in this package, steps after which an episode is truncated)."""
 

@@ -14,9 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .atari_rules import RULES
+from .atari_ball_games import Breakout, Pong
+from .atari_more_games import Boxing, Freeway
+from .atari_rules import Rules
 from .game import GameEnv, centre, import_optional
 
+RULES: dict[str, type[Rules]] = {"pong": Pong, "breakout": Breakout, "freeway": Freeway, "boxing": Boxing}
 MAX_NOOP_FRAMES = 30
 
 

@@ -84,11 +84,10 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
     ):
         about = self.describe(game)
         height, width = size or about["size"]
-        if frame_skip is None:
-            frame_skip = about["frame_skip"]
+        skip = about["frame_skip"] if frame_skip is None else int(frame_skip)
         if min(height, width) < 1:
             raise ValueError(f"size wants a positive height and width, got {size}.")
-        if frame_skip < 1:
+        if skip < 1:
             raise ValueError(f"frame_skip wants at least 1 native frame an action, got {frame_skip}.")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f'render_mode wants None or "rgb_array", got {render_mode!r}.')
@@ -97,13 +96,13 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         about.update(
             version=importlib.metadata.version(about["package"]),
             size=[int(height), int(width)],
-            frame_skip=int(frame_skip),
-            render_fps=native_fps / frame_skip,
+            frame_skip=skip,
+            render_fps=native_fps / skip,
             render_modes=["rgb_array"],
         )
         self.metadata = about
         self.game = game
-        self.frame_skip = int(frame_skip)
+        self.frame_skip = skip
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, (int(height), int(width), 3), np.uint8)
         self.action_space = gym.spaces.Discrete(len(about["action"]["choices"][0]["labels"]))
