@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from worldsim.card import list_worlds, read_card
-from worldsim.checkpoint import World, flatten, load_world, save_world, unflatten
-from worldsim.training_state import open_training, restore_training, save_training
+from worldsim.checkpoint import open_training, restore_training, save_training
+from worldsim.checkpoint.bundle import World, flatten, load_world, save_world, unflatten
+from worldsim.checkpoint.card import list_worlds, read_card
 from worldsim.types import discrete
 
 
@@ -239,7 +239,7 @@ def test_unflatten_undoes_flatten():
 @pytest.fixture
 def three_worlds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("worldsim.card.SHIPPED", ())
+    monkeypatch.setattr("worldsim.checkpoint.card.SHIPPED", ())
     save_world(make_world("pong-small", game="pong", prompts=["pong", "table tennis"]), "checkpoints/pong-small")
     save_world(make_world("doom-takecover", prompts=["doom", "take cover"]), "checkpoints/doom-takecover")
     save_world(make_world("jump", title="Jump from floe to floe"), "runs/monday/world")
@@ -332,7 +332,7 @@ def test_state_of_another_configuration_is_refused(tmp_path, like):
 
 KILLED = """
 import sys, numpy as np
-from worldsim.training_state import open_training, save_training
+from worldsim.checkpoint import open_training, save_training
 manager = open_training(sys.argv[1])
 for step in range(1, 10_000):
     save_training(manager, step, {"x": [np.full(1_000_000, step, np.float32)] * 4, "step": step})

@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 PARTS = ("tokenizer", "dynamics", "outcome")
 """The parameter trees of a bundle, and the sections of its config beside "sampler"."""
 MAX_CARD_BYTES = 2**20
-SHIPPED = (Path(__file__).parent / "checkpoints", Path(__file__).parent.parent / "checkpoints")
+SHIPPED = (Path(__file__).parents[1] / "checkpoints", Path(__file__).parents[2] / "checkpoints")
 """Where worlds come with the package: in a wheel, and in a clone."""
 CARD_KEYS: dict[str, type | tuple[type, ...]] = {
     "schema_version": int, "name": str, "title": str, "prompts": list, "game": str, "size": list, "fps": (int, float),

@@ -30,7 +30,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from worldsim.card import PARTS, check_card, find_world, finite, model_card, read_card, read_file
+from worldsim.checkpoint.card import PARTS, check_card, find_world, finite, model_card, read_card, read_file
 from worldsim.types import ActionSpec
 
 MAX_WEIGHTS_BYTES, MAX_STARTS_BYTES = 2**33, 2**28
@@ -49,7 +49,7 @@ class World:
     """A learned world: its card, its parameters and the frames it can start from."""
 
     card: dict
-    """Checked content of card.json; see `worldsim.card`."""
+    """Checked content of card.json; see `worldsim.checkpoint.card`."""
     params: dict[str, Any]
     """One nested dict of arrays for each of `PARTS`; keys are strings, list indices are digits."""
     starts: dict[str, np.ndarray]

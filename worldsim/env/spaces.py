@@ -1,0 +1,48 @@
+"""From an `ActionSpec` to a Gymnasium space, and from an action in that space to checked float rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from jaxtyping import Float
+
+from worldsim.types import ActionSpec
+
+
+def action_space(spec: ActionSpec) -> gym.Space:
+    """The Gymnasium space of a world's controls: the plainest that holds them.
+
+    Discrete for one choice, MultiBinary for buttons only, Box for axes only, else a Dict of "choices"
+    (MultiDiscrete), "buttons" (MultiBinary) and "axes" (Box), as far as there are any.
+    """
+    parts: dict[str, gym.Space] = {}
+    if spec.choices:
+        parts["choices"] = gym.spaces.MultiDiscrete([len(x.labels) for x in spec.choices])
+    if spec.buttons:
+        parts["buttons"] = gym.spaces.MultiBinary(len(spec.buttons))
+    if spec.axes:
+        low, high = (np.array([getattr(x, side) for x in spec.axes], np.float32) for side in ("low", "high"))
+        parts["axes"] = gym.spaces.Box(low, high, dtype=np.float32)
+    if spec.is_discrete:
+        return gym.spaces.Discrete(len(spec.choices[0].labels))
+    return parts.popitem()[1] if len(parts) == 1 and not spec.choices else gym.spaces.Dict(parts)
+
+
+def action_rows(spec: ActionSpec, action: Any, batch_shape: tuple[int, ...] = ()) -> Float[np.ndarray, "... a"]:
+    """Turn an action of `action_space`, batched or not, into float rows.
+
+    Raises:
+        ValueError: it is not in the space; says which column wanted what.
+    """
+    if isinstance(action, Mapping):
+        keys = [k for k, part in (("choices", spec.choices), ("buttons", spec.buttons), ("axes", spec.axes)) if part]
+        if sorted(action) != sorted(keys):
+            raise ValueError(f"action wants the keys {keys}, got {list(action)}.")
+        action = np.concatenate([np.asarray(action[k], np.float32) for k in keys], -1)
+    rows = spec.rows(action, batch_shape=batch_shape)
+    if np.isnan(rows).any():
+        raise ValueError(f"action wants numbers, got NaN in {rows[np.isnan(rows).any(-1)][0].tolist()}.")
+    return rows
