@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Protocol
 
 from .pyxel_jump import Jump
+from .pyxel_shooter import Shooter
 
 
 class Rules(Protocol):
@@ -34,4 +35,4 @@ class Rules(Protocol):
         ...
 
 
-RULES: dict[str, type[Rules]] = {"jump": Jump}
+RULES: dict[str, type[Rules]] = {"jump": Jump, "shooter": Shooter}
