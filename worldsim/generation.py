@@ -1,0 +1,131 @@
+"""One frame after another: sample the next latents, commit them to the past, read the outcome.
+
+Pure functions of modules, caches and keys, shared by the simulator, which runs for people and agents, and by training,
+which judges itself by free-running frames. Every world of a batch draws from a key of its own, so a world's future does
+not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from worldsim.diffusion.parametrize import noised
+from worldsim.diffusion.sample import sample_with_first
+from worldsim.diffusion.schedule import Levels, step_index
+from worldsim.dynamics import Cache, Dynamics
+from worldsim.nn.params import merge
+from worldsim.outcome import Outcome
+from worldsim.tokenizer import Tokenizer
+
+
+class Model(NamedTuple):
+    """The three modules of a world."""
+
+    tokenizer: Tokenizer
+    dynamics: Dynamics
+    outcome: Outcome
+
+
+class Sampler(NamedTuple):
+    """How frames are drawn: K steps, and the deviation of the noise that they start from (1 = as trained)."""
+
+    num_denoise_steps: int = 4
+    noise_scale: float = 1.0
+
+
+def split_keys(keys: Key[Array, " b"], num: int) -> tuple[Key[Array, " b"], ...]:
+    """Split the key of every world into `num`."""
+    parts = jax.vmap(lambda key: jax.random.split(key, num))(keys)
+    return tuple(parts[:, i] for i in range(num))
+
+
+def observe(
+    dynamics: Dynamics, cache: Cache, z: Float[Array, "b n c"], prev_action: Float[Array, "b a"], keys: Key[Array, " b"]
+) -> tuple[Cache, Float[Array, "b d"]]:
+    """Make a known frame part of the past: noise it to the level of the past, label it so, and commit it.
+
+    Returns:
+        The new cache and the hidden state that the outcome heads read.
+    """
+    config = dynamics.config
+    batch = z.shape[0]
+    past = noised(z, _noise(keys, z), config.past_level / config.num_levels)
+    levels = Levels(jnp.full((batch,), config.past_level), jnp.zeros((batch,), jnp.int32))
+    _, hidden, fresh = dynamics.step(past, levels, prev_action, cache)
+    return dynamics.commit(past, fresh, cache), hidden
+
+
+def dream(
+    dynamics: Dynamics, cache: Cache, prev_action: Float[Array, "b a"], keys: Key[Array, " b"], sampler: Sampler
+) -> tuple[Float[Array, "b n c"], Float[Array, " b"]]:
+    """Sample the next frame's latents; the cache is only read.
+
+    Returns:
+        The latents, and their root-mean-square distance from the first step's prediction: a one-sample estimate of
+        the spread of what could have come.
+    """
+    config = dynamics.config
+    batch = prev_action.shape[0]
+    steps = jnp.full((batch,), step_index(sampler.num_denoise_steps, config.num_levels))
+
+    def denoise(z_tau: Float[Array, "b n c"], tau: Float[Array, ""]) -> Float[Array, "b n c"]:
+        index = jnp.round(tau * config.num_levels).astype(jnp.int32)
+        return dynamics.step(z_tau, Levels(jnp.broadcast_to(index, (batch,)), steps), prev_action, cache)[0]
+
+    noise = _noise(keys, jnp.zeros((batch, config.num_latents, config.token_dim))) * sampler.noise_scale
+    z, first = sample_with_first(denoise, noise, sampler.num_denoise_steps)
+    return z, jnp.sqrt(jnp.mean((z - first) ** 2, axis=(1, 2)))
+
+
+def free_run(
+    dynamics: Dynamics,
+    cache: Cache,
+    prev_actions: Float[Array, "b t a"],
+    keys: Key[Array, " b"],
+    sampler: Sampler,
+) -> tuple[Cache, Float[Array, "b t n c"]]:
+    """Dream t frames, each from the ones before it."""
+
+    def step(carry, action):
+        cache, keys = carry
+        keys, keys_dream, keys_past = split_keys(keys, 3)
+        z, _ = dream(dynamics, cache, action, keys_dream, sampler)
+        cache, _ = observe(dynamics, cache, z, action, keys_past)
+        return (cache, keys), z
+
+    (cache, _), frames = jax.lax.scan(step, (cache, keys), jnp.moveaxis(prev_actions, 1, 0))
+    return cache, jnp.moveaxis(frames, 0, 1)
+
+
+def watch(
+    dynamics: Dynamics,
+    cache: Cache,
+    z: Float[Array, "b t n c"],
+    prev_actions: Float[Array, "b t a"],
+    keys: Key[Array, " b"],
+) -> tuple[Cache, Float[Array, "b t d"]]:
+    """Commit t known frames one after another; give the hidden state of each."""
+
+    def step(carry, frame):
+        cache, keys = carry
+        keys, keys_past = split_keys(keys, 2)
+        cache, hidden = observe(dynamics, cache, frame[0], frame[1], keys_past)
+        return (cache, keys), hidden
+
+    frames = (jnp.moveaxis(z, 1, 0), jnp.moveaxis(prev_actions, 1, 0))
+    (cache, _), hidden = jax.lax.scan(step, (cache, keys), frames)
+    return cache, jnp.moveaxis(hidden, 0, 1)
+
+
+def bind(graphdefs: tuple, params: dict) -> Model:
+    """Join the graphs of the three modules with their parameters, inside or outside of jit."""
+    names = ("tokenizer", "dynamics", "outcome")
+    return Model(*(merge(graph, params[name]) for graph, name in zip(graphdefs, names, strict=True)))
+
+
+def _noise(keys: Key[Array, " b"], like: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
+    return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)

@@ -1,0 +1,186 @@
+"""Frames <-> latents: a patch transformer autoencoder, one frame at a time.
+
+    frame [h w 3] -> patches -> encoder -> tanh-bounded latents -> packed -> normalised to unit deviation z [n c]
+    z -> decoder -> residual to the footage's mean picture -> frame
+
+No adversary, no codebook, no KL: a masked autoencoder (He et al. 2022; MAETok, Chen et al. 2025, arXiv 2502.03444), which
+drops a share p ~ U(0, 0.9) of the patches of some training frames. The loss is L1 + MSE on all pixels with a weight
+for what is rare at its place: the squared deviation from the mean picture in units of the pixel's own variance is,
+for a thing that is there with probability p, just 1 / p. A ball weighs what a paddle weighs, however small it is.
+
+Frames are coded alone, so that any frame can be decoded, forked and rewound by itself; time is the dynamics' part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from worldsim.nn.attention import SpaceAttention, grid_angles
+from worldsim.nn.embedding import GridEmbedding, patchify, unpatchify
+from worldsim.nn.layers import RMSNorm, SwiGLU, linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """The shape of a tokenizer."""
+
+    size: tuple[int, int]
+    """Height and width of a frame in pixels."""
+    width: int = 96
+    """Channels of a token inside the transformer."""
+    num_layers: tuple[int, int] = (2, 2)
+    """Blocks of the encoder and of the decoder."""
+    head_dim: int = 32
+    """Channels of an attention head."""
+    patch: int = 8
+    """Side of a patch in pixels."""
+    latent_channels: int = 16
+    """Channels of a patch's latent."""
+    pack: int = 2
+    """Side of the square of latents that is packed into one token for the dynamics."""
+    rarity_weight: float = 1.0
+    """Weight of rare pixels in the loss; 0 weighs all pixels alike."""
+    masked_share: float = 0.1
+    """Share of training frames of which patches are dropped."""
+
+    def __post_init__(self):
+        unit = self.patch * self.pack
+        if any(s % unit for s in self.size) or min(self.size) < unit:
+            raise ValueError(f"frame height and width must be multiples of patch * pack = {unit}, got {self.size}.")
+        if self.width % self.head_dim:
+            raise ValueError(f"width must be a multiple of head_dim={self.head_dim}, got {self.width}.")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of packed tokens."""
+        unit = self.patch * self.pack
+        return self.size[0] // unit, self.size[1] // unit
+
+    @property
+    def token_dim(self) -> int:
+        """Channels of a packed token."""
+        return self.latent_channels * self.pack**2
+
+
+class Block(nnx.Module):
+    """Space attention and feed-forward, both residual."""
+
+    def __init__(self, width: int, head_dim: int, *, rngs: nnx.Rngs):
+        heads = width // head_dim
+        self.attention = SpaceAttention(width, heads, heads, rngs=rngs)
+        self.feed_forward = SwiGLU(width, expansion=8 / 3, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "... m d"], angles: Float[Array, "m f"]) -> Float[Array, "... m d"]:
+        """Apply the block."""
+        x = x + self.attention(x, angles)
+        return x + self.feed_forward(x)
+
+
+class Tokenizer(nnx.Module):
+    """The autoencoder. Statistics of the footage live beside the weights and take no gradient."""
+
+    def __init__(self, config: TokenizerConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        d, channels = config.width, config.latent_channels
+        pixels = config.patch**2 * 3
+        self.enter = linear(pixels, d, rngs=rngs)
+        self.masked = nnx.Param(jnp.zeros((d,)))
+        self.place = GridEmbedding(d, rngs=rngs)
+        self.encoder = nnx.List([Block(d, config.head_dim, rngs=rngs) for _ in range(config.num_layers[0])])
+        self.encoder_norm = RMSNorm(d)
+        self.to_latent = linear(d, channels, rngs=rngs)
+        self.from_latent = linear(channels, d, rngs=rngs)
+        self.decoder_place = GridEmbedding(d, rngs=rngs)
+        self.decoder = nnx.List([Block(d, config.head_dim, rngs=rngs) for _ in range(config.num_layers[1])])
+        self.decoder_norm = RMSNorm(d)
+        self.leave = linear(d, pixels, rngs=rngs, zero=True)
+        self.mean_picture = nnx.Param(jnp.zeros((*config.size, 3)))
+        self.latent_mean = nnx.Param(jnp.zeros((config.token_dim,)))
+        self.latent_std = nnx.Param(jnp.ones((config.token_dim,)))
+
+    def encode(self, frame: Float[Array, "*b h w c"], key: PRNGKeyArray | None = None) -> Float[Array, "*b n c2"]:
+        """Code frames in [-1, 1] as normalised tokens. With a key, patches are dropped as in training."""
+        raw = rearrange(patchify(self._raw(frame, key), self.config.pack), "... gh gw c -> ... (gh gw) c")
+        mean, std = self._statistics(raw)
+        return (raw - mean) / std
+
+    def decode(self, z: Float[Array, "*b n c2"]) -> Float[Array, "*b h w c"]:
+        """Paint normalised tokens as frames in about [-1, 1]."""
+        mean, std = self._statistics(z)
+        height, width = self.config.grid
+        latent = unpatchify(rearrange(z * std + mean, "... (h w) c -> ... h w c", h=height, w=width), self.config.pack)
+        x = self.from_latent(rearrange(latent, "... h w c -> ... (h w) c"))
+        height, width = latent.shape[-3:-1]
+        x = x + _like(self.decoder_place(height, width), x)
+        angles = grid_angles(height, width, 0, self.config.head_dim)
+        for block in self.decoder:
+            x = block(x, angles)
+        patches = rearrange(self.leave(self.decoder_norm(x)), "... (h w) c -> ... h w c", h=height, w=width)
+        picture = unpatchify(patches, self.config.patch).astype(jnp.float32)
+        return picture + _like(self.mean_picture[...], picture)
+
+    def _raw(self, frame: Float[Array, "*b h w c"], key: PRNGKeyArray | None) -> Float[Array, "*b gh gw c2"]:
+        patches = patchify(frame, self.config.patch)
+        height, width = patches.shape[-3:-1]
+        x = self.enter(rearrange(patches, "... h w c -> ... (h w) c"))
+        if key is not None:
+            dropped = self._draw_dropped(key, x.shape[:-1])
+            x = jnp.where(dropped[..., None], _like(self.masked[...], x), x)
+        x = x + _like(self.place(height, width), x)
+        angles = grid_angles(height, width, 0, self.config.head_dim)
+        for block in self.encoder:
+            x = block(x, angles)
+        latent = jnp.tanh(self.to_latent(self.encoder_norm(x)).astype(jnp.float32))
+        return rearrange(latent, "... (h w) c -> ... h w c", h=height, w=width)
+
+    def _draw_dropped(self, key: PRNGKeyArray, shape: tuple[int, ...]):
+        key_frame, key_share, key_patch = jax.random.split(key, 3)
+        frames = (*shape[:-1], 1)
+        share = jax.random.uniform(key_share, frames, maxval=0.9)
+        share = jnp.where(jax.random.bernoulli(key_frame, self.config.masked_share, frames), share, 0.0)
+        return jax.random.uniform(key_patch, shape) < share
+
+    def _statistics(self, z):
+        mean = jax.lax.stop_gradient(self.latent_mean[...])
+        std = jax.lax.stop_gradient(self.latent_std[...])
+        return _like(mean, z), _like(std, z)
+
+
+def reconstruction_loss(
+    frame: Float[Array, "*b h w c"],
+    reconstruction: Float[Array, "*b h w c"],
+    weight: Float[Array, "*b h w 1"],
+) -> Float[Array, ""]:
+    """Weighted L1 + MSE, with weights of mean one."""
+    error = reconstruction - frame
+    return (weight * (jnp.abs(error) + error**2)).sum() / (3 * weight.sum())
+
+
+def rarity(
+    frame: Float[Array, "*b h w c"],
+    mean: Float[Array, "h w c"],
+    variance: Float[Array, "h w c"],
+    *,
+    weight: float,
+    limit: float = 100.0,
+) -> Float[Array, "*b h w 1"]:
+    """Weigh each pixel 1 + weight * its squared deviation over its variance, at most `limit`.
+
+    `mean` and `variance` are the footage's, pixel by pixel. The variance gets a floor of (8/255)^2 in frame units,
+    so that a flicker of a grey level or two is no event.
+    """
+    floor = (2 * 8 / 255) ** 2
+    deviation = (frame - _like(mean, frame)) ** 2
+    score = deviation.sum(-1, keepdims=True) / _like(variance.sum(-1, keepdims=True) + floor, frame)
+    return 1 + weight * jnp.minimum(score, limit)
+
+
+def _like(value: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Add leading axes so that `value` broadcasts against x."""
+    return value.astype(x.dtype).reshape((1,) * (x.ndim - value.ndim) + value.shape)

@@ -1,0 +1,209 @@
+"""From a folder of footage to a World: tokenizer, latents, dynamics and outcome, bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from worldsim.checkpoint import World, save_world
+from worldsim.data.dataset import Columns, load_columns, split_episodes
+from worldsim.data.store import Footage
+from worldsim.nn.params import merge, split
+from worldsim.train.loop import Budget, Progress, run_stage
+from worldsim.train.presets import Preset, get_preset
+from worldsim.train.stages import (
+    CONTEXT,
+    dynamics_stage,
+    encode_footage,
+    innovation,
+    new_dynamics,
+    new_tokenizer,
+    tokenizer_stage,
+)
+from worldsim.train.steps import init_state
+
+NUM_STARTS = 16
+
+
+def fit(
+    data: Path | str,
+    out: Path | str,
+    *,
+    preset: str | Preset = "tiny",
+    minutes: float | None = None,
+    num_train_steps: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    name: str | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> World:
+    """Train a world on footage and write it to `out/world`.
+
+    Args:
+        data: a footage folder with at least two episodes, one of which is held out.
+        out: the run folder: checkpoints, TensorBoard events under `log`, strips under `strips`, the bundle.
+        preset: a name of `PRESETS`, or a Preset.
+        minutes: training time of both stages together. Exclusive with `num_train_steps`; 10 by default.
+        num_train_steps: steps of both stages together, of which the tokenizer takes `tokenizer_share`.
+        seed: of weights, noise and data order.
+        resume: go on from the checkpoints in `out`; bit-identical to never having stopped where the budget is steps.
+        name: of the world in its card; the run folder's name by default.
+        on_progress: called now and then with a `Progress`.
+
+    Raises:
+        ValueError: bad settings, or footage that cannot be trained on.
+        FileExistsError: `out` holds a run and `resume` is off.
+        FloatingPointError: training diverged.
+    """
+    chosen = get_preset(preset) if isinstance(preset, str) else preset
+    label = preset if isinstance(preset, str) else "custom"
+    budgets = _budgets(chosen, minutes, num_train_steps)
+    footage = Footage.open(data)
+    ids = split_episodes(footage, seed=seed)
+    out = Path(out)
+    _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest()}, resume)
+    train, held = (load_columns(footage, part) for part in ids)
+    started = time.monotonic()
+    params, configs = _train(chosen, footage, train, held, out, budgets, seed, on_progress)
+    card = _card(footage, name or out.name, label, configs)
+    card["training"] = {
+        "minutes": round((time.monotonic() - started) / 60, 2), "seed": seed, "hardware": _hardware(),
+        "budget": {"minutes": minutes, "num_train_steps": num_train_steps},
+        "held_out_episodes": [footage.episodes[i].name for i in ids[1]], "preset": dataclasses.asdict(chosen),
+    }  # fmt: skip
+    world = World(card=card, params=params, starts=_starts(train, held))
+    return save_world(world, out / "world")
+
+
+def _train(preset, footage, train, held, out, budgets, seed, on_progress) -> tuple[dict[str, Any], dict[str, Any]]:
+    tokenizer = new_tokenizer(footage.meta.size, preset, train, seed)
+    graph, params = split(tokenizer)
+    log = _Log(out)
+    best = run_stage(
+        tokenizer_stage(graph, train, held, preset, budgets[0], seed, log.picture("tokenizer")),
+        init_state(params), out / "tokenizer", seed=seed, log=log.scalars("tokenizer"), on_progress=on_progress,
+    )  # fmt: skip
+    tokenizer = merge(graph, best)
+    latents = encode_footage(tokenizer, train, held)
+    dynamics, outcome = new_dynamics(tokenizer.config, footage.meta.action_spec, preset, seed)
+    dynamics.innovation[...] = jax.numpy.asarray(innovation(latents.train, train))
+    parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
+    graphs = (parts["dynamics"][0], parts["outcome"][0])
+    stage = dynamics_stage(
+        graphs, tokenizer, (train, held), latents, preset, budgets[1], seed, log.picture("dynamics")
+    )
+    best = run_stage(
+        stage, init_state({k: v[1] for k, v in parts.items()}), out / "dynamics", seed=seed + 1,
+        log=log.scalars("dynamics"), on_progress=on_progress,
+    )  # fmt: skip
+    log.close()
+    configs = {"tokenizer": tokenizer.config, "dynamics": dynamics.config, "outcome": outcome.config}
+    return {"tokenizer": split(tokenizer)[1], **best}, configs
+
+
+def _budgets(preset: Preset, minutes: float | None, num_train_steps: int | None) -> tuple[Budget, Budget]:
+    if minutes is not None and num_train_steps is not None:
+        raise ValueError("training wants minutes or num_train_steps, got both.")
+    if num_train_steps is not None:
+        if num_train_steps < 2:
+            raise ValueError(f"num_train_steps must be at least 2, one a stage; got {num_train_steps}.")
+        first = min(max(1, round(num_train_steps * preset.tokenizer_share)), num_train_steps - 1)
+        return Budget(first, None), Budget(num_train_steps - first, None)
+    seconds = 60 * (10.0 if minutes is None else minutes)
+    if not seconds > 0:
+        raise ValueError(f"minutes must be above 0, got {minutes}.")
+    share = preset.tokenizer_share
+    return Budget(None, seconds * share), Budget(None, seconds * (1 - share))
+
+
+def _claim(out: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Take the run folder, or check that it holds the run that is to go on."""
+    file = out / "run.json"
+    if file.is_file():
+        if not resume:
+            raise FileExistsError(f"{out} already holds a run; go on with resume, or choose another folder.")
+        old = json.loads(file.read_text())
+        differ = [key for key in settings if old.get(key) != settings[key]]
+        if differ:
+            raise ValueError(f"{out} was trained with another {differ[0]}; resume wants the same one.")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty and holds no run; choose another folder.")
+    if resume:
+        raise ValueError(f"{out} holds no run to resume; leave resume out to begin one.")
+    out.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(settings))
+    part.replace(file)
+
+
+def _card(footage: Footage, name: str, preset: str, configs: dict[str, Any]) -> dict[str, Any]:
+    meta = footage.meta
+    config = {key: dataclasses.asdict(value) for key, value in configs.items()}
+    return {
+        "schema_version": 1, "name": name, "title": meta.title, "prompts": list(meta.prompts), "game": meta.game,
+        "size": list(meta.size), "fps": meta.fps, "action_spec": meta.action_spec.to_json(), "preset": preset,
+        "config": json.loads(json.dumps(config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}})),
+        "footage": {
+            "digest": footage.digest(), "frames": footage.num_frames, "episodes": len(footage), "recorder": meta.recorder,
+        },
+        "training": {}, "metrics": {},
+        "licence": {"code": "MIT", "weights": "MIT", "game": meta.licence, "assets": meta.assets_licence},
+        "limits": [f"remembers {configs['dynamics'].window} frames", "knows only what its footage shows"],
+    }  # fmt: skip
+
+
+def _starts(train: Columns, held: Columns) -> dict[str, np.ndarray]:
+    """Pick moments to begin from, evenly over the footage, held-out episodes included."""
+    moments = []
+    for columns in (train, held):
+        for begin, end in zip(columns.bounds[:-1], columns.bounds[1:], strict=True):
+            moments += [(columns, i) for i in range(begin, end - CONTEXT, CONTEXT)]
+    if not moments:
+        raise ValueError(f"footage wants an episode of more than {CONTEXT} frames to start worlds from.")
+    chosen = [moments[i] for i in np.linspace(0, len(moments) - 1, min(NUM_STARTS, len(moments))).astype(int)]
+    obs = np.stack([columns.obs[i : i + CONTEXT] for columns, i in chosen])
+    return {"obs": obs, "prev_action": np.stack([columns.prev_action[i : i + CONTEXT] for columns, i in chosen])}
+
+
+def _hardware() -> str:
+    device = jax.devices()[0]
+    return f"{platform.machine()}, {jax.device_count()} x {device.device_kind}, jax {jax.__version__}"
+
+
+class _Log:
+    """TensorBoard scalars and pictures, and the pictures as files."""
+
+    def __init__(self, out: Path):
+        from tensorboardX import SummaryWriter
+
+        self.strips = out / "strips"
+        self.strips.mkdir(exist_ok=True)
+        self.writer = SummaryWriter(str(out / "log"))
+
+    def scalars(self, stage: str) -> Callable[[int, dict[str, float]], None]:
+        def log(step: int, values: dict[str, float]) -> None:
+            for name, value in values.items():
+                self.writer.add_scalar(f"{stage}/{name}", value, step)
+
+        return log
+
+    def picture(self, stage: str) -> Callable[[int, np.ndarray], None]:
+        from PIL import Image
+
+        def show(step: int, picture: np.ndarray) -> None:
+            Image.fromarray(picture).save(self.strips / f"{stage}-{step:07d}.png")
+            self.writer.add_image(f"{stage}/strip", picture, step, dataformats="HWC")
+
+        return show
+
+    def close(self) -> None:
+        self.writer.close()

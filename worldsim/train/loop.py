@@ -1,0 +1,194 @@
+"""Run one stage of training: batches in, best weights out, and a checkpoint from which it goes on exactly.
+
+The batch and the key of a step are pure functions of the step number, so a state, its step number and the best weights so
+far are all there is to save. A budget by steps repeats bit for bit, resumed or not; a budget by minutes ends on time instead,
+its schedule following the clock.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from worldsim.train.presets import StageConfig
+from worldsim.train.steps import TrainState
+from worldsim.checkpoint import open_training, restore_training, save_training
+
+SAVE_EVERY_S = 120.0
+LOOK_EVERY = 10  # steps between looks at the loss, which wait for the device
+
+
+class Progress(NamedTuple):
+    """What a progress bar shows."""
+
+    stage: str
+    step: int
+    total: int  # steps, estimated where the budget is in minutes
+    loss: float
+    frames_per_s: float
+    seconds_left: float
+    note: str  # the latest judgement
+
+
+class Budget(NamedTuple):
+    """How long a stage goes on: a number of steps, or seconds of training."""
+
+    num_steps: int | None
+    seconds: float | None
+
+    def progress(self, step: int, elapsed: float) -> float:
+        """Tell the share that is done, in 0..1."""
+        return step / self.num_steps if self.num_steps is not None else min(elapsed / (self.seconds or 1e-9), 1.0)
+
+
+class Stage(NamedTuple):
+    """What is particular to a stage."""
+
+    name: str
+    config: StageConfig
+    budget: Budget
+    frames_a_step: int
+    step: Callable  # of steps.make_step
+    batch: Callable[[int], Any]  # step number -> batch
+    judge: Callable[[Any, int], tuple[float, str]]  # (params, step) -> (score, note); higher is better
+    bootstrap_from: float = 2.0  # share of the stage after which `bootstrap` is on
+    num_evaluations: int = 8
+
+
+class _Run(NamedTuple):
+    """All that a stage saves."""
+
+    state: TrainState
+    best: Any
+
+
+def schedule(config: StageConfig, progress: float) -> float:
+    """Warm up, stay, decay (Hu et al. 2024, arXiv 2404.06395): the learning rate at a share of the stage."""
+    rise = min(1.0, (progress + 1e-3) / max(config.warmup, 1e-3))
+    fall = min(1.0, (1 - progress) / max(config.decay, 1e-9))
+    return config.learning_rate * rise * max(fall, 0.0)
+
+
+def run_stage(
+    stage: Stage,
+    state: TrainState,
+    folder: Path,
+    *,
+    seed: int,
+    log: Callable[[int, dict[str, float]], None],
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Any:
+    """Train a stage to the end of its budget, from the last checkpoint in `folder` where there is one.
+
+    Returns:
+        The moving-average weights that were judged best.
+
+    Raises:
+        FloatingPointError: a loss is not finite; the last good checkpoint stays.
+    """
+    manager = open_training(folder)
+    try:
+        return _Loop(stage, manager, seed, log, on_progress).run(_Run(state, state.ema))
+    finally:
+        manager.close()
+
+
+class _Loop:
+    """The moving parts of one run of a stage."""
+
+    def __init__(self, stage: Stage, manager: Any, seed: int, log: Callable, on_progress: Callable | None):
+        self.stage, self.manager, self.key = stage, manager, jax.random.key(seed)
+        self.log, self.on_progress = log, on_progress
+        self.step, self.elapsed, self.best_score, self.note = 0, 0.0, -math.inf, ""
+        self.loss, self.rate_fps = math.nan, 0.0
+
+    def run(self, run: _Run) -> Any:
+        saved = restore_training(self.manager, run)
+        if saved is not None:
+            self.step, run, meta = saved
+            self.elapsed, self.note = meta["elapsed"], meta["note"]
+            self.best_score = -math.inf if meta["best_score"] is None else meta["best_score"]
+        last_save = start = self._begin()
+        try:
+            while (progress := self._progress(start)) < 1:
+                run, scalars = self._train(run, progress)
+                if self.step % LOOK_EVERY == 0 or self.step <= 2:
+                    self._look(scalars, start)
+                if self._is_due(progress, self._progress(start)):
+                    run = self._judge(run)
+                    last_save = 0.0
+                if time.monotonic() - last_save > SAVE_EVERY_S:
+                    self._save(run, start)
+                    last_save = time.monotonic()
+        except KeyboardInterrupt:
+            self._save(run, start)
+            raise
+        if self.step and self.best_score == -math.inf:
+            run = self._judge(run)
+        self._save(run, start)
+        return run.best
+
+    def _begin(self) -> float:
+        return time.monotonic() - self.elapsed
+
+    def _progress(self, start: float) -> float:
+        return self.stage.budget.progress(self.step, time.monotonic() - start)
+
+    def _train(self, run: _Run, progress: float) -> tuple[_Run, dict]:
+        stage = self.stage
+        rate = jnp.float32(schedule(stage.config, progress))
+        key = jax.random.fold_in(self.key, self.step)
+        state, scalars = stage.step(
+            run.state, stage.batch(self.step), key, rate, bootstrap=progress >= stage.bootstrap_from
+        )
+        self.step += 1
+        return _Run(state, run.best), scalars
+
+    def _look(self, scalars: dict, start: float) -> None:
+        values = {name: float(value) for name, value in scalars.items()}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise FloatingPointError(
+                f"{bad[0]} of the {self.stage.name} is {values[bad[0]]} at step {self.step}; "
+                f"the last good checkpoint is step {self.manager.latest_step()} in {self.manager.directory}."
+            )
+        self.loss = values["loss"]
+        elapsed = time.monotonic() - start
+        self.rate_fps = self.step * self.stage.frames_a_step / elapsed
+        self.log(self.step, {**values, "frames_per_s": self.rate_fps})
+        self._report(elapsed)
+
+    def _report(self, elapsed: float) -> None:
+        if self.on_progress is None:
+            return
+        done = max(self.stage.budget.progress(self.step, elapsed), 1e-9)
+        total = self.stage.budget.num_steps or round(self.step / done)
+        left = elapsed * (1 - done) / done
+        self.on_progress(
+            Progress(self.stage.name, self.step, total, self.loss, self.rate_fps, left, self.note)
+        )
+
+    def _is_due(self, before: float, after: float) -> bool:
+        """Judge in equal parts of the stage, from the second on: the first says nothing."""
+        parts = self.stage.num_evaluations
+        return math.floor(after * parts) > max(math.floor(before * parts), 0) and math.floor(after * parts) >= 2
+
+    def _judge(self, run: _Run) -> _Run:
+        score, self.note = self.stage.judge(run.state.ema, self.step)
+        self.log(self.step, {"score": score})
+        if score > self.best_score:
+            self.best_score = score
+            run = run._replace(best=jax.tree.map(jnp.copy, run.state.ema))
+        return run
+
+    def _save(self, run: _Run, start: float) -> None:
+        if self.step:
+            score = self.best_score if math.isfinite(self.best_score) else None
+            meta = {"elapsed": time.monotonic() - start, "best_score": score, "note": self.note}
+            save_training(self.manager, self.step, run, meta)

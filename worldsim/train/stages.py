@@ -1,0 +1,197 @@
+"""The two stages: frames into a tokenizer, then latents into dynamics and outcome; each judged on held-out footage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from worldsim.data.dataset import Columns, ShuffledIndex, Windows
+from worldsim.dynamics import Dynamics, DynamicsConfig
+from worldsim.generation import Sampler, free_run, split_keys, watch
+from worldsim.metrics import psnr
+from worldsim.nn.params import merge, split
+from worldsim.outcome import Outcome, OutcomeConfig
+from worldsim.pictures import strip
+from worldsim.tokenizer import Tokenizer, TokenizerConfig
+from worldsim.train.loop import Budget, Stage
+from worldsim.train.presets import Preset
+from worldsim.train.steps import dynamics_loss, make_step, tokenizer_loss
+from worldsim.types import ActionSpec, Batch, fold_keys, frame_to_obs, obs_to_frame
+
+CONTEXT, HORIZON, NUM_CLIPS = 8, 16, 32
+ENCODE_BATCH = 256
+Show = Callable[[int, UInt8[np.ndarray, "y x c"]], None]
+
+
+class Latents(NamedTuple):
+    """Footage as the dynamics see it."""
+
+    train: Float[np.ndarray, "n m c"]
+    held: Float[np.ndarray, "n m c"]
+
+
+def new_tokenizer(size: tuple[int, int], preset: Preset, columns: Columns, seed: int) -> Tokenizer:
+    """Make an untrained tokenizer that paints the footage's mean picture."""
+    tokenizer = Tokenizer(TokenizerConfig(size=size, **preset.tokenizer), rngs=nnx.Rngs(seed))
+    tokenizer.mean_picture[...] = jnp.asarray(_pixel_statistics(columns)[0])
+    return tokenizer
+
+
+def new_dynamics(tokenizer: TokenizerConfig, spec: ActionSpec, preset: Preset, seed: int) -> tuple[Dynamics, Outcome]:
+    """Make untrained dynamics and outcome for a tokenizer's latents and a game's actions."""
+    config = dynamics_config(tokenizer, spec, preset)
+    dynamics = Dynamics(config, rngs=nnx.Rngs(seed + 1))
+    outcome = Outcome(OutcomeConfig(**preset.outcome), d_in=dynamics.hidden_dim, rngs=nnx.Rngs(seed + 2))
+    return dynamics, outcome
+
+
+def dynamics_config(tokenizer: TokenizerConfig, spec: ActionSpec, preset: Preset) -> DynamicsConfig:
+    """Fit a preset's dynamics to latents and actions."""
+    return DynamicsConfig(
+        grid=tokenizer.grid,
+        token_dim=tokenizer.token_dim,
+        choice_sizes=tuple(len(c.labels) for c in spec.choices),
+        num_buttons=len(spec.buttons),
+        axis_bounds=tuple((x.low, x.high) for x in spec.axes),
+        **preset.dynamics,
+    )
+
+
+def tokenizer_stage(
+    graph: nnx.GraphDef, train: Columns, held: Columns, preset: Preset, budget: Budget, seed: int, show: Show
+) -> Stage:
+    """Learn to code and to paint single frames; judged by PSNR on held-out frames."""
+    config = preset.tokenizer_stage
+    mean, variance = (jnp.asarray(x) for x in _pixel_statistics(train))
+    order = ShuffledIndex(len(train.obs), config.batch_size, seed)
+    rows = np.linspace(0, len(held.obs) - 1, min(ENCODE_BATCH, len(held.obs))).astype(int)
+    real = held.obs[rows]
+
+    @jax.jit
+    def reconstruct(params, obs):
+        tokenizer = merge(graph, params)
+        return frame_to_obs(tokenizer.decode(tokenizer.encode(obs_to_frame(obs))))
+
+    def judge(params, step: int) -> tuple[float, str]:
+        other = np.asarray(reconstruct(params, real))
+        score = float(psnr(real, other).mean())
+        show(step, strip([real[None], other[None]]))
+        return score, f"reconstruction {score:.1f} dB"
+
+    return Stage(
+        "tokenizer", config, budget, config.batch_size, make_step(tokenizer_loss(graph, mean, variance), ema=config.ema),
+        lambda step: train.obs[order.at(step)], judge, num_evaluations=preset.num_evaluations,
+    )  # fmt: skip
+
+
+def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns) -> Latents:
+    """Code all frames, and set the tokenizer's statistics so that every channel has unit deviation in training."""
+    graph, params = split(tokenizer)
+    encode = jax.jit(lambda params, obs: merge(graph, params).encode(obs_to_frame(obs)))
+
+    def run(obs: np.ndarray) -> np.ndarray:
+        padded = np.concatenate([obs, np.repeat(obs[-1:], -len(obs) % ENCODE_BATCH, 0)])
+        parts = [np.asarray(encode(params, x)) for x in np.split(padded, len(padded) // ENCODE_BATCH)]
+        return np.concatenate(parts)[: len(obs)]
+
+    old_mean, old_std = np.asarray(tokenizer.latent_mean[...]), np.asarray(tokenizer.latent_std[...])
+    latents = Latents(*(run(c.obs) * old_std + old_mean for c in (train, held)))
+    mean = latents.train.mean((0, 1))
+    std = np.maximum(latents.train.std((0, 1)), 1e-3)
+    tokenizer.latent_mean[...], tokenizer.latent_std[...] = jnp.asarray(mean), jnp.asarray(std)
+    return Latents(*((x - mean) / std for x in latents))
+
+
+def innovation(latents: Float[np.ndarray, "n m c"], columns: Columns) -> Float[np.ndarray, " c"]:
+    """Measure the mean squared change of each channel from a frame to the next, within 0.001..1."""
+    inside = np.ones(len(latents) - 1, bool)
+    inside[columns.bounds[1:-1] - 1] = False
+    change = np.square(latents[1:][inside] - latents[:-1][inside]).mean((0, 1))
+    return np.clip(change, 1e-3, 1.0).astype(np.float32)
+
+
+def dynamics_stage(
+    graphs: tuple[nnx.GraphDef, nnx.GraphDef],
+    tokenizer: Tokenizer,
+    data: tuple[Columns, Columns],
+    latents: Latents,
+    preset: Preset,
+    budget: Budget,
+    seed: int,
+    show: Show,
+) -> Stage:
+    """Learn what comes next; judged by free-running PSNR over 16 frames of held-out footage."""
+    config = preset.dynamics_stage
+    train, held = data
+    windows = Windows(train, preset.frames)
+    order = ShuffledIndex(len(windows), config.batch_size, seed)
+    source = _on_device(latents.train)
+    judge = _free_running_judge(graphs[0], tokenizer, held, latents.held, show)
+
+    def batch(step: int) -> Batch:
+        return windows.batch(order.at(step), obs=source)
+
+    return Stage(
+        "dynamics", config, budget, config.batch_size * preset.frames,
+        make_step(dynamics_loss(graphs, preset), ema=config.ema), batch, judge,
+        bootstrap_from=preset.bootstrap_from, num_evaluations=preset.num_evaluations,
+    )  # fmt: skip
+
+
+def _free_running_judge(graph, tokenizer: Tokenizer, held: Columns, latents: np.ndarray, show: Show):
+    """Dream 16 frames from 8 of held-out footage, decode them, and compare with what came and with the last frame."""
+    context, horizon = _fitting(held)
+    windows = Windows(held, context + horizon, min_real=context + horizon)
+    ids = np.linspace(0, len(windows) - 1, min(NUM_CLIPS, len(windows))).astype(int)
+    real, seen = windows.batch(ids), windows.batch(ids, obs=latents)
+    token_graph, token_params = split(tokenizer)
+    keys = fold_keys(jax.random.key(0), len(ids))
+
+    @jax.jit
+    def run(params, token_params):
+        dynamics = merge(graph, params["dynamics"])
+        keys_past, keys_dream = split_keys(keys, 2)
+        action = jnp.asarray(real.prev_action)
+        cache = dynamics.empty_cache(len(ids))
+        cache, _ = watch(dynamics, cache, jnp.asarray(seen.obs[:, :context]), action[:, :context], keys_past)
+        _, z = free_run(dynamics, cache, action[:, context:], keys_dream, Sampler())
+        decoder = merge(token_graph, token_params)
+        return frame_to_obs(decoder.decode(z)), frame_to_obs(decoder.decode(jnp.asarray(seen.obs[:, context:])))
+
+    future, last = real.obs[:, context:], real.obs[:, context - 1 : context]
+    copy = float(psnr(future, np.broadcast_to(last, future.shape)).mean())
+
+    def judge(params, step: int) -> tuple[float, str]:
+        dreamt, painted = (np.asarray(x) for x in run(params, token_params))
+        score = float(psnr(future, dreamt).mean())
+        show(step, strip([future, painted, dreamt], num_columns=min(8, horizon)))
+        return score, f"free-running {score:.1f} dB, copy-last {copy:.1f}"
+
+    return judge
+
+
+def _fitting(held: Columns) -> tuple[int, int]:
+    """Shorten context and horizon where held-out episodes are shorter than both."""
+    longest = int(np.diff(held.bounds).max())
+    if longest < 3:
+        raise ValueError(f"held-out episodes want at least 3 frames, the longest has {longest}; record longer ones.")
+    context = min(CONTEXT, max(1, longest // 3))
+    return context, min(HORIZON, longest - context)
+
+
+def _pixel_statistics(columns: Columns, limit: int = 4096) -> tuple[np.ndarray, np.ndarray]:
+    """Mean picture and variance of each pixel, in frame units, from evenly spaced frames."""
+    rows = np.linspace(0, len(columns.obs) - 1, min(limit, len(columns.obs))).astype(int)
+    frames = columns.obs[rows].astype(np.float32) / 127.5 - 1
+    return frames.mean(0), frames.var(0)
+
+
+def _on_device(latents: np.ndarray, limit_bytes: int = 2**33) -> np.ndarray | Array:
+    """Keep latents beside the accelerator where there is one and they fit."""
+    return latents if jax.default_backend() == "cpu" or latents.nbytes > limit_bytes else jnp.asarray(latents)

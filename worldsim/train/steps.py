@@ -1,0 +1,123 @@
+"""One step of training, as pure functions of (state, batch, key): losses, optimizer, moving average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from worldsim.diffusion.loss import bootstrap_target, noisy_input, x_loss
+from worldsim.diffusion.schedule import Levels, draw_bootstrap, draw_levels
+from worldsim.dynamics import Dynamics
+from worldsim.nn.params import merge
+from worldsim.outcome import Outcome, outcome_loss
+from worldsim.tokenizer import Tokenizer, rarity, reconstruction_loss
+from worldsim.train.presets import Preset
+from worldsim.types import Batch, obs_to_frame
+
+Loss = Callable[..., tuple[Float[Array, ""], dict[str, Array]]]
+
+
+class TrainState(NamedTuple):
+    """What changes in training, and is saved."""
+
+    params: Any
+    ema: Any
+    opt_state: Any
+
+
+def make_optimizer() -> optax.GradientTransformation:
+    """Muon for matrices and Adam for the rest, at rate one; the step scales the update by the schedule's rate."""
+    muon = optax.contrib.muon(
+        1.0, adam_learning_rate=0.1, consistent_rms=0.2, muon_weight_dimension_numbers=_matrices
+    )
+    return optax.chain(optax.clip_by_global_norm(1.0), muon)
+
+
+def init_state(params: Any) -> TrainState:
+    """Begin training from parameters."""
+    return TrainState(params, jax.tree.map(jnp.copy, params), make_optimizer().init(params))
+
+
+def make_step(loss: Loss, *, ema: float) -> Callable:
+    """Compile `step(state, batch, key, rate, **static) -> (state, scalars)`; the old state's memory is reused."""
+    optimizer = make_optimizer()
+
+    def step(state: TrainState, batch: Any, key: PRNGKeyArray, rate: Float[Array, ""], bootstrap: bool = False):
+        grad = jax.value_and_grad(loss, has_aux=True)
+        (value, scalars), gradient = grad(state.params, batch, key, bootstrap)
+        update, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = jax.tree.map(lambda p, u: p + rate * u, state.params, update)
+        average = jax.tree.map(lambda e, p: ema * e + (1 - ema) * p, state.ema, params)
+        return TrainState(params, average, opt_state), scalars | {"loss": value}
+
+    return jax.jit(step, static_argnames="bootstrap", donate_argnums=0)
+
+
+def tokenizer_loss(graph: nnx.GraphDef, mean: Float[Array, "h w c"], variance: Float[Array, "h w c"]) -> Loss:
+    """Make the tokenizer's loss on uint8 frames `[b h w c]`."""
+
+    def loss(params, obs, key, bootstrap):
+        tokenizer: Tokenizer = merge(graph, params)
+        frame = obs_to_frame(obs)
+        weight = rarity(frame, mean, variance, weight=tokenizer.config.rarity_weight)
+        return reconstruction_loss(frame, tokenizer.decode(tokenizer.encode(frame, key)), weight), {}
+
+    return loss
+
+
+def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> Loss:
+    """Make the loss of dynamics and outcome on a Batch of latents; params has "dynamics" and "outcome"."""
+
+    def loss(params, batch: Batch, key, bootstrap: bool):
+        dynamics: Dynamics = merge(graphs[0], params["dynamics"])
+        outcome: Outcome = merge(graphs[1], params["outcome"])
+        config = dynamics.config
+        key_levels, key_boot, key_noise, key_single, key_action = jax.random.split(key, 5)
+        b = batch.obs.shape[0]
+        isolated = jax.random.bernoulli(key_single, preset.single_share, (b,))
+        hidden_action = jax.random.bernoulli(key_action, preset.action_dropout, (b, 1, 1))
+        action = jnp.where(hidden_action, jnp.nan, batch.prev_action)
+        levels = draw_levels(
+            key_levels, batch.mask.shape, num_levels=config.num_levels, past_share=preset.past_share,
+            past_level=config.past_level,
+        )  # fmt: skip
+        rows = round(b * preset.bootstrap_share) if bootstrap else 0
+        boot, is_target = draw_bootstrap(
+            key_boot, Levels(*(x[:rows] for x in levels)), num_levels=config.num_levels, past_share=preset.past_share
+        )
+        levels = Levels(*(jnp.concatenate([x, y[rows:]]) for x, y in zip(boot, levels, strict=True)))
+        z_tau = noisy_input(key_noise, batch.obs, levels, num_levels=config.num_levels)
+        target = batch.obs
+        if rows:
+            frozen: Dynamics = merge(graphs[0], jax.lax.stop_gradient(params["dynamics"]))
+
+            def predict(z, levels):
+                return frozen(z, levels, action[:rows], isolated[:rows])[0]
+
+            bent = bootstrap_target(predict, z_tau[:rows], boot, is_target, num_levels=config.num_levels)
+            bent = jnp.where(is_target[:, :, None, None], bent, batch.obs[:rows])
+            target = jnp.concatenate([bent, batch.obs[rows:]])
+        z_hat, hidden = dynamics(z_tau, levels, action, isolated)
+        denoising = x_loss(z_hat, target, levels, batch.mask, num_levels=config.num_levels)
+        knows = (levels.tau >= config.past_level) & batch.mask & ~isolated[:, None]
+        knows = knows.at[:, 0].set(False).astype(jnp.float32)
+        result = outcome_loss(*outcome(hidden), batch.reward, batch.terminated, knows, outcome.config)
+        return denoising + preset.outcome_weight * result, {"denoising": denoising, "outcome": result}
+
+    return loss
+
+
+def _matrices(params: Any) -> Any:
+    """Tell Muon which parameters are maps between widths: the kernels, and nothing else."""
+
+    def dimensions(path, leaf):
+        is_kernel = getattr(path[-1], "key", None) == "kernel" and leaf.ndim == 2
+        return optax.contrib.MuonDimensionNumbers() if is_kernel else None
+
+    return jax.tree_util.tree_map_with_path(dimensions, params)
