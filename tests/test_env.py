@@ -3,6 +3,8 @@
 Most tests run a small stand-in for the model, whose frames and ends can be told beforehand.
 """
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -315,3 +317,13 @@ def test_the_functional_form_scans_maps_and_depends_only_on_its_arguments():
     assert many.shape == (6, *SIZE, 3)
     stepped = jax.vmap(env.step)(keys, states, actions)
     assert stepped[0].shape == (6, *SIZE, 3)
+
+
+def test_the_examples_of_the_document_run(monkeypatch):
+    for module in ("front", "functional"):
+        monkeypatch.setattr(f"worldsim.env.{module}.simulator_of", lambda *_: FakeSimulator())
+    text = (Path(__file__).parents[1] / "docs" / "env-contract.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, names)
+    assert names["obs"].shape == (4, *SIZE, 3)
