@@ -18,16 +18,17 @@ class Toy(gym.Env):
     Args:
         num_actions: of its Discrete space.
         mean_len: an episode ends after 1 to 2 * mean_len steps, drawn at reset.
-        crash_file: the process kills itself at step 3 when this file exists, and deletes the file first.
+        crash_once: the process kills itself at step 3 if the file named by WORLDSIM_TEST_CRASH_FILE exists,
+            and deletes it first.
         always_crash: the process kills itself at step 3 whenever it gets there.
     """
 
     metadata = {"render_modes": [], "render_fps": 10}
 
-    def __init__(self, num_actions: int = 5, mean_len: int = 20, crash_file: str = "", always_crash: bool = False):
+    def __init__(self, num_actions: int = 5, mean_len: int = 20, crash_once: bool = False, always_crash: bool = False):
         self.observation_space = gym.spaces.Box(0, 255, (H, W, 3), np.uint8)
         self.action_space = gym.spaces.Discrete(num_actions)
-        self.mean_len, self.crash_file, self.always_crash = mean_len, crash_file, always_crash
+        self.mean_len, self.crash_once, self.always_crash = mean_len, crash_once, always_crash
 
     def _obs(self, action: int) -> np.ndarray:
         obs = self.np_random.integers(0, 256, (H, W, 3), dtype=np.uint8)
@@ -45,8 +46,9 @@ class Toy(gym.Env):
         return self._obs(action), float(action == 1), self.t >= self.end, False, {}
 
     def _maybe_crash(self) -> None:
-        if self.t == 3 and self.crash_file and Path(self.crash_file).exists():
-            Path(self.crash_file).unlink()
+        file = Path(os.environ.get("WORLDSIM_TEST_CRASH_FILE", "none"))
+        if self.t == 3 and self.crash_once and file.exists():
+            file.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         if self.t == 3 and self.always_crash:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -82,6 +84,17 @@ class Mixed(Toy):
         return self.picture
 
 
-gym.register("worldsim_test/Toy-v0", entry_point="toy_env:Toy", max_episode_steps=30)
-gym.register("worldsim_test/Crash-v0", entry_point="toy_env:Toy", kwargs={"always_crash": True, "mean_len": 50})
-gym.register("worldsim_test/Mixed-v0", entry_point="toy_env:Mixed")
+class Blind(Toy):
+    """The same without pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+
+_HERE = "tests.contracts.toy_env"
+gym.register("worldsim_test/Blind-v0", entry_point=f"{_HERE}:Blind")
+gym.register("worldsim_test/Toy-v0", entry_point=f"{_HERE}:Toy", max_episode_steps=30)
+gym.register("worldsim_test/Crash-v0", entry_point=f"{_HERE}:Toy", kwargs={"always_crash": True, "mean_len": 50})
+gym.register("worldsim_test/Mixed-v0", entry_point=f"{_HERE}:Mixed")
+gym.register("worldsim_test/CrashOnce-v0", entry_point=f"{_HERE}:Toy", kwargs={"crash_once": True})

@@ -75,8 +75,8 @@ def contact_sheet(footage: Footage, rows: int = 4, columns: int = 8) -> UInt8[np
     return sheet
 
 
-def _histogram(spec: ActionSpec, known: Float[np.ndarray, "n a"]) -> dict[str, dict[str, float]]:
-    result: dict[str, dict[str, float]] = {}
+def _histogram(spec: ActionSpec, known: Float[np.ndarray, "n a"]) -> dict[str, dict[str, int | float]]:
+    result: dict[str, dict[str, int | float]] = {}
     columns = iter(known.T)
     for choice in spec.choices:
         counts = np.bincount(next(columns).astype(int), minlength=len(choice.labels))

@@ -110,7 +110,7 @@ class EpisodeInfo:
         return {k.rstrip("_"): v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> EpisodeInfo:
+    def from_json(cls, data: Any) -> EpisodeInfo:
         """The inverse of `to_json`.
 
         Raises:

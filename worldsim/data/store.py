@@ -173,7 +173,7 @@ class FootageWriter:
         try:
             writer.reset(episode.obs[0], state[0])
             for t in range(len(episode.action)):
-                outcome = episode.reward[t], bool(episode.terminated[t]), bool(episode.truncated[t])
+                outcome = float(episode.reward[t]), bool(episode.terminated[t]), bool(episode.truncated[t])
                 writer.step(episode.action[t], episode.obs[t + 1], *outcome, state[t + 1])
             return self.commit(writer.path, writer.close(), seed=seed, policy=policy)
         except BaseException:
@@ -214,7 +214,7 @@ def _read_index(file: Path) -> tuple[list[EpisodeInfo], int]:
     for number, line in enumerate(data[:end].splitlines(), 1):
         try:
             info = EpisodeInfo.from_json(json.loads(line))
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             raise ValueError(f"{file} line {number} is damaged ({error}).") from error
         episodes.append(info)
     return episodes, end
