@@ -22,6 +22,10 @@ GAMES: dict[str, tuple[str, int]] = {
     "breakout": ("atari_games:AtariGame", 27_000),
     "freeway": ("atari_games:AtariGame", 27_000),
     "boxing": ("atari_games:AtariGame", 27_000),
+    "doom-takecover": ("doom_games:DoomGame", 1000),
+    "doom-defend-center": ("doom_games:DoomGame", 525),
+    "doom-corridor": ("doom_games:DoomGame", 525),
+    "doom-mywayhome": ("doom_games:DoomGame", 525),
 }
 """Game -> (module and class in this package, steps after which an episode is truncated)."""
 

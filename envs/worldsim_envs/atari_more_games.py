@@ -84,7 +84,7 @@ class Freeway(Rules):
 def _boxing_action(name: str) -> tuple[str, tuple[str, ...]]:
     keys = [("UP", "ArrowUp"), ("DOWN", "ArrowDown"), ("LEFT", "ArrowLeft"), ("RIGHT", "ArrowRight"), ("FIRE", "Space")]
     held = [(word, key) for word, key in keys if word in name]
-    return "-".join(word.lower() for word, _ in held) or "noop", tuple(key for _, key in held)
+    return "+".join(word.lower() for word, _ in held) or "noop", tuple(key for _, key in held)
 
 
 class Boxing(Rules):
@@ -133,4 +133,4 @@ class Boxing(Rules):
             words.append("right" if (dx > 0) == closer else "left")
         if abs(dx) < 26 and rng.random() < 0.5:
             words.append("fire")
-        return "-".join(words) or "noop"
+        return "+".join(words) or "noop"
