@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt8
 
 
 class Episode(NamedTuple):
@@ -226,6 +226,6 @@ def discrete(labels: tuple[str, ...], keys: tuple[tuple[str, ...], ...] | None =
     return ActionSpec(choices=(Choice(labels=tuple(labels), keys=tuple(keys or ((),) * len(labels))),))
 
 
-def fold_keys(key: PRNGKeyArray, count: int) -> PRNGKeyArray:
+def fold_keys(key: PRNGKeyArray, count: int) -> Key[Array, " n"]:
     """Derive one key a world `[count]` from one key, so that worlds do not share noise."""
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count))
