@@ -1,0 +1,225 @@
+"""Every command parses; bad input ends in one line and status 2 with nothing written; --json is one object."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import make_footage
+from worldsim import cli
+from worldsim.video import read_prompt, write_video
+
+COMMANDS = ["games", "record", "inspect", "train", "rollout", "worlds"]
+
+
+@pytest.fixture(autouse=True)
+def _somewhere_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(capsys, *args):
+    """One command in this process: (status, stdout, stderr)."""
+    try:
+        status = cli.main([str(x) for x in args])
+    except SystemExit as stop:
+        status = stop.code
+    return status, *capsys.readouterr()
+
+
+def refused(capsys, *args):
+    """The one line that a command ends with."""
+    status, out, err = run(capsys, *args)
+    assert status == 2 and out == ""
+    assert err.startswith("worldsim: error: ") and err.count("\n") == 1
+    return err
+
+
+def test_without_a_command_it_teaches(capsys):
+    status, out, err = run(capsys)
+    assert status == 0 and err == ""
+    assert all(f"worldsim {command}" in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example_that_parses(capsys, command):
+    status, out, _ = run(capsys, command, "--help")
+    assert status == 0
+    paragraphs = out.split("\n\n")
+    example = next(p for p in paragraphs if p.startswith("Example:"))
+    for line in example.split("Example: ")[1:]:
+        name, *args = line.split()
+        assert name == "worldsim"
+        cli.parse(args)
+
+
+def test_help_waits_for_no_heavy_import():
+    code = (
+        "import sys, worldsim.cli as c\ntry: c.main(['train', '--help'])\nexcept SystemExit: pass\n"
+        "print('jax' in sys.modules, file=sys.stderr)"
+    )
+    env = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stderr == "False\n"
+
+
+def test_an_unknown_command_or_option_has_status_2_and_no_traceback(capsys):
+    for args in (["fly"], ["record", "jump", "--out", "x", "--frames", "many"], ["inspect"]):
+        status, out, err = run(capsys, *args)
+        assert status == 2 and out == "" and err and "Traceback" not in err
+
+
+def test_games_names_what_is_registered_and_what_each_needs(capsys):
+    status, out, err = run(capsys, "games", "--json")
+    games = {g["name"]: g for g in json.loads(out)["games"]}
+    assert status == 0 and err == ""
+    assert {"jump", "pong", "breakout"} <= set(games)
+    assert games["jump"]["ready"] in (True, False) and "pip install" in games["jump"]["install"]
+
+
+def test_worlds_lists_none_in_an_empty_place_as_json(capsys):
+    status, out, _ = run(capsys, "worlds", "--json")
+    assert status == 0 and isinstance(json.loads(out)["worlds"], list)
+
+
+def test_record_and_inspect_say_the_same_as_json(capsys, tmp_path):
+    toy = "tests.contracts.toy_env:worldsim_test/Toy-v0"
+    status, out, _ = run(capsys, "record", toy, "--out", "footage", "--frames", 60, "--json")
+    made = json.loads(out)
+    assert status == 0 and made["frames"] >= 60
+    status, out, err = run(capsys, "inspect", "footage", "--sheet", "sheet.png", "--json")
+    assert status == 0, err
+    seen = json.loads(out)
+    assert status == 0 and seen["frames"] == made["frames"] and seen["episodes"] == made["episodes"]
+    assert (tmp_path / "sheet.png").stat().st_size > 0
+
+
+def test_numbers_that_are_not_finite_become_null_in_json(capsys):
+    cli.console.print_json({"a": float("nan"), "b": np.float32(2), "c": [np.inf, np.arange(2)]})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": 2.0, "c": [None, [0, 1]]}
+
+
+def test_an_unknown_game_is_refused_with_close_names(capsys, tmp_path):
+    assert "jump" in refused(capsys, "record", "jmup", "--out", "footage", "--frames", 10)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_refused_with_the_extra_that_has_it(capsys, tmp_path):
+    (tmp_path / "pyxel.py").write_text("raise ModuleNotFoundError('hidden', name='pyxel')")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        assert "worldsim-jax[games]" in refused(capsys, "record", "jump", "--out", "footage", "--frames", 10)
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert not (tmp_path / "footage").exists()
+
+
+@pytest.mark.parametrize("bad", [["--frames", 0], ["--frames", 10, "--workers", 0], ["--frames", 10, "--size", 0, 9]])
+def test_counts_below_one_are_refused(capsys, tmp_path, bad):
+    assert "at least 1" in refused(capsys, "record", "jump", "--out", "footage", *bad)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("args", [("inspect",), ("train", "--out", "run")])
+def test_what_is_no_footage_is_refused(capsys, tmp_path, args):
+    (tmp_path / "holiday").mkdir()
+    assert "not a footage folder" in refused(capsys, args[0], "holiday", *args[1:])
+    assert [x.name for x in tmp_path.iterdir()] == ["holiday"]
+
+
+def test_a_contact_sheet_of_another_format_is_refused(capsys, tmp_path):
+    make_footage("footage", lengths=(3,))
+    assert ".png" in refused(capsys, "inspect", "footage", "--sheet", "sheet.jpg")
+
+
+def test_traceback_shows_where_an_error_came_from():
+    with pytest.raises(ValueError, match="not a footage folder"):
+        cli.main(["--traceback", "inspect", "nowhere"])
+
+
+def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("worldsim.data.record.record", stop)
+    status, out, err = run(capsys, "record", "jump", "--out", "footage", "--frames", 10)
+    assert status == 130 and out == "" and "same command goes on" in err
+
+
+def test_an_unknown_world_is_refused_with_what_exists(capsys, tmp_path):
+    assert "Worlds here" in refused(capsys, "rollout", "atlantis", "--out", "dream.gif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_rollout_writes_as_many_frames_as_asked_for(capsys, tmp_path, untrained_world):
+    status, out, err = run(capsys, "rollout", untrained_world, "--out", "dream.gif", "--frames", 5, "--json")
+    assert status == 0, err
+    assert json.loads(out)["frames"] == 5
+    assert read_prompt(tmp_path / "dream.gif").shape[0] <= 5  # a gif merges frames that are alike
+
+
+def test_side_by_side_shows_the_recorded_frames_left(capsys, tmp_path, untrained_world, block_footage):
+    args = ("--out", "both.mp4", "--frames", 6, "--side-by-side", block_footage)
+    status, _, err = run(capsys, "rollout", untrained_world, *args)
+    assert status == 0, err
+    video = read_prompt(tmp_path / "both.mp4")
+    assert video.shape[0] == 6
+    left = video[:, :, : video.shape[2] * 16 // 34].max(axis=(1, 3))
+    assert (left > 150).any(axis=1).all()  # the block is in every recorded frame
+
+
+def test_actions_come_from_a_file_by_label_or_number(capsys, tmp_path, untrained_world):
+    (tmp_path / "keys.txt").write_text("left\n2\nnoop\n")
+    args = ("--out", "a.gif", "--frames", 4, "--actions", "keys.txt", "--prompt", "nothing")
+    assert run(capsys, "rollout", untrained_world, *args)[0] == 0
+
+
+def test_actions_that_the_world_does_not_have_are_refused(capsys, tmp_path, untrained_world):
+    (tmp_path / "keys.txt").write_text("left\nfly\n7\n")
+    for frames, said in ((3, "'fly'"), (9, "wants 8 actions")):
+        args = ("--out", "a.gif", "--frames", frames, "--actions", "keys.txt")
+        assert said in refused(capsys, "rollout", untrained_world, *args)
+    (tmp_path / "keys.txt").write_text("7\n")
+    assert "0..2" in refused(
+        capsys, "rollout", untrained_world, "--out", "a.gif", "--frames", 2, "--actions", "keys.txt"
+    )
+    assert "random, noop or a file" in refused(
+        capsys, "rollout", untrained_world, "--out", "a.gif", "--actions", "nofile"
+    )
+    assert not (tmp_path / "a.gif").exists()
+
+
+def test_zero_frames_are_refused(capsys, tmp_path, untrained_world):
+    assert "at least 1 frame" in refused(capsys, "rollout", untrained_world, "--out", "a.gif", "--frames", 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_prompt_of_another_size_is_refused(capsys, tmp_path, untrained_world):
+    write_video(tmp_path / "big.gif", np.zeros((1, 24, 32, 3), np.uint8), fps=10, min_width=32)
+    said = refused(capsys, "rollout", untrained_world, "--out", "a.gif", "--prompt", "big.gif")
+    assert "16x16" in said and "24x32" in said
+    make_footage("wide", size=(16, 32), lengths=(20,))
+    assert "16x32" in refused(capsys, "rollout", untrained_world, "--out", "a.gif", "--prompt", "wide")
+
+
+def test_footage_of_other_controls_is_refused(capsys, tmp_path, untrained_world):
+    make_footage("other", labels=("noop", "jump"), lengths=(60,))
+    args = ("--out", "a.gif", "--frames", 9, "--side-by-side", "other")
+    assert "other controls" in refused(capsys, "rollout", untrained_world, *args)
+    assert not (tmp_path / "a.gif").exists()
+
+
+def test_a_clip_longer_than_any_episode_is_refused(capsys, untrained_world, block_footage):
+    args = ("--out", "a.gif", "--frames", 400, "--side-by-side", block_footage)
+    assert "fewer --frames" in refused(capsys, "rollout", untrained_world, *args)
+
+
+def test_a_damaged_world_is_refused(capsys, tmp_path, untrained_world):
+    import shutil
+
+    shutil.copytree(untrained_world, "broken")
+    weights = tmp_path / "broken" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    refused(capsys, "rollout", "broken", "--out", "a.gif")
+    assert not (tmp_path / "a.gif").exists()

@@ -1,0 +1,64 @@
+"""The command line: the only parser and printer of worldsim.
+
+Every command is a dataclass whose fields are its options and whose `run` does the work; heavy imports wait until
+then. An error that the library explains becomes one line and exit status 2; `--traceback` shows the whole of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+OVERVIEW = """\
+worldsim: record a game, learn its world, dream it, use the dream as an environment.
+
+  worldsim games                                                   what can be recorded
+  worldsim record jump --out footage/jump --frames 20000           play and record
+  worldsim inspect footage/jump --sheet sheet.png                  look at what was recorded
+  worldsim train footage/jump --out runs/jump --minutes 10         learn the world
+  worldsim rollout runs/jump --out dream.mp4 --side-by-side footage/jump
+                                                                   real left, dream right
+  worldsim worlds                                                  worlds that are here already
+
+In Python: worldsim.load("runs/jump"), or gymnasium.make("worldsim:worldsim/World-v0", world="runs/jump").
+Every command explains itself: worldsim train --help. --traceback before a command shows where an error came from."""
+
+EXPECTED = (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError)
+"""What the library raises with a message for people."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    show_traceback = args[:1] == ["--traceback"]
+    args = args[show_traceback:]
+    if not args:
+        print(OVERVIEW)
+        return 0
+    command = parse(args)
+    try:
+        command.run()
+    except KeyboardInterrupt:
+        hint = getattr(command, "resume_hint", "")
+        print("\nworldsim: stopped" + (f"; {hint}." if hint else "."), file=sys.stderr)
+        return 130
+    except EXPECTED as error:
+        if show_traceback:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"worldsim: error: {message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(args: Sequence[str]):
+    """Turn arguments into a command; ends the program with status 2 where they are none."""
+    import tyro
+    from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
+
+    from worldsim.cli.footage import Games, Inspect, Record
+    from worldsim.cli.worlds import Rollout, Train, Worlds
+
+    config = (FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes)
+    commands = Games | Record | Inspect | Train | Rollout | Worlds
+    return tyro.cli(commands, prog="worldsim", description=OVERVIEW.splitlines()[0], args=list(args), config=config)
