@@ -4,6 +4,7 @@ Most tests run a small stand-in for the model, whose frames and ends can be told
 """
 
 import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,9 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from tests.contracts.check_world_env import check_world_env
-from worldsim.env import EnvParams, JaxWorldEnv, WorldEnv, WorldVectorEnv, action_rows, action_space, register
+from worldsim.checkpoint import load_world
+from worldsim.env import EnvParams, JaxWorldEnv, WorldEnv, WorldVectorEnv, action_rows, action_space
+from worldsim.simulator import Simulator
 from worldsim.types import ActionSpec, Axis, Button, Choice, SimState, StepOutput, discrete
 
 SIZE = (6, 8)
@@ -25,42 +28,49 @@ PAD = ActionSpec(buttons=(Button(name="a"), Button(name="b")))
 BOTH = ActionSpec(choices=(Choice(labels=("x", "y"), keys=((), ())),), buttons=PAD.buttons, axes=CAR.axes)
 
 
+@partial(jax.jit, static_argnums=1)
+def fake_reset(key, batch_size):
+    keys = jax.random.split(key, batch_size)
+    obs = jax.vmap(lambda k: jax.random.randint(k, (*SIZE, 3), 0, 256))(keys).astype(jnp.uint8)
+    return SimState(keys, {"obs": obs}, jnp.zeros(batch_size, jnp.int32)), obs
+
+
+@jax.jit
+def fake_step(state, action, lifetime):
+    total = action if action.ndim == 1 else action.sum(-1)
+    noise = jax.vmap(lambda k: jax.random.randint(k, (), 0, 4))(state.key)
+    move = noise + total.astype(jnp.int32)
+    obs = state.cache["obs"] + move[:, None, None, None].astype(jnp.uint8)
+    index = state.frame_index + 1
+    over = index >= lifetime
+    fresh = jax.vmap(lambda k: jax.random.split(k, 1)[0])(state.key)
+    out = StepOutput(obs, total.astype(jnp.float32), over, jnp.zeros_like(over), index / 10)
+    return SimState(fresh, {"obs": obs}, index), out
+
+
 class FakeSimulator:
-    """A world whose frame moves by its action and noise, and ends after a number of frames told by its start."""
+    """A world whose frame moves by its action and noise, and which ends after `lifetime` frames."""
 
     fps = 10
 
-    def __init__(self, action_spec=None, lifetime=None):
+    def __init__(self, action_spec=None, lifetime=10_000):
         self.action_spec = action_spec or discrete(("noop", "left", "right"))
         self.size, self.lifetime = SIZE, lifetime
-        self.world = SimpleNamespace(starts={"obs": np.zeros((1, 1, *SIZE, 3), np.uint8)})
+        self.world = SimpleNamespace(starts={"obs": np.zeros((2, 1, *SIZE, 3), np.uint8), "prev_action": None})
         self.batches = []
-        self._step = jax.jit(self.pure_step)
 
     def reset(self, key, *, batch_size=None, prompt=None, prompt_actions=None):
         self.batches.append(batch_size)
-        keys = jax.random.split(key, batch_size)
-        obs = jax.vmap(lambda k: jax.random.randint(k, (*SIZE, 3), 0, 256))(keys).astype(jnp.uint8)
+        state, obs = fake_reset(key, batch_size)
         if isinstance(prompt, np.ndarray):
             obs = jnp.asarray(prompt[:, -1])
-        return SimState(keys, {"obs": obs}, jnp.zeros(batch_size, jnp.int32)), obs
+        return state._replace(cache={"obs": obs}), obs
 
     def step(self, state, action):
-        return self._step(state, action)
-
-    def pure_step(self, state, action):
-        total = action if action.ndim == 1 else action.sum(-1)
-        noise = jax.vmap(lambda k: jax.random.randint(k, (), 0, 4))(state.key)
-        move = noise + total.astype(jnp.int32)
-        obs = state.cache["obs"] + move[:, None, None, None].astype(jnp.uint8)
-        index = state.frame_index + 1
-        over = index >= self.lifetime if self.lifetime else jnp.zeros(index.shape, bool)
-        fresh = jax.vmap(lambda k: jax.random.split(k, 1)[0])(state.key)
-        out = StepOutput(obs, total.astype(jnp.float32), over, jnp.zeros_like(over), index / 10)
-        return SimState(fresh, {"obs": obs}, index), out
+        return fake_step(state, action, self.lifetime)
 
 
-def make_vec(num_envs=5, lifetime=None, **kwargs):
+def make_vec(num_envs=5, lifetime=10_000, **kwargs):
     env = WorldVectorEnv(num_envs, FakeSimulator(lifetime=lifetime), **kwargs)
     env.action_space.seed(0)
     return env
@@ -76,14 +86,33 @@ def test_other_controls_keep_the_contract_too(spec):
     check_world_env(lambda: WorldEnv(FakeSimulator(spec), horizon=9, render_mode="rgb_array"), num_steps=9, horizon=9)
 
 
-def test_the_tiny_world_keeps_the_contract(request):
-    try:
-        world = request.getfixturevalue("tiny_world")
-    except pytest.FixtureLookupError:
-        pytest.skip("there is no tiny_world")
-    check_world_env(
-        lambda: WorldEnv(world, horizon=4, num_denoise_steps=1, render_mode="rgb_array"), num_steps=6, horizon=4
-    )
+@pytest.fixture(scope="module")
+def untrained(untrained_world):
+    return Simulator.from_world(load_world(untrained_world), num_denoise_steps=1)
+
+
+def test_a_real_simulator_keeps_the_contract(untrained):
+    check_world_env(lambda: WorldEnv(untrained, horizon=4, render_mode="rgb_array"), num_steps=6, horizon=4)
+
+
+def test_a_batch_of_real_worlds_resets_some_and_leaves_the_others(untrained):
+    env = WorldVectorEnv(3, untrained, horizon=2)
+    first, _ = env.reset(seed=0)
+    env.step(np.array([0, 1, 2]))
+    mask = np.array([False, True, False])
+    env.reset(options={"reset_mask": mask})
+    _, _, _, truncated, _ = env.step(np.array([0, 1, 2]))
+    assert truncated.tolist() == [True, False, True]
+    assert (env.reset(seed=0)[0] == first).all()
+
+
+def test_a_real_simulator_runs_as_pure_functions(untrained):
+    env = JaxWorldEnv(untrained)
+    keys = jax.random.split(jax.random.key(0), 2)
+    obs, state = jax.jit(jax.vmap(env.reset))(keys)
+    assert any((np.asarray(obs[0]) == start).all() for start in untrained.world.starts["obs"][:, -1])
+    obs, state, _, _, truncated, _ = jax.jit(jax.vmap(env.step))(keys, state, jnp.array([0, 1]))
+    assert obs.shape == (2, 16, 16, 3) and obs.dtype == jnp.uint8 and not truncated.any()
 
 
 @pytest.mark.parametrize(
@@ -188,7 +217,6 @@ def test_settings_that_make_no_sense_are_refused(kwargs):
 
 
 def test_gym_makes_one_world_or_one_batched_model():
-    register()
     env = gym.make("worldsim/World-v0", world=FakeSimulator(), horizon=None)
     assert isinstance(env.unwrapped, WorldEnv)
     simulator = FakeSimulator()

@@ -5,13 +5,12 @@
 - `JaxWorldEnv`: pure functions of one world for `jax.vmap`, `jax.jit` and `jax.lax.scan`, shaped like gymnax.
 
 `terminated` is what the world's outcome head says; the horizon is reported as `truncated` and nothing else, so that
-a value function bootstraps past it. The contract is written down in docs/env-contract.md.
+a value function bootstraps past it. The contract is written down in docs/env-contract.md;
+`import worldsim` registers "worldsim/World-v0" with Gymnasium.
 Source: https://gymnasium.farama.org/api/env/, https://farama.org/Vector-Autoreset-Mode.
 """
 
 from __future__ import annotations
-
-import gymnasium as gym
 
 from worldsim.env.functional import EnvParams, EnvState, JaxWorldEnv
 from worldsim.env.single import WorldEnv
@@ -19,17 +18,5 @@ from worldsim.env.spaces import action_rows, action_space
 from worldsim.env.vector import WorldVectorEnv
 
 __all__ = [
-    "EnvParams", "EnvState", "JaxWorldEnv", "WorldEnv", "WorldVectorEnv", "action_rows", "action_space", "register",
+    "EnvParams", "EnvState", "JaxWorldEnv", "WorldEnv", "WorldVectorEnv", "action_rows", "action_space",
 ]  # fmt: skip
-
-
-ENV_ID = "worldsim/World-v0"
-
-
-def register() -> None:
-    """Make "worldsim/World-v0" known to Gymnasium; doing it twice does no harm."""
-    if ENV_ID not in gym.registry:
-        gym.register(ENV_ID, entry_point="worldsim.env:WorldEnv", vector_entry_point="worldsim.env:WorldVectorEnv")
-
-
-register()

@@ -12,6 +12,7 @@ import numpy as np
 
 from worldsim.checkpoint import World, load_world
 from worldsim.env.spaces import action_space
+from worldsim.simulator import Simulator
 from worldsim.types import ActionSpec, SimState
 
 
@@ -27,8 +28,6 @@ def simulator_of(
         if not settings:
             return world
         world = world.world
-    from worldsim.simulator import Simulator
-
     return Simulator.from_world(world, **settings)
 
 

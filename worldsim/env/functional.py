@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
@@ -28,16 +29,24 @@ class JaxWorldEnv:
     """One learned world as pure functions, to be mapped over many with `jax.vmap`; there is no automatic reset.
 
     The calls are those of gymnax 1: `reset(key, params)` and `step(key, state, action, params)` with a 6-tuple.
+    Every start of the bundle is watched once, when this is made, so that a reset is a look-up.
     """
 
     def __init__(self, world: Any = "jump", *, num_denoise_steps: int | None = None, noise_scale: float | None = None):
         self.simulator = simulator_of(world, num_denoise_steps, noise_scale)
         self.default_params = EnvParams()
+        starts = self.simulator.world.starts
+        self._num_starts = len(starts["obs"])
+        self._starts = self.simulator.reset(
+            jax.random.key(0), batch_size=self._num_starts, prompt=starts["obs"], prompt_actions=starts["prev_action"]
+        )
 
     def reset(self, key: PRNGKeyArray, params: EnvParams | None = None) -> tuple[Array, EnvState]:
-        """Begin anew: (obs uint8 [h w c], state)."""
-        state, obs = self.simulator.reset(key, batch_size=1)
-        return obs[0], EnvState(state, jnp.int32(0))
+        """Begin at one of the bundle's starts, drawn by the key: (obs uint8 [h w c], state)."""
+        key_start, key_world = jax.random.split(key)
+        index = jax.random.randint(key_start, (1,), 0, self._num_starts)
+        state, obs = jax.tree.map(lambda x: x[index], self._starts)
+        return obs[0], EnvState(state._replace(key=key_world[None]), jnp.int32(0))
 
     def step(
         self, key: PRNGKeyArray, state: EnvState, action: Any, params: EnvParams | None = None
