@@ -6,6 +6,7 @@ then. An error that the library explains becomes one line and exit status 2; `--
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = getattr(command, "resume_hint", "")
         print("\nworldsim: stopped" + (f"; {hint}." if hint else "."), file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of our output has left: `worldsim games | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except EXPECTED as error:
         if show_traceback:
             raise

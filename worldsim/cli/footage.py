@@ -132,13 +132,14 @@ def list_games() -> list[dict[str, Any]]:
     from contextlib import suppress
 
     import gymnasium
+    from gymnasium.envs.registration import load_env_creator
 
     with suppress(ModuleNotFoundError):
         importlib.import_module(_NAMESPACE)
     games = []
     for spec in gymnasium.registry.values():
         if spec.namespace == _NAMESPACE:
-            about = gymnasium.envs.registration.load_env_creator(str(spec.entry_point)).describe(**spec.kwargs)
+            about = load_env_creator(str(spec.entry_point)).describe(**spec.kwargs)
             install = f'pip install "worldsim-jax[{about["extra"]}]"'
             games.append({**about, "id": spec.id, "ready": _is_installed(about["package"]), "install": install})
     return sorted(games, key=lambda g: (g["package"] != "pyxel", g["package"], g["name"]))
