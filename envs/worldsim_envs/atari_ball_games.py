@@ -10,8 +10,8 @@ import numpy as np
 from .atari_rules import ATARI, DOWN, LEFT, NOOP, NOWHERE, RIGHT, UP, Places, Rules, bounce, find
 from .game import choice
 
-_PONG_REACH = (0, 6, 20, 22, 24)  # pixels the paddle has gone 0 .. 4 actions after a move began: it lags and coasts
-_PONG_MEETS_AT = 139.0  # column
+_PONG_REACH = (0, 9, 20, 22, 23)  # pixels the paddle has gone 0 .. 4 actions after a move began: it lags and coasts
+_PONG_MEETS_AT = 140.0  # column
 
 
 class Pong(Rules):
@@ -69,7 +69,7 @@ class Pong(Rules):
             num_steps = int(np.clip(np.ceil(path), 1, 9))
             target = bounce(y + dy * path, 36, 191) + self._aim
         else:
-            self._aim = rng.choice((-1.0, 1.0)) * rng.uniform(5, 9)
+            self._aim = rng.choice((-1.0, 1.0)) * rng.uniform(3, 6)
         move = 0 if np.isnan(mine) else self._best_move(mine, target, num_steps)
         return ("noop", "down", "up")[move]
 

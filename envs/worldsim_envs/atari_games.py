@@ -47,12 +47,17 @@ class AtariGame(GameEnv):
         self._noop, self._fire = ale_py.Action.NOOP, ale_py.Action.FIRE
         self._ale = ale_py.ALEInterface()
         self._ale.setFloat("repeat_action_probability", float(sticky))
+        self._sticky, self._fresh = sticky > 0, None
         self._rom = roms.get_rom_path(self._rules.rom)
 
     def _start(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        self._ale.setInt("random_seed", int(rng.integers(2**31 - 1)))
-        self._ale.loadROM(self._rom)  # a seed counts from here only
+        if self._sticky or self._fresh is None:
+            self._ale.setInt("random_seed", seed if self._sticky else 0)
+            self._ale.loadROM(self._rom)  # a seed counts from here only
+            self._fresh = self._ale.cloneSystemState()
+        else:  # the same, 20 times faster; reset_game() would let traces of the last game stand
+            self._ale.restoreSystemState(self._fresh)
         for _ in range(int(rng.integers(1, MAX_NOOP_FRAMES + 1))):
             self._ale.act(self._noop)
         self._rules = type(self._rules)()

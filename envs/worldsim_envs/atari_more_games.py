@@ -34,7 +34,7 @@ class Freeway(Rules):
         "action": choice(NOOP, UP, DOWN),
         "state": ["player_x", "player_y", "score"] + [f"car{i}_{axis}" for i in range(10) for axis in "xy"],
         "objects": {
-            "player": {"size": [8, 6], "colour": [252, 252, 84]},
+            "player": {"size": [8, 7], "colour": [252, 252, 84]},
             **{
                 f"car{i}": {"size": [10, 8], "colour": list(colour), "rows": [24 + 16 * i, 40 + 16 * i]}
                 for i, colour in enumerate(_CAR_COLOURS)
@@ -46,7 +46,7 @@ class Freeway(Rules):
     def positions(screen: np.ndarray, ram: np.ndarray) -> Places:
         """The chicken is as high as RAM 14 says; each lane has one car with a colour of its own."""
         top = 193 - int(ram[14])
-        places = {"player": find(screen, (252, 252, 84), (top, top + 8), (44, 50))}
+        places = {"player": find(screen, (252, 252, 84), (top, top + 8), (44, 51))}
         for i, colour in enumerate(_CAR_COLOURS):
             places[f"car{i}"] = find(screen, colour, (24 + 16 * i, 40 + 16 * i), (8, 160), max_width=8)
         return places

@@ -83,6 +83,8 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         render_mode: str | None = None,
     ):
         about = self.describe(game)
+        if size is not None and np.shape(size) != (2,):
+            raise ValueError(f"size wants a height and a width in pixels, got {size!r}.")
         height, width = size or about["size"]
         skip = about["frame_skip"] if frame_skip is None else int(frame_skip)
         if min(height, width) < 1:
@@ -131,7 +133,7 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         if not self.action_space.contains(np.int64(action)):
             raise ValueError(f"action wants an integer in 0..{self.action_space.n - 1}, got {action!r}.")
         if not self._playing:
-            raise RuntimeError("the episode is over or never began: call reset() before step().")
+            raise gym.error.ResetNeeded("the episode is over or never began: call reset() before step().")
         reward, terminated = self._advance(int(action))
         self._playing = not terminated
         return self._obs(), float(reward), terminated, False, self._info()
