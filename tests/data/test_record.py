@@ -201,6 +201,17 @@ def test_kill_9_loses_the_unfinished_episode_alone_and_leaves_no_process(toy_foo
         time.sleep(0.05)
 
 
+def test_a_worker_whose_parent_is_gone_before_it_is_ready_leaves():
+    serve = "from worldsim.data.worker import main; main()"
+    path = os.pathsep.join(p or os.getcwd() for p in sys.path)
+    with subprocess.Popen(
+        [sys.executable, "-c", serve], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+    ) as worker:
+        worker.stdin.write(b'{"game": "none-v0", "size": null, "frame_skip": null, "recorder": {}}\n')
+        worker.stdin.close()
+        assert worker.wait(60) in (0, 1)
+
+
 def test_a_recording_ended_by_an_error_of_the_callback_leaves_whole_episodes(toy_footage, tmp_path):
     def stop(done, _):
         if done > 100:

@@ -4,7 +4,8 @@ Both ways the messages are lines of JSON. A process of its own, because some gam
 kept between episodes, because starting one costs seconds. When stdin ends the parent is gone, however it went
 (kill -9 too), and the worker leaves within a step, or after a short grace where the game hangs.
 
-Episode i of a seed is a pure function of (seed, i): the game's seed and the policy's random numbers come from both.
+Imports that take seconds wait until the watch on the parent is up: a process killed while its workers were still
+starting left one of them behind for more than ten seconds on a busy machine.
 """
 
 from __future__ import annotations
@@ -20,61 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from worldsim.data.game import Game
-from worldsim.data.policies import make_policy
-from worldsim.data.store import EpisodeWriter
-
 _GRACE_S = 3.0
 _NEWS_S = 0.5
 
 
 class Stopped(Exception):
     """The parent wants no more of this episode, or is gone."""
-
-
-def record_episode(
-    game: Game,
-    path: Path,
-    *,
-    policy: str,
-    seed: int,
-    index: int,
-    max_episode_len: int,
-    on_frame: Callable[[int], None],
-) -> dict[str, Any]:
-    """Play episode `index` of `seed` and write it to a new folder; give back what the index says of it.
-
-    Args:
-        game: the running game.
-        path: a folder that does not exist yet.
-        policy: "noisy" or "random".
-        seed: of the recording.
-        index: of the episode.
-        max_episode_len: actions after which the episode is cut, marked truncated.
-        on_frame: called with the number of frames so far; may raise to stop.
-    """
-    rng = np.random.default_rng([seed, index])
-    arrival = game.reset(int(rng.integers(2**31 - 1)))
-    act = make_policy(policy, game.spec, rng, game.scripted)
-    height, width, _ = arrival.obs.shape
-    size, states = (height, width), len(game.state_names)
-    writer = EpisodeWriter(path, size=size, num_actions=game.spec.size, num_states=states)
-    try:
-        writer.reset(arrival.obs, arrival.state)
-        for t in range(1, max_episode_len + 1):
-            action = act()
-            arrival = game.step(action)
-            truncated = arrival.truncated or (t == max_episode_len and not arrival.terminated)
-            writer.step(action, arrival.obs, arrival.reward, arrival.terminated, truncated, arrival.state)
-            on_frame(len(writer))
-            if arrival.terminated or truncated:
-                break
-        return writer.close()
-    except BaseException:
-        writer.abandon()
-        raise
 
 
 def main() -> None:
@@ -102,6 +54,9 @@ def _serve(tasks: queue.Queue, gone: threading.Event, say: Callable[..., None]) 
     job = tasks.get()
     if job is None:
         return
+    from worldsim.data.game import Game
+    from worldsim.data.playing import record_episode
+
     size = tuple(job["size"]) if job["size"] else None
     game = Game(job["game"], size, job["frame_skip"])
     news_at = time.monotonic()
