@@ -1,0 +1,68 @@
+"""Control: does the world do what the actions say?
+
+Three dreams of 16 frames from one context and one noise: under the recorded actions, under uniformly random ones, and
+under those of another window. Errors are squared, in [0, 1], and counted only where a recorded frame differs from the
+last context frame by more than 16/255 in some channel, since the rest is right by standing still.
+
+`action_following` is the share of windows in which the recorded actions do better than the random ones; an error within
+1e-8 of the other counts one half, so a world that ignores its actions scores .5. (The definition is that of the public
+benchmark tinywmcraft.) `action_shuffle_ratio` is the mean error under another window's actions over that under the
+right ones: 1 = ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from worldsim.data.dataset import Columns
+from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows, free_run
+from worldsim.simulator import Simulator
+
+HORIZON = 16
+CHANGED = 16  # grey levels
+
+
+def measure_control(
+    sim: Simulator, columns: Columns, *, num_windows: int, seed: int, batch_size: int = 32
+) -> dict[str, Any]:
+    """Measure control on up to `num_windows` windows; None, with a reason, where the footage has no actions."""
+    rows = draw_windows(columns, CONTEXT + HORIZON, num_windows, seed)
+    if np.isnan(columns.prev_action[rows[:, 1:]]).any():
+        return {"action_following": None, "reason": "the footage has frames whose action is not known"}
+    rng = np.random.default_rng([seed, 7])
+    errors = []
+    for number, (ids, count) in enumerate(batches(rows, batch_size)):
+        obs, actions = columns.obs[ids], columns.prev_action[ids]
+        guessed, swapped = actions.copy(), actions.copy()
+        guessed[:, CONTEXT:] = sim.action_spec.sample(rng, (len(ids), HORIZON))
+        swapped[:, CONTEXT:] = np.roll(actions[:, CONTEXT:], 1, axis=0)
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        dreams = [free_run(sim, obs, choice, key) for choice in (actions, guessed, swapped)]
+        errors.append([changed_error(obs, dream)[:count] for dream in dreams])
+    true, random, shuffled = np.concatenate(errors, axis=1)
+    return {
+        "action_following": action_following(true, random),
+        "action_shuffle_ratio": float((shuffled.mean() + 1e-12) / (true.mean() + 1e-12)),
+        "num_windows": len(rows),
+    }
+
+
+def changed_error(
+    real: UInt8[np.ndarray, "b t h w c"], dream: UInt8[np.ndarray, "b horizon h w c"]
+) -> Float[np.ndarray, " b"]:
+    """Mean squared error of each dream on the changed pixels, all channels summed; 0 where nothing changed."""
+    last = real[:, CONTEXT - 1 : CONTEXT].astype(np.int16)
+    target = real[:, CONTEXT : CONTEXT + dream.shape[1]].astype(np.int16)
+    changed = (np.abs(target - last) > CHANGED).any(-1)
+    squared = np.square((target - dream).astype(np.float64) / 255).sum(-1)
+    return (squared * changed).sum((1, 2, 3)) / np.maximum(changed.sum((1, 2, 3)), 1)
+
+
+def action_following(true_error: Float[np.ndarray, " n"], random_error: Float[np.ndarray, " n"]) -> float:
+    """Share of windows whose error is lower under the true actions; a tie counts one half."""
+    tie = np.abs(true_error - random_error) <= 1e-8
+    return float(np.where(tie, 0.5, true_error < random_error).mean())

@@ -1,0 +1,208 @@
+"""Ask all questions of one world on one footage, several times, and say how far the answers spread.
+
+Measured on held-out episodes only: those that training set aside where the world was trained on this very footage, else
+a half that the object detectors were not calibrated on. Every number is the mean over evaluation seeds (which choose
+windows, random actions and noise), with the standard deviation over them beside it as `_sd`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldsim.data.dataset import Columns, load_columns, split_episodes
+from worldsim.data.store import Footage
+from worldsim.evaluate.control import measure_control
+from worldsim.evaluate.dreams import CONTEXT, dream_clips, longest_horizon
+from worldsim.evaluate.fidelity import Fidelity
+from worldsim.evaluate.objects import Objects, Target, find_targets
+from worldsim.evaluate.outcome import measure_outcome
+from worldsim.evaluate.speed import hardware
+from worldsim.simulator import Simulator
+
+MAX_CALIBRATION_FRAMES = 12_000
+
+
+def evaluate(
+    sim: Simulator,
+    footage: Footage,
+    *,
+    num_windows: int = 64,
+    seeds: Sequence[int] = (0, 1, 2),
+    quick: bool = False,
+    batch_size: int = 32,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measure fidelity, control, outcome and objects of a world.
+
+    Args:
+        sim: the world.
+        footage: recorded frames of the same game, size and controls, at least two episodes.
+        num_windows: windows a seed and question; 2048 for numbers that compare with others' Frechet distances.
+        seeds: evaluation seeds.
+        quick: dream 16 frames instead of 64.
+        batch_size: windows that run together.
+        on_progress: called with questions done and all questions.
+
+    Returns:
+        {"protocol": {...}, "fidelity": {...}, "control": {...}, "outcome": {...}, "objects": {...}}; the modules of
+        this package say what each number is.
+
+    Raises:
+        ValueError: footage of another size or other controls, or too little of it.
+    """
+    if num_windows < 2 or batch_size < 1 or not seeds:
+        raise ValueError(
+            f"evaluation wants at least 2 windows and 1 seed, got num_windows={num_windows}, seeds={tuple(seeds)}, "
+            f"batch_size={batch_size}."
+        )
+    check_same_world(sim, footage)
+    start = time.perf_counter()
+    calibration, held_out, protocol = held_out_columns(sim, footage)
+    horizon = longest_horizon(held_out, 16 if quick else 64)
+    total, done = 1 + 3 * len(seeds), 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if on_progress is not None:
+            on_progress(done, total)
+
+    targets = find_targets(footage.meta, calibration, held_out)
+    tick()
+    common = {"num_windows": num_windows, "batch_size": batch_size}
+    answers: dict[str, list[dict[str, Any]]] = {"fidelity": [], "objects": [], "control": [], "outcome": []}
+    for seed in seeds:
+        fidelity, objects = _clip_questions(sim, held_out, targets, horizon=horizon, seed=seed, **common)
+        answers["fidelity"].append(fidelity)
+        answers["objects"].append(objects)
+        tick()
+        answers["control"].append(measure_control(sim, held_out, seed=seed, **common))
+        tick()
+        answers["outcome"].append(measure_outcome(sim, held_out, seed=seed, **common))
+        tick()
+    protocol |= {
+        "context": CONTEXT, "horizon": horizon, "num_windows": num_windows, "seeds": [int(s) for s in seeds],
+        "seconds": round(time.perf_counter() - start, 1), **hardware(),
+    }  # fmt: skip
+    return {"protocol": protocol, **{question: spread(runs) for question, runs in answers.items()}}
+
+
+def check_same_world(sim: Simulator, footage: Footage) -> None:
+    """Refuse footage that the world cannot be measured on.
+
+    Raises:
+        ValueError: another frame size or other controls.
+    """
+    if tuple(footage.meta.size) != tuple(sim.size):
+        raise ValueError(
+            f"the world wants frames of size {tuple(sim.size)}, the footage has {tuple(footage.meta.size)}."
+        )
+    if footage.meta.action_spec != sim.action_spec:
+        raise ValueError(
+            f"the world wants the controls {sim.action_spec.column_names} {sim.action_spec.to_json()}, "
+            f"the footage has {footage.meta.action_spec.to_json()}."
+        )
+
+
+def held_out_columns(sim: Simulator, footage: Footage) -> tuple[Columns, Columns, dict[str, Any]]:
+    """Frames for the detectors, frames to measure on, and how they were told apart."""
+    trained_on = _training_episodes(sim, footage)
+    if trained_on:
+        held_out = [i for i in range(len(footage)) if i not in trained_on]
+        rest = sorted(trained_on)
+    else:
+        rest, held_out = split_episodes(footage, eval_share=0.5)
+    lengths = np.cumsum([footage.episodes[i].length for i in rest])
+    enough = int(np.searchsorted(lengths, MAX_CALIBRATION_FRAMES)) + 1
+    protocol = {
+        "footage": footage.digest(),
+        "game": footage.meta.game,
+        "trained_on_this_footage": bool(trained_on),
+        "held_out_episodes": len(held_out),
+        "held_out_frames": sum(footage.episodes[i].length for i in held_out),
+    }
+    return load_columns(footage, rest[:enough]), load_columns(footage, held_out), protocol
+
+
+def _training_episodes(sim: Simulator, footage: Footage) -> set[int]:
+    """Numbers of the episodes that the world was trained on; none where it was trained on other footage.
+
+    A recording that went on after the training keeps its first episodes.
+    """
+    source, training = sim.card["footage"], sim.card["training"]
+    if source["digest"] != footage.digest() and source["recorder"] != dict(footage.meta.recorder):
+        return set()
+    held_out = set(training["held_out_episodes"])
+    known = footage.episodes[: source["episodes"]]
+    return {i for i, episode in enumerate(known) if episode.name not in held_out}
+
+
+def spread(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean over runs of every number, with its standard deviation as `_sd`; counts, lists and reasons as they come.
+
+    A number that is None in some run is averaged over the others; lists are averaged by entry and get no `_sd`.
+    """
+    result: dict[str, Any] = {}
+    for key in dict.fromkeys(key for run in runs for key in run):
+        values = [run[key] for run in runs if run.get(key) is not None]
+        if not values:
+            result[key] = None
+        elif isinstance(values[0], dict):
+            result[key] = {k: np.mean([v[k] for v in values], 0).tolist() for k in values[0]}
+        elif isinstance(values[0], str):
+            result[key] = values[0]
+        else:
+            result[key] = float(np.mean(values))
+            if not key.startswith("num_"):
+                result[f"{key}_sd"] = float(np.std(values))
+    return result
+
+
+def write_json(result: dict[str, Any], path: Path | str) -> Path:
+    """Write numbers as JSON, whole or not at all; NaN and infinity are refused, since no reader agrees on them.
+
+    Raises:
+        ValueError: a number is not finite; the message names it.
+    """
+    path = Path(path)
+    if bad := _not_finite(result, ""):
+        raise ValueError(f"numbers want to be finite, these are not: {', '.join(bad[:5])}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f".{path.name}.{os.getpid()}")
+    temp.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temp, path)
+    return path
+
+
+def _clip_questions(
+    sim: Simulator,
+    columns: Columns,
+    targets: dict[str, Target],
+    *,
+    horizon: int,
+    num_windows: int,
+    seed: int,
+    batch_size: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fidelity and objects share the clips that they are measured on."""
+    fidelity, objects = Fidelity(), Objects(targets)
+    for clip in dream_clips(sim, columns, horizon=horizon, num_windows=num_windows, seed=seed, batch_size=batch_size):
+        fidelity.add(clip)
+        objects.add(clip)
+    return fidelity.numbers(), objects.numbers()
+
+
+def _not_finite(value: Any, name: str) -> list[str]:
+    if isinstance(value, dict):
+        return [bad for key, part in value.items() for bad in _not_finite(part, f"{name}.{key}".lstrip("."))]
+    if isinstance(value, list):
+        return [bad for i, part in enumerate(value) for bad in _not_finite(part, f"{name}[{i}]")]
+    return [name] if isinstance(value, float) and not math.isfinite(value) else []
