@@ -11,7 +11,7 @@ from tests.conftest import make_footage
 from worldsim import cli
 from worldsim.video import read_prompt, write_video
 
-COMMANDS = ["games", "record", "inspect", "train", "rollout", "worlds"]
+COMMANDS = ["games", "record", "inspect", "train", "rollout", "eval", "bench", "worlds"]
 
 
 @pytest.fixture(autouse=True)
@@ -147,8 +147,11 @@ def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
     assert status == 130 and out == "" and "same command goes on" in err
 
 
-def test_an_unknown_world_is_refused_with_what_exists(capsys, tmp_path):
-    assert "Worlds here" in refused(capsys, "rollout", "atlantis", "--out", "dream.gif")
+@pytest.mark.parametrize(
+    "args", [("rollout", "--out", "a.gif"), ("eval", "--data", "nowhere", "--out", "report"), ("bench",)]
+)
+def test_an_unknown_world_is_refused_with_what_exists(capsys, tmp_path, args):
+    assert "Worlds here" in refused(capsys, args[0], "atlantis", *args[1:])
     assert not list(tmp_path.iterdir())
 
 
@@ -223,3 +226,33 @@ def test_a_damaged_world_is_refused(capsys, tmp_path, untrained_world):
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     refused(capsys, "rollout", "broken", "--out", "a.gif")
     assert not (tmp_path / "a.gif").exists()
+
+
+def test_eval_refuses_footage_of_another_size_or_controls_and_writes_nothing(capsys, tmp_path, untrained_world):
+    make_footage("wide", size=(16, 32))
+    make_footage("other", labels=("noop", "jump"))
+    for folder, said in (("wide", "size"), ("other", "controls"), ("nowhere", "not a footage folder")):
+        assert said in refused(capsys, "eval", untrained_world, "--data", folder, "--out", "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_eval_wants_footage_or_a_game(capsys, untrained_world):
+    assert "either --data" in refused(capsys, "eval", untrained_world, "--out", "report")
+
+
+def test_eval_writes_and_prints_the_same_numbers(capsys, tmp_path, untrained_world, block_footage):
+    args = ("--data", block_footage, "--out", "report", "--windows", 4, "--seeds", 1, "--quick", "--json")
+    status, out, err = run(capsys, "eval", untrained_world, *args)
+    assert status == 0, err
+    result = json.loads(out)
+    assert result == json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert result["fidelity"]["psnr_copy_last_16"] > 0 and 0 <= result["control"]["action_following"] <= 1
+
+
+def test_bench_says_how_fast_it_is(capsys, untrained_world):
+    args = ("--repeats", 1, "--seconds", 0.01, "--batch-size", 2, "--json")
+    status, out, err = run(capsys, "bench", untrained_world, *args)
+    assert status == 0, err
+    result = json.loads(out)
+    wanted = ("fps_batch_1", "fps_batch_2", "latency_p50_ms", "latency_p95_ms", "compute_seconds_per_video_minute")
+    assert all(result[name] > 0 for name in wanted)

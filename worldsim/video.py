@@ -91,6 +91,20 @@ def beside(panels: Sequence[UInt8[np.ndarray, "t h w c"]], *, gap: int = 2) -> U
     return np.concatenate(pieces, axis=2)
 
 
+def label_columns(
+    obs: UInt8[np.ndarray, "t h w c"], labels: Sequence[str], *, zoom: int = 4
+) -> UInt8[np.ndarray, "t h2 w2 c"]:
+    """Enlarge a video of equal columns and write a word over each."""
+    from PIL import Image, ImageDraw
+
+    video = enlarge(obs, zoom)
+    head = Image.new("RGB", (video.shape[2], 18), (24, 24, 24))
+    draw = ImageDraw.Draw(head)
+    for i, label in enumerate(labels):
+        draw.text(((i + 0.5) * video.shape[2] / len(labels), 9), label, fill=(235, 235, 235), anchor="mm")
+    return np.concatenate([np.broadcast_to(np.asarray(head), (len(video), 18, video.shape[2], 3)), video], axis=1)
+
+
 def _write_mp4(path: Path, obs: np.ndarray, fps: float | int) -> None:
     import av
 

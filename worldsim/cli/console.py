@@ -35,6 +35,8 @@ def tree(result: Mapping[str, Any], indent: str = "") -> str:
     """Lay out nested numbers, each with its spread `<name>_sd` where there is one."""
     lines = []
     for name, value in result.items():
+        if name == "curves":  # for plots; they stand in the file
+            continue
         if isinstance(value, Mapping):
             lines += [f"{indent}{name}", tree(value, indent + "  ")]
         elif not name.endswith("_sd"):
@@ -45,6 +47,8 @@ def tree(result: Mapping[str, Any], indent: str = "") -> str:
 
 def number(value: Any) -> str:
     """Show a value with four digits that count."""
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -46,7 +46,7 @@ def dream(
     actions: str = "random",
     seed: int = 0,
     real: Path | None = None,
-    num_denoise_steps: int = 4,
+    num_denoise_steps: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Dream:
     """Dream `num_frames` frames; `real` is footage whose clip is dreamt again under its own actions.

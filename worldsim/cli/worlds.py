@@ -116,8 +116,8 @@ class Rollout:
     """Chooses the start, the random actions and the noise."""
     side_by_side: Path | None = None
     """A footage folder: the recorded frames left, the dream under the same actions right."""
-    num_denoise_steps: int = 4
-    """Denoising steps a frame: 4, 2 or 1."""
+    num_denoise_steps: int | None = None
+    """Denoising steps a frame: 4, 2 or 1; the world's own where left out."""
     json: bool = False
     """Print one JSON object."""
 

@@ -1,0 +1,180 @@
+"""The whole way in one command: record a game, learn its world from nothing, dream it, measure it, use it.
+
+    make demo            # two cores, no accelerator: ends within 14 minutes, installation included
+    python experiments/demo.py --out demo --minutes 14
+
+The clock starts with `make`, so that the time left for training is what installing, recording and measuring leave.
+Writes demo/video.mp4 and demo/video.gif (real | your world | the shipped world, on the same held-out clips),
+demo/metrics.json and the run itself in demo/run. The footage is recorded under a seed that no shipped world was trained
+on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import jax
+import numpy as np
+
+import worldsim
+from worldsim.cli.console import Counter, StageBars
+from worldsim.data.store import Footage
+from worldsim.evaluate import evaluate
+from worldsim.video import beside, label_columns, write_video
+
+GAME, SEED = "jump", 7
+MAX_FRAMES = 24_000
+RECORD_SHARE = 0.15  # of the time, at most
+AFTER_TRAINING_S = 150.0  # measuring, video and environment, two cores
+CONTEXT, NUM_CLIPS, CLIP_LEN = 8, 3, 64
+NUM_WINDOWS = 64
+
+
+def record(out: Path, seconds: float) -> Footage:
+    """Record for about `seconds`, first a little to learn the pace of this machine."""
+    workers = min(4, os.cpu_count() or 1)
+    wanted, began = 2000, time.monotonic()
+    while True:
+        with closing(Counter("frames")) as bar:
+            footage = worldsim.record(GAME, out, num_frames=wanted, seed=SEED, num_workers=workers, on_progress=bar)
+        took = time.monotonic() - began
+        more = min(MAX_FRAMES, int(footage.num_frames * (seconds - 5) / took))
+        if footage.num_frames >= min(MAX_FRAMES, 0.9 * more):
+            return footage
+        wanted = more
+
+
+def clips(footage: Footage, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Cut clips from held-out episodes: obs [b t h w c] and the actions that led into each frame [b t a]."""
+    rng, length = np.random.default_rng(0), CONTEXT + CLIP_LEN
+    fits = [i for i, e in enumerate(footage.episodes) if e.name in names and e.length > length]
+    if not fits:
+        raise ValueError(f"a clip wants a held-out episode of more than {length} frames; record more.")
+    obs, actions = [], []
+    for i in range(NUM_CLIPS):
+        episode = footage.read(fits[i % len(fits)])
+        first = int(rng.integers(1, len(episode.obs) - length + 1))
+        obs.append(episode.obs[first : first + length])
+        actions.append(episode.action[first - 1 : first - 1 + length])
+    return np.stack(obs), np.stack(actions)
+
+
+def dream(world: worldsim.Simulator, obs: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """Go on from the first frames of each clip under its own actions, without another look at it."""
+    state, _ = world.reset(jax.random.key(0), prompt=obs[:, :CONTEXT], prompt_actions=actions[:, :CONTEXT])
+    _, out = world.rollout(state, actions[:, CONTEXT:])
+    return np.asarray(out.obs)
+
+
+def write_videos(out: Path, footage: Footage, own: worldsim.Simulator, shipped: worldsim.Simulator | None) -> None:
+    """Write the same clips real, dreamt by the own world, and dreamt by the shipped one."""
+    obs, actions = clips(footage, own.card["training"]["held_out_episodes"])
+    columns = {"real": obs[:, CONTEXT:], "your world": dream(own, obs, actions)}
+    if shipped is not None:
+        columns["shipped world"] = dream(shipped, obs, actions)
+    rows = [beside([np.asarray(column[i]) for column in columns.values()]) for i in range(NUM_CLIPS)]
+    video = label_columns(np.concatenate(rows, axis=1), list(columns), zoom=4)
+    for name in ("video.mp4", "video.gif"):
+        write_video(out / name, video, fps=footage.meta.fps, min_width=video.shape[2])
+
+
+def use_as_environment(path: Path, num_steps: int = 100) -> dict[str, Any]:
+    """Step the dream as any Gymnasium environment."""
+    env = gym.make("worldsim/World-v0", world=str(path), horizon=num_steps)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    env.step(env.action_space.sample())  # compiles
+    began, total = time.monotonic(), 0.0
+    for _ in range(num_steps - 1):
+        _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+        total += float(reward)
+        if terminated or truncated:
+            env.reset()
+    env.close()
+    return {"steps": num_steps, "reward": total, "steps_per_s": (num_steps - 1) / (time.monotonic() - began)}
+
+
+def shipped_world(size: tuple[int, int]) -> worldsim.Simulator | None:
+    """The world that comes with the repository, where it does and has this size."""
+    path = Path(__file__).parents[1] / "checkpoints" / GAME
+    if not (path / "card.json").is_file():
+        return None
+    world = worldsim.load(str(path))
+    return world if world.size == tuple(size) else None
+
+
+def summary(metrics: dict[str, Any], out: Path) -> str:
+    """Say what was reached and how to go on."""
+    own, seconds = metrics["own_world"], metrics["seconds"]
+    gain = own["psnr_free_16"] - own["psnr_copy_last_16"]
+    return f"""
+{out}/video.mp4     real | your world | the shipped world, each clip dreamt {CLIP_LEN} frames long
+{out}/metrics.json  over 3 seeds; of your world:
+  action_following {own["action_following"]:.2f}: the share of clips that the true actions explain better than random ones
+  16 frames on {own["psnr_free_16"]:.1f} dB, {gain:+.1f} dB against a picture that stands still
+Learned from {metrics["frames"]:,} frames in {seconds["train"] / 60:.1f} minutes; all of it {seconds["total"] / 60:.1f}.
+
+Go on:
+  .venv/bin/worldsim rollout {out}/run --out dream.mp4 --frames 200
+  .venv/bin/worldsim bench {out}/run
+  .venv/bin/worldsim train {out}/footage --out runs/longer --minutes 60
+  .venv/bin/worldsim games
+  in Python: gymnasium.make("worldsim:worldsim/World-v0", world="{out}/run")"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("demo"))
+    parser.add_argument("--minutes", type=float, default=14.0, help="for all of it, from --started-at on")
+    parser.add_argument("--started-at", type=float, default=None, help="seconds since the epoch; now where left out")
+    args = parser.parse_args()
+    out, budget = args.out, 60 * args.minutes
+    ready = time.time()
+    started = ready if args.started_at is None else args.started_at
+    if (out / "run").exists():
+        sys.exit(f"{out} holds an earlier demo: remove it (rm -r {out}), or choose another --out.")
+    seconds = {"install": ready - started}
+
+    def lap(name: str) -> None:
+        seconds[name] = time.time() - started - sum(seconds.values())
+
+    print(f"1/4 recording {GAME}", file=sys.stderr)
+    footage = record(out / "footage", RECORD_SHARE * budget)
+    lap("record")
+    minutes = max(0.5, (budget - (time.time() - started) - AFTER_TRAINING_S) / 60)
+    print(f"2/4 learning its world: {minutes:.1f} minutes", file=sys.stderr)
+    with closing(StageBars()) as bars:
+        worldsim.fit(footage.path, out / "run", preset="tiny", minutes=minutes, name="my-jump", on_progress=bars)
+    lap("train")
+    print("3/4 measuring it, three seeds", file=sys.stderr)
+    own = worldsim.load(str(out / "run"))
+    with closing(Counter("questions")) as bar:
+        answers = evaluate(own, footage, num_windows=NUM_WINDOWS, quick=True, on_progress=bar)
+    lap("measure")
+    print("4/4 dreaming", file=sys.stderr)
+    write_videos(out, footage, own, shipped_world(footage.meta.size))
+    environment = use_as_environment(out / "run")
+    lap("dream")
+    seconds["total"] = time.time() - started
+    metrics = {
+        "own_world": answers["fidelity"] | answers["control"],
+        "protocol": answers["protocol"],
+        "environment": environment,
+        "frames": footage.num_frames,
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "command": "make demo",
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    print(summary(metrics, out))
+
+
+if __name__ == "__main__":
+    main()
