@@ -118,7 +118,7 @@ def summary(metrics: dict[str, Any], out: Path) -> str:
     return f"""
 {out}/video.mp4     real | your world | the shipped world, each clip dreamt {CLIP_LEN} frames long
 {out}/metrics.json  over 3 seeds; of your world:
-  action_following {own["action_following"]:.2f}: the share of clips that the true actions explain better than random ones
+  action_following {own["action_following"]:.2f}: share of clips that true actions explain better than random ones
   16 frames on {own["psnr_free_16"]:.1f} dB, {gain:+.1f} dB against a picture that stands still
 Learned from {metrics["frames"]:,} frames in {seconds["train"] / 60:.1f} minutes; all of it {seconds["total"] / 60:.1f}.
 
