@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -170,35 +169,40 @@ def _processes_below(pid: int) -> list[int]:
     return [p for p, parent in parents.items() if parent == pid]
 
 
+def _wait(until, what: str, limit_s: float = 300) -> None:
+    deadline = time.monotonic() + limit_s  # long, for a machine that is busy with other things
+    while not until():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @linux
 @pytest.mark.parametrize("seed", [0, 1])
 def test_kill_9_loses_the_unfinished_episode_alone_and_leaves_no_process(toy_footage, tmp_path, seed):
-    out = tmp_path / "f"
-    script = KILL_ME.format(game=TOY, out=str(out))
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    )
-    index = out / "episodes.jsonl"
-    deadline = time.monotonic() + 60
-    while not (index.exists() and index.read_bytes().count(b"\n") > 2):
-        assert parent.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(random.Random(seed).uniform(0, 0.3))
-    workers = _processes_below(parent.pid)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    index = tmp_path / "f/episodes.jsonl"
+    script = KILL_ME.format(game=TOY, out=str(tmp_path / "f"))
+    path = os.pathsep.join(p or os.getcwd() for p in sys.path)
+    with subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}) as parent:
+        try:
+            _wait(lambda: index.exists() and index.read_bytes().count(b"\n") > 2, "no episode was listed")
+            time.sleep(random.Random(seed).uniform(0, 0.3))
+            workers = _processes_below(parent.pid)
+        finally:
+            parent.kill()
     assert len(workers) == 2
-    footage = Footage.open(out)
+    footage = Footage.open(tmp_path / "f")
     assert len(footage) >= 3
-    for i in range(len(footage)):
-        episode = footage.read(i)
-        if i < len(toy_footage):
-            assert_same_episode(episode, toy_footage.read(i))
-    while any(
-        Path(f"/proc/{w}").exists() and "Z" not in Path(f"/proc/{w}/stat").read_text().split()[2] for w in workers
-    ):
-        assert time.monotonic() < deadline, "a worker outlived its parent"
-        time.sleep(0.05)
+    episodes = [footage.read(i) for i in range(len(footage))]
+    for mine, whole in zip(episodes, map(toy_footage.read, range(len(toy_footage)))):
+        assert_same_episode(mine, whole)
+    _wait(lambda: not any(map(_alive, workers)), "a worker outlived its parent")
 
 
 def test_a_worker_whose_parent_is_gone_before_it_is_ready_leaves():
