@@ -7,8 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import make_footage
+from tests.worlds import SPEC
 from worldsim import cli
+from worldsim.data.store import FootageMeta, FootageWriter
+from worldsim.types import Episode, discrete
 from worldsim.video import read_prompt, write_video
 
 COMMANDS = ["games", "record", "inspect", "train", "rollout", "eval", "bench", "worlds"]
@@ -17,6 +19,15 @@ COMMANDS = ["games", "record", "inspect", "train", "rollout", "eval", "bench", "
 @pytest.fixture(autouse=True)
 def _somewhere_empty(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+def make_footage(path, size=(16, 16), spec=SPEC, lengths=(40, 40)):
+    """Write dark footage of any size and controls."""
+    meta = FootageMeta(game="bar", title="Bar", size=size, fps=10.0, action_spec=spec, objects={}, recorder={})
+    with FootageWriter(path, meta) as writer:
+        for n in lengths:
+            obs, end = np.zeros((n + 1, *size, 3), np.uint8), np.zeros(n, bool)
+            writer.add(Episode(obs, np.zeros((n, 1), np.float32), np.zeros(n, np.float32), end, end))
 
 
 def run(capsys, *args):
@@ -162,18 +173,18 @@ def test_rollout_writes_as_many_frames_as_asked_for(capsys, tmp_path, untrained_
     assert read_prompt(tmp_path / "dream.gif").shape[0] <= 5  # a gif merges frames that are alike
 
 
-def test_side_by_side_shows_the_recorded_frames_left(capsys, tmp_path, untrained_world, block_footage):
-    args = ("--out", "both.mp4", "--frames", 6, "--side-by-side", block_footage)
+def test_side_by_side_shows_the_recorded_frames_left(capsys, tmp_path, untrained_world, bar_folder):
+    args = ("--out", "both.mp4", "--frames", 6, "--side-by-side", bar_folder)
     status, _, err = run(capsys, "rollout", untrained_world, *args)
     assert status == 0, err
     video = read_prompt(tmp_path / "both.mp4")
     assert video.shape[0] == 6
     left = video[:, :, : video.shape[2] * 16 // 34].max(axis=(1, 3))
-    assert (left > 150).any(axis=1).all()  # the block is in every recorded frame
+    assert (left > 150).any(axis=1).all()  # the bar is in every recorded frame
 
 
 def test_actions_come_from_a_file_by_label_or_number(capsys, tmp_path, untrained_world):
-    (tmp_path / "keys.txt").write_text("left\n2\nnoop\n")
+    (tmp_path / "keys.txt").write_text("left\n2\nstay\n")
     args = ("--out", "a.gif", "--frames", 4, "--actions", "keys.txt", "--prompt", "nothing")
     assert run(capsys, "rollout", untrained_world, *args)[0] == 0
 
@@ -207,14 +218,14 @@ def test_a_prompt_of_another_size_is_refused(capsys, tmp_path, untrained_world):
 
 
 def test_footage_of_other_controls_is_refused(capsys, tmp_path, untrained_world):
-    make_footage("other", labels=("noop", "jump"), lengths=(60,))
+    make_footage("other", spec=discrete(("noop", "jump")), lengths=(60,))
     args = ("--out", "a.gif", "--frames", 9, "--side-by-side", "other")
     assert "other controls" in refused(capsys, "rollout", untrained_world, *args)
     assert not (tmp_path / "a.gif").exists()
 
 
-def test_a_clip_longer_than_any_episode_is_refused(capsys, untrained_world, block_footage):
-    args = ("--out", "a.gif", "--frames", 400, "--side-by-side", block_footage)
+def test_a_clip_longer_than_any_episode_is_refused(capsys, untrained_world, bar_folder):
+    args = ("--out", "a.gif", "--frames", 400, "--side-by-side", bar_folder)
     assert "fewer --frames" in refused(capsys, "rollout", untrained_world, *args)
 
 
@@ -230,7 +241,7 @@ def test_a_damaged_world_is_refused(capsys, tmp_path, untrained_world):
 
 def test_eval_refuses_footage_of_another_size_or_controls_and_writes_nothing(capsys, tmp_path, untrained_world):
     make_footage("wide", size=(16, 32))
-    make_footage("other", labels=("noop", "jump"))
+    make_footage("other", spec=discrete(("noop", "jump")))
     for folder, said in (("wide", "size"), ("other", "controls"), ("nowhere", "not a footage folder")):
         assert said in refused(capsys, "eval", untrained_world, "--data", folder, "--out", "report")
     assert not (tmp_path / "report").exists()
@@ -240,8 +251,8 @@ def test_eval_wants_footage_or_a_game(capsys, untrained_world):
     assert "either --data" in refused(capsys, "eval", untrained_world, "--out", "report")
 
 
-def test_eval_writes_and_prints_the_same_numbers(capsys, tmp_path, untrained_world, block_footage):
-    args = ("--data", block_footage, "--out", "report", "--windows", 4, "--seeds", 1, "--quick", "--json")
+def test_eval_writes_and_prints_the_same_numbers(capsys, tmp_path, untrained_world, bar_folder):
+    args = ("--data", bar_folder, "--out", "report", "--windows", 4, "--seeds", 1, "--quick", "--json")
     status, out, err = run(capsys, "eval", untrained_world, *args)
     assert status == 0, err
     result = json.loads(out)

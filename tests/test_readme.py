@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import make_footage
 from worldsim import cli
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +54,6 @@ def test_links_and_pictures_of_the_pages_lead_somewhere():
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, untrained_world):
     (tmp_path / "runs" / "jump").mkdir(parents=True)
     os.symlink(untrained_world, tmp_path / "runs" / "jump" / "world")
-    make_footage(tmp_path / "footage" / "jump")
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     for block in blocks(README, "python"):

@@ -139,7 +139,8 @@ def list_games() -> list[dict[str, Any]]:
     games = []
     for spec in gymnasium.registry.values():
         if spec.namespace == _NAMESPACE:
-            about = load_env_creator(str(spec.entry_point)).describe(**spec.kwargs)
+            kind: Any = load_env_creator(str(spec.entry_point))
+            about = kind.describe(**spec.kwargs)
             install = f'pip install "worldsim-jax[{about["extra"]}]"'
             games.append({**about, "id": spec.id, "ready": _is_installed(about["package"]), "install": install})
     return sorted(games, key=lambda g: (g["package"] != "pyxel", g["package"], g["name"]))
