@@ -45,7 +45,10 @@ class PyxelModule(ModuleType):
             setattr(self, name, lambda *args, **kwargs: None)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
+        value = getattr(self._engine, name)
+        if callable(value) or name.isupper():
+            setattr(self, name, value)  # found at once from now on; width, images and the like may change
+        return value
 
     def init(self, width: int, height: int, **_: Any) -> None:
         """Open the headless screen, or give the open one this size."""
