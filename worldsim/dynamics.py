@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import repeat
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
@@ -247,7 +248,7 @@ class Dynamics(nnx.Module):
         hidden = jnp.concatenate([x[:, :, :extra].mean(2), x[:, :, extra:].mean(2)], -1)
         return mean + deviation * residual, hidden.astype(jnp.float32)
 
-    def _angles(self) -> Float[Array, "m f"]:
+    def _angles(self) -> Float[np.ndarray, "m f"]:
         config = self.config
         return grid_angles(*config.grid, config.num_tokens - config.num_latents, config.head_dim)
 
@@ -261,5 +262,3 @@ def _posterior(z, tau, past, past_tau, innovation):
     total = tau**2 * prior + (1 - tau) ** 2
     mean = prior_mean + tau * prior / total * (z - tau * prior_mean)
     return mean, jnp.sqrt(prior / total) * (1 - tau)
-
-

@@ -1,12 +1,16 @@
 """Frames <-> latents: a patch transformer autoencoder, one frame at a time.
 
-    frame [h w 3] -> patches -> encoder -> tanh-bounded latents -> packed -> normalised to unit deviation z [n c]
+    frame [h w 3] -> patches -> encoder -> tanh-bounded latents -> packed -> normalised z [n c]
     z -> decoder -> residual to the footage's mean picture -> frame
 
 No adversary, no codebook, no KL: a masked autoencoder (He et al. 2022; MAETok, Chen et al. 2025, arXiv 2502.03444), which
 drops a share p ~ U(0, 0.9) of the patches of some training frames. The loss is L1 + MSE on all pixels with a weight
 for what is rare at its place: the squared deviation from the mean picture in units of the pixel's own variance is,
-for a thing that is there with probability p, just 1 / p. A ball weighs what a paddle weighs, however small it is.
+for a thing that is there with probability p, just 1 / p. A ball weighs what a paddle weighs, however small it is; and so
+does a ball that is painted where there is none, for else the surest ball is a smear.
+
+Latents are normalised by the mean of their own place and the deviation of their channel over all places, so that what
+never moves is zero and what is small but moves has unit scale: noise then hides a ball no sooner than a wall.
 
 Frames are coded alone, so that any frame can be decoded, forked and rewound by itself; time is the dynamics' part.
 """
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -76,7 +81,7 @@ class Block(nnx.Module):
         self.attention = SpaceAttention(width, heads, heads, rngs=rngs)
         self.feed_forward = SwiGLU(width, expansion=8 / 3, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "... m d"], angles: Float[Array, "m f"]) -> Float[Array, "... m d"]:
+    def __call__(self, x: Float[Array, "... m d"], angles: Float[np.ndarray, "m f"]) -> Float[Array, "... m d"]:
         """Apply the block."""
         x = x + self.attention(x, angles)
         return x + self.feed_forward(x)
@@ -101,7 +106,7 @@ class Tokenizer(nnx.Module):
         self.decoder_norm = RMSNorm(d)
         self.leave = linear(d, pixels, rngs=rngs, zero=True)
         self.mean_picture = nnx.Param(jnp.zeros((*config.size, 3)))
-        self.latent_mean = nnx.Param(jnp.zeros((config.token_dim,)))
+        self.latent_mean = nnx.Param(jnp.zeros((config.grid[0] * config.grid[1], config.token_dim)))
         self.latent_std = nnx.Param(jnp.ones((config.token_dim,)))
 
     def encode(self, frame: Float[Array, "*b h w c"], key: PRNGKeyArray | None = None) -> Float[Array, "*b n c2"]:
@@ -162,10 +167,23 @@ def reconstruction_loss(
     return (weight * (jnp.abs(error) + error**2)).sum() / (3 * weight.sum())
 
 
+def balanced_weight(
+    frame: Float[Array, "*b h w c"],
+    reconstruction: Float[Array, "*b h w c"],
+    mean: Float[Array | np.ndarray, "h w c"],
+    variance: Float[Array | np.ndarray, "h w c"],
+    *,
+    weight: float,
+) -> Float[Array, "*b h w 1"]:
+    """Weigh each pixel by the rarer of what is there and what was painted; takes no gradient."""
+    seen, painted = (rarity(x, mean, variance, weight=weight) for x in (frame, jax.lax.stop_gradient(reconstruction)))
+    return jnp.maximum(seen, painted)
+
+
 def rarity(
     frame: Float[Array, "*b h w c"],
-    mean: Float[Array, "h w c"],
-    variance: Float[Array, "h w c"],
+    mean: Float[Array | np.ndarray, "h w c"],
+    variance: Float[Array | np.ndarray, "h w c"],
     *,
     weight: float,
     limit: float = 100.0,
@@ -181,6 +199,6 @@ def rarity(
     return 1 + weight * jnp.minimum(score, limit)
 
 
-def _like(value: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+def _like(value: Float[Array | np.ndarray, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Add leading axes so that `value` broadcasts against x."""
-    return value.astype(x.dtype).reshape((1,) * (x.ndim - value.ndim) + value.shape)
+    return jnp.asarray(value, x.dtype).reshape((1,) * (x.ndim - value.ndim) + value.shape)

@@ -1,10 +1,11 @@
 """What is kept on disk: World bundles, small and safe to share, and the state of a training run."""
 
+from worldsim.checkpoint.arrays import load_arrays, save_arrays
 from worldsim.checkpoint.bundle import World, flatten, load_world, save_world, unflatten
-from worldsim.checkpoint.card import find_world, list_worlds, model_card, read_card
+from worldsim.checkpoint.card import NAME_PATTERN, find_world, list_worlds, model_card, read_card
 from worldsim.checkpoint.training import open_training, restore_training, save_training
 
 __all__ = [
-    "World", "find_world", "flatten", "list_worlds", "load_world", "model_card", "open_training", "read_card",
-    "restore_training", "save_training", "save_world", "unflatten",
+    "NAME_PATTERN", "World", "find_world", "flatten", "list_worlds", "load_arrays", "load_world", "model_card",
+    "open_training", "read_card", "restore_training", "save_arrays", "save_training", "save_world", "unflatten",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ import numpy as np
 from worldsim.types import ActionSpec
 
 SCHEMA_VERSION = 1
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 PARTS = ("tokenizer", "dynamics", "outcome")
 """The parameter trees of a bundle, and the sections of its config beside "sampler"."""
 MAX_CARD_BYTES = 2**20
@@ -49,7 +50,7 @@ def check_card(card: Any, where: str) -> None:
         raise ValueError(
             f"{where}: schema_version wants {SCHEMA_VERSION}, got {card['schema_version']}; use a matching worldsim."
         )
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card["name"]):
+    if not re.fullmatch(NAME_PATTERN, card["name"]):
         raise ValueError(f"{where}: name wants letters, digits, '.', '_' and '-', got {card['name'][:80]!r}.")
     size = card["size"]
     if len(size) != 2 or not all(type(x) is int and 1 <= x <= 4096 for x in size):

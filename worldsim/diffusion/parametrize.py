@@ -5,18 +5,20 @@ from __future__ import annotations
 from jaxtyping import Array, Float
 
 
-def noised(z_1: Float[Array, "..."], z_0: Float[Array, "..."], tau: Float[Array, "..."]) -> Float[Array, "..."]:
+def noised(z_1: Float[Array, "..."], z_0: Float[Array, "..."], tau: Float[Array, "..."] | float) -> Float[Array, "..."]:
     """Mix data and noise at level tau in 0..1."""
     return tau * z_1 + (1 - tau) * z_0
 
 
 def implied_noise(
-    z_tau: Float[Array, "..."], z_hat: Float[Array, "..."], tau: Float[Array, "..."]
+    z_tau: Float[Array, "..."], z_hat: Float[Array, "..."], tau: Float[Array, "..."] | float
 ) -> Float[Array, "..."]:
     """Find the noise that, with the clean prediction z_hat, explains z_tau. Wants tau < 1."""
     return (z_tau - tau * z_hat) / (1 - tau)
 
 
-def velocity(z_tau: Float[Array, "..."], z_hat: Float[Array, "..."], tau: Float[Array, "..."]) -> Float[Array, "..."]:
+def velocity(
+    z_tau: Float[Array, "..."], z_hat: Float[Array, "..."], tau: Float[Array, "..."] | float
+) -> Float[Array, "..."]:
     """Find dz/dtau = z_1 - z_0 = (z_hat - z_tau) / (1 - tau). Wants tau < 1."""
     return (z_hat - z_tau) / (1 - tau)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from worldsim.diffusion.parametrize import implied_noise, noised
 
@@ -46,7 +46,7 @@ def sample_with_first(
     if num_steps == 1:
         return first, first
 
-    def step(carry, index: Int[Array, ""]):
+    def step(carry, index: Float[Array, ""]):
         z_tau, z_hat = carry
         tau, tau_next = (index - 1) / num_steps, index / num_steps
         z_next = noised(z_hat, implied_noise(z_tau, z_hat, tau), tau_next)

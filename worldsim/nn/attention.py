@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
@@ -61,24 +62,24 @@ class _QueryKeyValue(nnx.Module):
         return self.out(rearrange(x, "... h d -> ... (h d)"))
 
 
-def grid_angles(height: int, width: int, num_extra: int, head_dim: int) -> Float[Array, "m f"]:
+def grid_angles(height: int, width: int, num_extra: int, head_dim: int) -> Float[np.ndarray, "m f"]:
     """Give the rotary angles of `num_extra` tokens at the origin and then of a grid of tokens, row by row.
 
-    Half of the head's pairs turn with y and half with x; distances are counted in tokens.
+    Half of the head's pairs turn with y and half with x; distances are counted in tokens. Made on the host, so that
+    sines and cosines are constants: fused into the attention they cost more than the rest of a block on a CPU.
     """
     pairs = head_dim // 4
-    frequency = 30.0 ** (-jnp.arange(pairs) / max(pairs, 1))
-    y, x = jnp.meshgrid(jnp.arange(1, height + 1), jnp.arange(1, width + 1), indexing="ij")
-    place = jnp.stack([y.ravel(), x.ravel()], -1).astype(jnp.float32)
-    angles = (place[:, :, None] * frequency[None, None]).reshape(height * width, 2 * pairs)
-    return jnp.concatenate([jnp.zeros((num_extra, 2 * pairs)), angles])
+    frequency = 30.0 ** (-np.arange(pairs) / max(pairs, 1))
+    y, x = np.meshgrid(np.arange(1, height + 1), np.arange(1, width + 1), indexing="ij")
+    place = np.stack([y.ravel(), x.ravel()], -1)
+    angles = (place[:, :, None] * frequency).reshape(height * width, 2 * pairs)
+    return np.concatenate([np.zeros((num_extra, 2 * pairs)), angles]).astype(np.float32)
 
 
-def rotate(x: Float[Array, "... m h d"], angles: Float[Array, "m f"]) -> Float[Array, "... m h d"]:
+def rotate(x: Float[Array, "... m h d"], angles: Float[np.ndarray, "m f"]) -> Float[Array, "... m h d"]:
     """Turn the first 2f entries of each head by its token's angles."""
     lead = (1,) * (x.ndim - 3)
-    cos = jnp.cos(angles).astype(x.dtype).reshape(*lead, angles.shape[0], 1, -1)
-    sin = jnp.sin(angles).astype(x.dtype).reshape(*lead, angles.shape[0], 1, -1)
+    cos, sin = (jnp.asarray(f(angles), x.dtype).reshape(*lead, angles.shape[0], 1, -1) for f in (np.cos, np.sin))
     f = angles.shape[-1]
     a, b, rest = x[..., :f], x[..., f : 2 * f], x[..., 2 * f :]
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos, rest], -1)
@@ -87,7 +88,7 @@ def rotate(x: Float[Array, "... m h d"], angles: Float[Array, "m f"]) -> Float[A
 class SpaceAttention(_QueryKeyValue):
     """Tokens of one frame attend to each other."""
 
-    def __call__(self, x: Float[Array, "... m d"], angles: Float[Array, "m f"]) -> Float[Array, "... m d"]:
+    def __call__(self, x: Float[Array, "... m d"], angles: Float[np.ndarray, "m f"]) -> Float[Array, "... m d"]:
         """Return the branch, to be added to x."""
         q, k, v = self.project(x)
         return self.merge(attend(rotate(q, angles), rotate(k, angles), v))
@@ -105,9 +106,7 @@ class Past(NamedTuple):
 class TimeAttention(_QueryKeyValue):
     """A token attends to itself in this frame, the `window` frames before it and the `num_sinks` first frames."""
 
-    def __init__(
-        self, width: int, num_heads: int, num_kv_heads: int, *, window: int, num_sinks: int, rngs: nnx.Rngs
-    ):
+    def __init__(self, width: int, num_heads: int, num_kv_heads: int, *, window: int, num_sinks: int, rngs: nnx.Rngs):
         super().__init__(width, num_heads, num_kv_heads, rngs=rngs)
         self.window, self.num_sinks = window, num_sinks
         self.age_bias = nnx.Param(jnp.zeros((num_heads, window + 2)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -20,14 +21,14 @@ def unpatchify(x: Float[Array, "... gh gw d"], patch: int) -> Float[Array, "... 
     return rearrange(x, "... h w (p q c) -> ... (h p) (w q) c", p=patch, q=patch)
 
 
-def coordinates(height: int, width: int, num_frequencies: int = 4) -> Float[Array, "n f"]:
+def coordinates(height: int, width: int, num_frequencies: int = 4) -> Float[np.ndarray, "n f"]:
     """Describe each place of a grid by waves over the whole picture, so that any grid size means the same places."""
-    y = (jnp.arange(height) + 0.5) / height
-    x = (jnp.arange(width) + 0.5) / width
-    place = jnp.stack(jnp.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
-    angle = place[:, :, None] * jnp.pi * 2.0 ** jnp.arange(num_frequencies)[None, None]
-    waves = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], -1)
-    return waves.reshape(height * width, 4 * num_frequencies)
+    y = (np.arange(height) + 0.5) / height
+    x = (np.arange(width) + 0.5) / width
+    place = np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
+    angle = place[:, :, None] * np.pi * 2.0 ** np.arange(num_frequencies)
+    waves = np.concatenate([np.sin(angle), np.cos(angle)], -1)
+    return waves.reshape(height * width, 4 * num_frequencies).astype(np.float32)
 
 
 class GridEmbedding(nnx.Module):

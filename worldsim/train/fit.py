@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from worldsim.checkpoint import World, save_world
+from worldsim.checkpoint import NAME_PATTERN, World, save_world
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.nn.params import merge, split
@@ -69,11 +70,16 @@ def fit(
     footage = Footage.open(data)
     ids = split_episodes(footage, seed=seed)
     out = Path(out)
+    name = name or out.name
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(
+            f"a world's name wants letters, digits, '.', '_' and '-', got {name!r}; name the run folder so."
+        )
     _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest()}, resume)
     train, held = (load_columns(footage, part) for part in ids)
     started = time.monotonic()
     params, configs = _train(chosen, footage, train, held, out, budgets, seed, on_progress)
-    card = _card(footage, name or out.name, label, configs)
+    card = _card(footage, name, label, configs)
     card["training"] = {
         "minutes": round((time.monotonic() - started) / 60, 2), "seed": seed, "hardware": _hardware(),
         "budget": {"minutes": minutes, "num_train_steps": num_train_steps},
@@ -97,9 +103,7 @@ def _train(preset, footage, train, held, out, budgets, seed, on_progress) -> tup
     dynamics.innovation[...] = jax.numpy.asarray(innovation(latents.train, train))
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
     graphs = (parts["dynamics"][0], parts["outcome"][0])
-    stage = dynamics_stage(
-        graphs, tokenizer, (train, held), latents, preset, budgets[1], seed, log.picture("dynamics")
-    )
+    stage = dynamics_stage(graphs, tokenizer, (train, held), latents, preset, budgets[1], seed, log.picture("dynamics"))
     best = run_stage(
         stage, init_state({k: v[1] for k, v in parts.items()}), out / "dynamics", seed=seed + 1,
         log=log.scalars("dynamics"), on_progress=on_progress,

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from worldsim.checkpoint import open_training, restore_training, save_training
 from worldsim.train.presets import StageConfig
 from worldsim.train.steps import TrainState
-from worldsim.checkpoint import open_training, restore_training, save_training
 
 SAVE_EVERY_S = 120.0
 LOOK_EVERY = 10  # steps between looks at the loss, which wait for the device
@@ -94,7 +94,8 @@ def run_stage(
     """
     manager = open_training(folder)
     try:
-        return _Loop(stage, manager, seed, log, on_progress).run(_Run(state, state.ema))
+        best = jax.tree.map(jnp.copy, state.ema)  # of its own: the state gives its memory to the next step
+        return _Loop(stage, manager, seed, log, on_progress).run(_Run(state, best))
     finally:
         manager.close()
 
@@ -170,9 +171,7 @@ class _Loop:
         done = max(self.stage.budget.progress(self.step, elapsed), 1e-9)
         total = self.stage.budget.num_steps or round(self.step / done)
         left = elapsed * (1 - done) / done
-        self.on_progress(
-            Progress(self.stage.name, self.step, total, self.loss, self.rate_fps, left, self.note)
-        )
+        self.on_progress(Progress(self.stage.name, self.step, total, self.loss, self.rate_fps, left, self.note))
 
     def _is_due(self, before: float, after: float) -> bool:
         """Judge in equal parts of the stage, from the second on: the first says nothing."""

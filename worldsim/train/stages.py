@@ -91,7 +91,7 @@ def tokenizer_stage(
 
 
 def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns) -> Latents:
-    """Code all frames, and set the tokenizer's statistics so that every channel has unit deviation in training."""
+    """Code all frames, and set the tokenizer's statistics: the mean of every place, the deviation of every channel."""
     graph, params = split(tokenizer)
     encode = jax.jit(lambda params, obs: merge(graph, params).encode(obs_to_frame(obs)))
 
@@ -102,8 +102,8 @@ def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns) -> Laten
 
     old_mean, old_std = np.asarray(tokenizer.latent_mean[...]), np.asarray(tokenizer.latent_std[...])
     latents = Latents(*(run(c.obs) * old_std + old_mean for c in (train, held)))
-    mean = latents.train.mean((0, 1))
-    std = np.maximum(latents.train.std((0, 1)), 1e-3)
+    mean = latents.train.mean(0)
+    std = np.maximum(np.sqrt(np.square(latents.train - mean).mean((0, 1))), 1e-3)
     tokenizer.latent_mean[...], tokenizer.latent_std[...] = jnp.asarray(mean), jnp.asarray(std)
     return Latents(*((x - mean) / std for x in latents))
 

@@ -16,7 +16,7 @@ from worldsim.diffusion.schedule import Levels, draw_bootstrap, draw_levels
 from worldsim.dynamics import Dynamics
 from worldsim.nn.params import merge
 from worldsim.outcome import Outcome, outcome_loss
-from worldsim.tokenizer import Tokenizer, rarity, reconstruction_loss
+from worldsim.tokenizer import Tokenizer, balanced_weight, reconstruction_loss
 from worldsim.train.presets import Preset
 from worldsim.types import Batch, obs_to_frame
 
@@ -33,9 +33,7 @@ class TrainState(NamedTuple):
 
 def make_optimizer() -> optax.GradientTransformation:
     """Muon for matrices and Adam for the rest, at rate one; the step scales the update by the schedule's rate."""
-    muon = optax.contrib.muon(
-        1.0, adam_learning_rate=0.1, consistent_rms=0.2, muon_weight_dimension_numbers=_matrices
-    )
+    muon = optax.contrib.muon(1.0, adam_learning_rate=0.1, consistent_rms=0.2, muon_weight_dimension_numbers=_matrices)
     return optax.chain(optax.clip_by_global_norm(1.0), muon)
 
 
@@ -65,8 +63,9 @@ def tokenizer_loss(graph: nnx.GraphDef, mean: Float[Array, "h w c"], variance: F
     def loss(params, obs, key, bootstrap):
         tokenizer: Tokenizer = merge(graph, params)
         frame = obs_to_frame(obs)
-        weight = rarity(frame, mean, variance, weight=tokenizer.config.rarity_weight)
-        return reconstruction_loss(frame, tokenizer.decode(tokenizer.encode(frame, key)), weight), {}
+        painted = tokenizer.decode(tokenizer.encode(frame, key))
+        weight = balanced_weight(frame, painted, mean, variance, weight=tokenizer.config.rarity_weight)
+        return reconstruction_loss(frame, painted, weight), {}
 
     return loss
 

@@ -1,0 +1,88 @@
+"""The tokenizer: grids, statistics, and a weight by which a ball counts as much as a paddle."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from worldsim.tokenizer import Tokenizer, TokenizerConfig, balanced_weight, rarity, reconstruction_loss
+
+SMALL = {"width": 32, "num_layers": (1, 1), "head_dim": 16, "patch": 4, "latent_channels": 4}
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 24)])
+def test_any_size_that_the_patch_divides(size):
+    config = TokenizerConfig(size=size, **SMALL)
+    tokenizer = Tokenizer(config, rngs=nnx.Rngs(0))
+    frame = jnp.zeros((2, 3, *size, 3))
+    z = jax.jit(tokenizer.encode)(frame)
+    assert z.shape == (2, 3, config.grid[0] * config.grid[1], 16)
+    assert jax.jit(tokenizer.decode)(z).shape == frame.shape
+
+
+def test_a_size_that_the_patch_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="multiples of patch"):
+        TokenizerConfig(size=(20, 16), **SMALL)
+
+
+def test_untrained_tokenizer_paints_the_mean_picture():
+    tokenizer = Tokenizer(TokenizerConfig(size=(16, 16), **SMALL), rngs=nnx.Rngs(0))
+    picture = jax.random.uniform(jax.random.key(0), (16, 16, 3))
+    tokenizer.mean_picture[...] = picture
+    np.testing.assert_allclose(
+        jax.jit(lambda x: tokenizer.decode(tokenizer.encode(x)))(jnp.ones((1, 16, 16, 3)))[0], picture, atol=1e-6
+    )
+
+
+def test_frames_are_coded_alone():
+    tokenizer = Tokenizer(TokenizerConfig(size=(16, 16), **SMALL), rngs=nnx.Rngs(0))
+    frames = jax.random.normal(jax.random.key(0), (4, 16, 16, 3))
+    encode = jax.jit(tokenizer.encode)
+    np.testing.assert_allclose(encode(frames)[2], encode(frames[2:3])[0], atol=1e-5)
+
+
+def test_statistics_take_no_gradient():
+    tokenizer = Tokenizer(TokenizerConfig(size=(16, 16), **SMALL), rngs=nnx.Rngs(0))
+    graph, params = nnx.split(tokenizer)
+    frames = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
+    gradient = jax.jit(jax.grad(lambda p: (nnx.merge(graph, p).encode(frames) ** 2).sum()))(params)
+    assert float(jnp.abs(gradient["latent_std"][...]).max()) == 0
+    assert float(jnp.abs(gradient["to_latent"]["kernel"][...]).max()) > 0
+
+
+def test_a_thing_that_is_rare_at_its_place_weighs_as_much_as_a_common_one():
+    """The summed weight over the footage of a thing shown with probability p is p * (1 / p) of its deviation."""
+    rng = np.random.default_rng(0)
+    frames = np.full((2000, 4, 4, 3), -1.0, np.float32)
+    frames[rng.random(2000) < 0.02, 1, 1] = 1.0
+    frames[rng.random(2000) < 0.3, 2, 2] = 1.0
+    weight = rarity(jnp.asarray(frames), frames.mean(0), frames.var(0), weight=1.0) - 1
+    shown = np.asarray(weight[..., 0]) * (frames[..., 0] > 0)
+    rare, common = shown[:, 1, 1].sum(), shown[:, 2, 2].sum()
+    assert 0.6 < rare / common < 1.7
+    assert float(weight[:, 3, 3].max()) == 0
+
+
+def test_loss_ignores_the_scale_of_the_weights():
+    frame, other = jax.random.normal(jax.random.key(0), (2, 3, 8, 8, 3))
+    one = reconstruction_loss(frame, other, jnp.ones((3, 8, 8, 1)))
+    np.testing.assert_allclose(reconstruction_loss(frame, other, jnp.full((3, 8, 8, 1), 7.0)), one, rtol=1e-5)
+    np.testing.assert_allclose(one, (jnp.abs(other - frame) + (other - frame) ** 2).mean(), rtol=1e-5)
+
+
+def test_dropping_patches_changes_the_code_of_some_frames_only():
+    tokenizer = Tokenizer(TokenizerConfig(size=(16, 16), masked_share=0.5, **SMALL), rngs=nnx.Rngs(0))
+    frames = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 16, 16, 3)), (64, 16, 16, 3))
+    encode = jax.jit(tokenizer.encode)
+    changed = jnp.abs(encode(frames, jax.random.key(1)) - encode(frames)).max((1, 2)) > 1e-6
+    assert 0.2 < float(changed.mean()) < 0.7
+
+
+def test_a_ball_painted_where_there_is_none_weighs_as_much_as_a_missed_one():
+    mean, variance = np.zeros((2, 2, 3), np.float32), np.full((2, 2, 3), 1e-3, np.float32)
+    frame = jnp.zeros((1, 2, 2, 3)).at[0, 0, 0].set(1.0)
+    painted = jnp.zeros((1, 2, 2, 3)).at[0, 1, 1].set(1.0)
+    weight = balanced_weight(frame, painted, mean, variance, weight=1.0)[0, :, :, 0]
+    np.testing.assert_allclose(weight[0, 0], weight[1, 1])
+    assert float(weight[0, 0]) > 50 > 1.5 > float(weight[0, 1])

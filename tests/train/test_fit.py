@@ -1,0 +1,150 @@
+"""Training: learns what is learnable, goes on where it stopped, and refuses what it cannot do."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from tests.worlds import PRESET, bar_footage
+from worldsim.checkpoint import load_world
+from worldsim.data.dataset import Windows, load_columns
+from worldsim.simulator import Simulator
+from worldsim.train import Progress, fit
+from worldsim.train.loop import Budget, schedule
+from worldsim.train.presets import StageConfig, get_preset
+from worldsim.types import discrete
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    return bar_footage(tmp_path_factory.mktemp("footage") / "bar")
+
+
+@pytest.fixture(scope="module")
+def trained(footage, tmp_path_factory):
+    """A world that had some seconds to learn the bar, and what its progress said."""
+    out = tmp_path_factory.mktemp("runs") / "bar"
+    reports: list[Progress] = []
+    world = fit(footage.path, out, preset=PRESET, num_train_steps=500, on_progress=reports.append)
+    return out, world, reports
+
+
+def same(a, b) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_a_world_trained_for_seconds_beats_copy_last_under_the_right_actions_only(footage, trained):
+    sim = Simulator.from_world(trained[1])
+    columns = load_columns(footage, [int(name.split("-")[0]) if "-" in name else i for i, name in enumerate(["0"])])
+    batch = Windows(columns, 12, min_real=12).batch(np.arange(0, 24))
+    state, last = sim.reset(jax.random.key(0), prompt=batch.obs[:, :4], prompt_actions=batch.prev_action[:, :4])
+    real = batch.obs[:, 4:].astype(float)
+
+    def error(actions) -> float:
+        return float(np.mean((np.asarray(sim.rollout(state, actions)[1].obs) - real) ** 2))
+
+    dreamt = error(batch.prev_action[:, 4:])
+    assert dreamt < 0.3 * float(np.mean((np.asarray(last)[:, None] - real) ** 2))
+    assert dreamt < 0.3 * error((batch.prev_action[:, 4:] + 1) % 3)
+
+
+def test_the_run_leaves_bundle_pictures_and_scalars(trained):
+    out, world, reports = trained
+    assert same(load_world(out / "world").params, world.params)
+    assert list((out / "strips").glob("tokenizer-*.png")) and list((out / "strips").glob("dynamics-*.png"))
+    assert list((out / "log").glob("events*"))
+    assert world.card["training"]["held_out_episodes"]
+    assert {r.stage for r in reports} == {"tokenizer", "dynamics"}
+    assert reports[-1].seconds_left < reports[1].seconds_left and reports[-1].frames_per_s > 0
+
+
+def test_stopping_anywhere_and_resuming_equals_never_having_stopped(footage, tmp_path):
+    whole = fit(footage.path, tmp_path / "whole", preset=PRESET, num_train_steps=40, name="w")
+
+    def stop_at(stage, step):
+        def report(progress: Progress) -> None:
+            if progress.stage == stage and progress.step >= step:
+                raise KeyboardInterrupt
+
+        return report
+
+    for stage, step in (("tokenizer", 2), ("tokenizer", 10), ("dynamics", 1), ("dynamics", 20)):
+        with pytest.raises(KeyboardInterrupt):
+            fit(
+                footage.path, tmp_path / "cut", preset=PRESET, num_train_steps=40, name="w",
+                resume=(tmp_path / "cut").exists(), on_progress=stop_at(stage, step),
+            )  # fmt: skip
+    again = fit(footage.path, tmp_path / "cut", preset=PRESET, num_train_steps=40, name="w", resume=True)
+    assert same(whole.params, again.params)
+
+
+def test_a_budget_in_minutes_ends_on_time_and_resumes(footage, tmp_path):
+    reports: list[Progress] = []
+    fit(footage.path, tmp_path / "run", preset=PRESET, minutes=0.1, on_progress=reports.append)
+    seconds = {r.stage: r for r in reports}
+    assert set(seconds) == {"tokenizer", "dynamics"}
+    world = fit(footage.path, tmp_path / "run", preset=PRESET, minutes=0.1, resume=True)
+    assert same(world.params, load_world(tmp_path / "run" / "world").params)
+
+
+def test_divergence_ends_training_and_names_the_step_and_the_metric(footage, tmp_path):
+    wild = dataclasses.replace(PRESET, tokenizer_stage=StageConfig(batch_size=4, learning_rate=float("nan")))
+    with pytest.raises(FloatingPointError, match=r"loss of the tokenizer is nan at step \d+"):
+        fit(footage.path, tmp_path / "run", preset=wild, num_train_steps=20)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"minutes": 1, "num_train_steps": 5}, "got both"),
+        ({"num_train_steps": 1}, "at least 2"),
+        ({"minutes": 0}, "above 0"),
+        ({"preset": "huge"}, "tiny, small, base, large"),
+        ({"resume": True}, "no run to resume"),
+        ({"name": "no/slash"}, "letters, digits"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_written(footage, tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        fit(footage.path, tmp_path / "run", **{"preset": PRESET, **settings})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_never_trained_over(footage, trained):
+    out = trained[0]
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        fit(footage.path, out, preset=PRESET, num_train_steps=10)
+    with pytest.raises(ValueError, match="another seed"):
+        fit(footage.path, out, preset=PRESET, num_train_steps=10, seed=5, resume=True)
+
+
+def test_a_folder_of_something_else_is_left_alone(footage, tmp_path):
+    (tmp_path / "thesis.txt").write_text("ten years")
+    with pytest.raises(FileExistsError, match="not empty"):
+        fit(footage.path, tmp_path, preset=PRESET, num_train_steps=4)
+
+
+def test_the_rate_rises_stays_and_falls_to_nothing():
+    config = StageConfig(batch_size=1, learning_rate=1.0, warmup=0.1, decay=0.5)
+    rates = [schedule(config, p) for p in (0.0, 0.05, 0.2, 0.5, 0.75, 1.0)]
+    assert rates[0] < rates[1] < rates[2] == rates[3] == 1 and rates[4] == 0.5 and rates[5] == 0
+    assert Budget(10, None).progress(5, 99.0) == 0.5 and Budget(None, 60.0).progress(5, 30.0) == 0.5
+
+
+@pytest.mark.parametrize("name", ["tiny", "small", "base", "large"])
+def test_every_preset_fits_the_footage_of_real_games(name):
+    from worldsim.tokenizer import TokenizerConfig
+    from worldsim.train.stages import dynamics_config
+
+    preset = get_preset(name)
+    for size in ((64, 64), (48, 64), (64, 112)):
+        tokenizer = TokenizerConfig(size=size, **preset.tokenizer)
+        config = dynamics_config(tokenizer, discrete(("a", "b")), preset)
+        assert config.num_latents == tokenizer.grid[0] * tokenizer.grid[1]
+        assert preset.frames > config.window, "a full past must be common in training"
+
+
+def test_run_settings_are_kept(trained):
+    assert json.loads((trained[0] / "run.json").read_text())["seed"] == 0

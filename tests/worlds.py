@@ -1,0 +1,74 @@
+"""A game that can be learned in seconds, footage of it, and a world of random weights."""
+
+import dataclasses
+
+import numpy as np
+from flax import nnx
+
+from worldsim.checkpoint import World
+from worldsim.data.store import Footage, FootageMeta, FootageWriter
+from worldsim.nn.params import split
+from worldsim.tokenizer import Tokenizer, TokenizerConfig
+from worldsim.train import PRESETS, Preset
+from worldsim.train.presets import StageConfig
+from worldsim.train.stages import new_dynamics
+from worldsim.types import Episode, discrete
+
+SIZE = (16, 16)
+SPEC = discrete(("stay", "left", "right"), ((), ("ArrowLeft",), ("ArrowRight",)))
+PRESET: Preset = dataclasses.replace(
+    PRESETS["tiny"],
+    tokenizer={"width": 32, "num_layers": (1, 1), "head_dim": 16, "patch": 4, "latent_channels": 4},
+    dynamics={"width": 32, "num_layers": 2, "time_every": 2, "window": 5, "head_dim": 16},
+    outcome={"hidden": 16},
+    tokenizer_stage=StageConfig(batch_size=32),
+    dynamics_stage=StageConfig(batch_size=16, ema=0.95),
+    frames=6,
+    num_evaluations=2,
+)
+
+
+def bar_episode(rng: np.random.Generator, num_steps: int = 40) -> Episode:
+    """A white bar of four columns that the action moves by four pixels, around the edge and in again."""
+    action = rng.integers(0, 3, num_steps)
+    places = np.cumsum(np.concatenate([[rng.integers(4)], np.array([0, -1, 1])[action]])) % 4
+    obs = np.full((num_steps + 1, *SIZE, 3), 30, np.uint8)
+    for t, place in enumerate(places):
+        obs[t, :, 4 * place : 4 * place + 4] = (200, 220, 240)
+    reward = (places[1:] == 0).astype(np.float32)
+    end = np.zeros(num_steps, bool)
+    return Episode(obs, action[:, None].astype(np.float32), reward, end, np.arange(num_steps) == num_steps - 1)
+
+
+def bar_footage(path, num_episodes: int = 12) -> Footage:
+    """Record the bar game."""
+    meta = FootageMeta(
+        game="bar", title="Bar", size=SIZE, fps=10.0, action_spec=SPEC, state_names=(), objects={},
+        recorder={"seed": 0}, prompts=("bar",),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    with FootageWriter(path, meta) as writer:
+        for _ in range(num_episodes):
+            writer.add(bar_episode(rng))
+    return Footage.open(path)
+
+
+def random_world(seed: int = 0) -> World:
+    """A bundle that nobody trained."""
+    tokenizer = Tokenizer(TokenizerConfig(size=SIZE, **PRESET.tokenizer), rngs=nnx.Rngs(seed))
+    dynamics, outcome = new_dynamics(tokenizer.config, SPEC, PRESET, seed)
+    modules = {"tokenizer": tokenizer, "dynamics": dynamics, "outcome": outcome}
+    episode = bar_episode(np.random.default_rng(seed))
+    action = np.concatenate([[[np.nan]], episode.action]).astype(np.float32)
+    starts = {
+        "obs": np.stack([episode.obs[i : i + 4] for i in (0, 8)]),
+        "prev_action": np.stack([action[i : i + 4] for i in (0, 8)]),
+    }
+    config = {name: dataclasses.asdict(module.config) for name, module in modules.items()}
+    card = {
+        "schema_version": 1, "name": "bar", "title": "Bar", "prompts": ["bar"], "game": "bar", "size": list(SIZE), "fps": 10,
+        "action_spec": SPEC.to_json(), "preset": "custom", "footage": {"digest": "", "frames": 0}, "training": {},
+        "config": config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}}, "metrics": {},
+        "licence": {"code": "MIT", "weights": "MIT", "assets": "none"}, "limits": [],
+    }  # fmt: skip
+    return World(card=card, params={name: split(module)[1] for name, module in modules.items()}, starts=starts)

@@ -1,0 +1,363 @@
+"""A world that runs: pure reset, step and rollout on an immutable state.
+
+    world = worldsim.load("pong")
+    state, obs = world.reset(jax.random.key(0), batch_size=8)
+    state, out = world.step(state, action)
+
+`reset` and `step` are compiled and pure: `jax.lax.scan` over `step` is a rollout, a kept state is a save point, and the
+same key, prompt and actions give the same bits on the same machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+
+from worldsim.checkpoint import World, load_arrays, load_world, save_arrays
+from worldsim.dynamics import Dynamics, DynamicsConfig
+from worldsim.generation import Model, Sampler, bind, dream, observe, split_keys, watch
+from worldsim.nn.params import merge, split
+from worldsim.outcome import Outcome, OutcomeConfig
+from worldsim.tokenizer import Tokenizer, TokenizerConfig
+from worldsim.types import SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
+
+NOTHING = "nothing"
+
+
+def load(name: str, **sampler: Any) -> Simulator:
+    """Load a world by path, by name or by prompt, ready to run.
+
+    Args:
+        name: a bundle folder, the name of a shipped or local world, or words such as "play pong".
+        sampler: `num_denoise_steps`, `noise_scale` and `horizon` of `Simulator.from_world`.
+
+    Raises:
+        ValueError: no such world, or its bundle is damaged.
+
+    Example:
+        >>> world = worldsim.load("pong", num_denoise_steps=2)
+    """
+    return Simulator.from_world(load_world(name), **sampler)
+
+
+class Simulator:
+    """A world and the settings of its sampler. Holds no state of any stream: that is `SimState`."""
+
+    def __init__(self, world: World, sampler: Sampler, horizon: int | None):
+        self.world, self.sampler, self.horizon = world, sampler, horizon
+        self.card = world.card
+        self.action_spec = world.action_spec
+        self.size: tuple[int, int] = tuple(world.card["size"])
+        self.fps: float = world.card["fps"]
+        self._graphs, shapes = _graphs(world.card["config"])
+        self.config: DynamicsConfig = self._graphs[3]
+        _check_shapes(world.params, shapes)
+        self.params = jax.tree.map(jnp.asarray, world.params)
+        self._reset_jit = jax.jit(partial(self._reset, self._graphs[:3]))
+        self._nothing_jit = jax.jit(partial(self._from_nothing, self._graphs[:3], sampler), static_argnums=2)
+        self._step_jit = jax.jit(partial(self._step, self._graphs[:3], sampler))
+        self._rollout_jit = jax.jit(partial(self._rollout, self._graphs[:3], sampler))
+        self._teacher_jit = jax.jit(partial(self._teacher_forced, self._graphs[:3], sampler))
+        self._outcome_jit = jax.jit(partial(self._teacher_forced_outcome, self._graphs[:3]))
+        self._reconstruct_jit = jax.jit(partial(self._reconstruct, self._graphs[:3]))
+
+    @classmethod
+    def from_world(
+        cls,
+        world: World,
+        *,
+        num_denoise_steps: int | None = None,
+        noise_scale: float | None = None,
+        horizon: int | None = None,
+    ) -> Simulator:
+        """Make a simulator of a bundle.
+
+        Args:
+            world: the bundle.
+            num_denoise_steps: K, a power of two; fewer are faster. The card's by default.
+            noise_scale: deviation of the noise that frames are drawn from: 1 as trained, less for tamer dreams.
+            horizon: frames after which `truncated` is set; never by default.
+        """
+        settings = world.card["config"]["sampler"]
+        steps = settings.get("num_denoise_steps", 4) if num_denoise_steps is None else num_denoise_steps
+        scale = settings.get("noise_scale", 1.0) if noise_scale is None else noise_scale
+        levels = world.card["config"]["dynamics"]["num_levels"]
+        if not isinstance(steps, int) or steps < 1 or levels % steps:
+            raise ValueError(f"num_denoise_steps wants a power of two in 1..{levels}, got {steps}.")
+        if not 0 <= scale <= 10:
+            raise ValueError(f"noise_scale wants 0..10, got {scale}.")
+        return cls(world, Sampler(steps, float(scale)), horizon)
+
+    def reset(
+        self,
+        key: PRNGKeyArray,
+        *,
+        batch_size: int | None = None,
+        prompt: Any = None,
+        prompt_actions: Any = None,
+    ) -> tuple[SimState, UInt8[Array, "b h w c"]]:
+        """Begin worlds.
+
+        Args:
+            key: of `jax.random.key`; decides the start, where no prompt does, and all noise to come.
+            batch_size: number of worlds; by default the prompt's, or 1.
+            prompt: frames to go on from, uint8 `[t h w c]` or `[b t h w c]`; None begins at one of the moments that the
+                bundle keeps; "nothing" generates the first frame from noise.
+            prompt_actions: the action that led into each frame of the prompt `[.. t a]`; unknown by default.
+
+        Returns:
+            The state, and the last frame of the prompt.
+
+        Raises:
+            ValueError: a prompt of another size, dtype or length than its actions.
+        """
+        if isinstance(prompt, str):
+            if prompt != NOTHING:
+                raise ValueError(f'a prompt wants frames, None or "nothing", got {prompt[:80]!r}.')
+            return self._nothing_jit(self.params, key, batch_size or 1)
+        if prompt is None:
+            obs, actions = self._draw_starts(key, batch_size or 1)
+        else:
+            obs, actions = self._check_prompt(prompt, prompt_actions, batch_size)
+        return self._reset_jit(self.params, key, obs, actions), jnp.asarray(obs[:, -1])
+
+    def step(self, state: SimState, action: Any) -> tuple[SimState, StepOutput]:
+        """Take one step in every world.
+
+        Args:
+            state: of `reset` or `step`; it stays valid, so keeping it is saving the game.
+            action: integers `[b]` for a world of one choice, or rows `[b a]` of the ActionSpec. Values from the host are
+                checked; JAX arrays, as inside `jit`, are clipped to the legal range.
+
+        Returns:
+            The next state and what came of it. `terminated` is the outcome head's verdict at probability 0.5.
+        """
+        return self._step_jit(self.params, state, self._rows(action, state.frame_index.shape))
+
+    def rollout(self, state: SimState, actions: Any) -> tuple[SimState, StepOutput]:
+        """Take t steps by one scan: actions `[b t]` or `[b t a]`, outputs with leading `[b t]`."""
+        batch = state.frame_index.shape[0]
+        return self._rollout_jit(self.params, state, self._rows(actions, (batch, np.shape(actions)[1])))
+
+    def reconstruct(self, obs: UInt8[Any, "b t h w c"]) -> UInt8[Array, "b t h w c"]:
+        """Send frames through the tokenizer and back: the ceiling of what this world can paint."""
+        return self._reconstruct_jit(self.params, obs)
+
+    def teacher_forced(
+        self, obs: UInt8[Any, "b t h w c"], prev_action: Float[Any, "b t a"], key: PRNGKeyArray
+    ) -> UInt8[Array, "b t h w c"]:
+        """Predict each frame from the true frames before it; the first is given back as it came."""
+        return self._teacher_jit(self.params, obs, prev_action, key)
+
+    def teacher_forced_outcome(
+        self, obs: UInt8[Any, "b t h w c"], prev_action: Float[Any, "b t a"], key: PRNGKeyArray
+    ) -> tuple[Float[Array, "b t"], Float[Array, "b t"]]:
+        """Read expected reward and probability of termination off true frames."""
+        return self._outcome_jit(self.params, obs, prev_action, key)
+
+    def save_state(self, state: SimState, path: str | os.PathLike) -> None:
+        """Write a state to one file, to go on from in another process."""
+        save_arrays(_plain(state), path)
+
+    def load_state(self, path: str | os.PathLike) -> SimState:
+        """Read a state of this world.
+
+        Raises:
+            ValueError: the file is no state, or one of a world of another shape.
+        """
+        arrays = load_arrays(path)
+        batch = len(arrays["0"]) if "0" in arrays else 0
+        like = jax.eval_shape(lambda: _empty_state(self._graphs[1], self.world.params["dynamics"], batch))
+        want = {str(i): (x.shape, x.dtype) for i, x in enumerate(jax.tree.leaves(like))}
+        came = {name: (x.shape, x.dtype) for name, x in arrays.items()}
+        if not batch or want != came:
+            raise ValueError(
+                f"{path} holds no state of this world: {len(came)} arrays, wanted {len(want)} of other shapes."
+            )
+        leaves = [jnp.asarray(arrays[str(i)]) for i in range(len(want))]
+        state: SimState = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return state._replace(key=jax.random.wrap_key_data(state.key))
+
+    # --- compiled parts: static graphs first, then arrays
+
+    @staticmethod
+    def _reset(graphs, params, key, obs, prev_action) -> SimState:
+        model: Model = bind(graphs, params)
+        keys, keys_watch = split_keys(fold_keys(key, obs.shape[0]), 2)
+        z = model.tokenizer.encode(obs_to_frame(obs))
+        cache, _ = watch(model.dynamics, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys_watch)
+        return SimState(keys, cache, jnp.zeros((obs.shape[0],), jnp.int32))
+
+    @staticmethod
+    def _from_nothing(graphs, sampler, params, key, batch):
+        model = bind(graphs, params)
+        config = model.dynamics.config
+        width = len(config.choice_sizes) + config.num_buttons + len(config.axis_bounds)
+        keys, keys_dream, keys_past = split_keys(fold_keys(key, batch), 3)
+        unknown = jnp.full((batch, width), jnp.nan)
+        cache = model.dynamics.empty_cache(batch)
+        z, _ = dream(model.dynamics, cache, unknown, keys_dream, sampler)
+        cache, _ = observe(model.dynamics, cache, z, unknown, keys_past)
+        return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), frame_to_obs(model.tokenizer.decode(z))
+
+    def _step(self, graphs, sampler, params, state: SimState, action) -> tuple[SimState, StepOutput]:
+        model = bind(graphs, params)
+        keys, keys_dream, keys_past = split_keys(state.key, 3)
+        z, spread = dream(model.dynamics, state.cache, action, keys_dream, sampler)
+        cache, hidden = observe(model.dynamics, state.cache, z, action, keys_past)
+        reward, end = model.outcome.read(hidden)
+        index = state.frame_index + 1
+        late = index >= self.horizon if self.horizon is not None else jnp.zeros_like(index, bool)
+        obs = frame_to_obs(model.tokenizer.decode(z))
+        return SimState(keys, cache, index), StepOutput(obs, reward, end > 0.5, late, spread)
+
+    def _rollout(self, graphs, sampler, params, state: SimState, actions) -> tuple[SimState, StepOutput]:
+        def step(state, action):
+            return self._step(graphs, sampler, params, state, action)
+
+        state, out = jax.lax.scan(step, state, jnp.moveaxis(actions, 1, 0))
+        return state, jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), out)
+
+    @staticmethod
+    def _teacher_forced(graphs, sampler, params, obs, prev_action, key):
+        model = bind(graphs, params)
+        truth = model.tokenizer.encode(obs_to_frame(obs))
+
+        def step(carry, frame):
+            cache, keys = carry
+            keys, keys_dream, keys_past = split_keys(keys, 3)
+            z, _ = dream(model.dynamics, cache, frame[1], keys_dream, sampler)
+            cache, _ = observe(model.dynamics, cache, frame[0], frame[1], keys_past)
+            return (cache, keys), frame_to_obs(model.tokenizer.decode(z))
+
+        start = (model.dynamics.empty_cache(obs.shape[0]), fold_keys(key, obs.shape[0]))
+        _, frames = jax.lax.scan(step, start, (jnp.moveaxis(truth, 1, 0), jnp.moveaxis(prev_action, 1, 0)))
+        return jnp.moveaxis(frames, 0, 1).at[:, 0].set(obs[:, 0])
+
+    @staticmethod
+    def _teacher_forced_outcome(graphs, params, obs, prev_action, key):
+        model = bind(graphs, params)
+        z = model.tokenizer.encode(obs_to_frame(obs))
+        keys = fold_keys(key, obs.shape[0])
+        _, hidden = watch(model.dynamics, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys)
+        return model.outcome.read(hidden)
+
+    @staticmethod
+    def _reconstruct(graphs, params, obs):
+        model = bind(graphs, params)
+        return frame_to_obs(model.tokenizer.decode(model.tokenizer.encode(obs_to_frame(obs))))
+
+    # --- checks on the host
+
+    def _rows(self, action: Any, batch_shape: tuple[int, ...]) -> Any:
+        if not isinstance(action, jax.Array):
+            return self.action_spec.rows(action, batch_shape=batch_shape)
+        rows = action[..., None] if action.ndim == len(batch_shape) else action
+        if rows.shape != (*batch_shape, self.action_spec.size):
+            raise ValueError(f"action wants shape {(*batch_shape, self.action_spec.size)}, got {action.shape}.")
+        low, high = (x.reshape((1,) * len(batch_shape) + x.shape) for x in self.action_spec.bounds)
+        return jnp.clip(rows.astype(jnp.float32), low, high)
+
+    def _check_prompt(self, prompt: Any, actions: Any, batch_size: int | None):
+        obs = np.asarray(prompt)
+        wanted = (*self.size, 3)
+        if obs.dtype != np.uint8 or obs.ndim not in (4, 5) or obs.shape[-3:] != wanted or 0 in obs.shape:
+            raise ValueError(
+                f"a prompt wants uint8 frames [t h w c] with h w c = {wanted}, got {obs.dtype} {obs.shape}."
+            )
+        if actions is None:
+            actions = np.full((*obs.shape[:-3], self.action_spec.size), np.nan, np.float32)
+        actions = self.action_spec.rows(actions, batch_shape=obs.shape[:-3])
+        if obs.ndim == 4:
+            obs, actions = (np.repeat(x[None], batch_size or 1, axis=0) for x in (obs, actions))
+        if batch_size not in (None, len(obs)):
+            raise ValueError(f"batch_size is {batch_size}, and the prompt has {len(obs)} worlds.")
+        return obs, actions
+
+    def _draw_starts(self, key: PRNGKeyArray, batch: int):
+        starts = self.world.starts
+        index = np.asarray(jax.random.randint(jax.random.fold_in(key, 1), (batch,), 0, len(starts["obs"])))
+        return starts["obs"][index], starts["prev_action"][index]
+
+
+class History:
+    """The last states of a stream, to rewind to: states are immutable, so this only keeps references."""
+
+    def __init__(self, limit: int):
+        if limit < 1:
+            raise ValueError(f"a history wants room for at least one state, got {limit}.")
+        self._states: deque[SimState] = deque(maxlen=limit)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def push(self, state: SimState) -> None:
+        """Remember a state; the oldest one goes when there is no room."""
+        self._states.append(state)
+
+    def rewind(self, num_frames: int) -> SimState:
+        """Go back `num_frames` pushes, or as far as it remembers, and forget what came after."""
+        if not self._states:
+            raise ValueError("nothing to rewind to: push a state first.")
+        for _ in range(min(num_frames, len(self._states) - 1)):
+            self._states.pop()
+        return self._states[-1]
+
+
+def fork(state: SimState, key: PRNGKeyArray, count: int, *, index: int = 0) -> SimState:
+    """Split one world of a state into `count` with one past and futures of their own."""
+    one = jax.tree.map(lambda x: jnp.repeat(x[index : index + 1], count, axis=0), state)
+    return one._replace(key=fold_keys(key, count))
+
+
+def _graphs(config: dict) -> tuple[tuple, dict]:
+    """Build the three modules abstractly from a card: graphs, the dynamics' config, and the shapes of all parameters."""
+    try:
+        tokenizer_config = TokenizerConfig(**_tuples(config["tokenizer"]))
+        dynamics_config = DynamicsConfig(**_tuples(config["dynamics"]))
+        outcome_config = OutcomeConfig(**_tuples(config["outcome"]))
+    except TypeError as error:
+        raise ValueError(f"the card's config is not of this version: {error}.") from error
+
+    def build():
+        dynamics = Dynamics(dynamics_config, rngs=nnx.Rngs(0))
+        outcome = Outcome(outcome_config, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(0))
+        return Tokenizer(tokenizer_config, rngs=nnx.Rngs(0)), dynamics, outcome
+
+    parts = [split(module) for module in nnx.eval_shape(build)]
+    names = ("tokenizer", "dynamics", "outcome")
+    return (*(graph for graph, _ in parts), dynamics_config), {n: p for n, (_, p) in zip(names, parts, strict=True)}
+
+
+def _plain(state: SimState) -> dict[str, np.ndarray]:
+    """Lay a state out as numbered arrays, its keys as their bits."""
+    bits = state._replace(key=jax.random.key_data(state.key))
+    return {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(bits))}
+
+
+def _empty_state(graph: nnx.GraphDef, params: Any, batch: int) -> SimState:
+    keys = jax.random.key_data(fold_keys(jax.random.key(0), batch))
+    return SimState(keys, merge(graph, params).empty_cache(batch), jnp.zeros((batch,), jnp.int32))
+
+
+def _check_shapes(params: dict, shapes: dict) -> None:
+    came = {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(params)}
+    want = {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(shapes)}
+    for name in sorted(came.keys() | want.keys()):
+        if came.get(name) != want.get(name):
+            raise ValueError(f"weights {name} want shape {want.get(name)}, got {came.get(name)}.")
+
+
+def _tuples(value: Any) -> Any:
+    """Turn JSON's lists into the tuples that configs hold."""
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
