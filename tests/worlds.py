@@ -66,8 +66,9 @@ def random_world(seed: int = 0) -> World:
     }
     config = {name: dataclasses.asdict(module.config) for name, module in modules.items()}
     card = {
-        "schema_version": 1, "name": "bar", "title": "Bar", "prompts": ["bar"], "game": "bar", "size": list(SIZE), "fps": 10,
-        "action_spec": SPEC.to_json(), "preset": "custom", "footage": {"digest": "", "frames": 0}, "training": {},
+        "schema_version": 1, "name": "bar", "title": "Bar", "prompts": ["bar"], "game": "bar", "size": list(SIZE),
+        "fps": 10, "action_spec": SPEC.to_json(), "preset": "custom", "footage": {"digest": "", "frames": 0},
+        "training": {},
         "config": config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}}, "metrics": {},
         "licence": {"code": "MIT", "weights": "MIT", "assets": "none"}, "limits": [],
     }  # fmt: skip

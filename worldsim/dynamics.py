@@ -12,8 +12,8 @@ seen at level tau', then Bayes' rule gives the next one a prior N(m, s) and, wit
     variance = s (1 - tau)^2 / (tau^2 s + (1 - tau)^2)
 
 and the network gives the residual in units of the posterior deviation: z_hat = mean + sqrt(variance) F. An untrained
-network copies the last frame and denoises as a Kalman filter does; F has unit scale at every level, as in EDM (Karras et
-al. 2022, arXiv 2206.00364, table 1), of which this is the case with a past.
+network copies the last frame and denoises as a Kalman filter does; F has unit scale at every level, as in EDM (Karras
+et al. 2022, arXiv 2206.00364, table 1), of which this is the case with a past.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reward and termination of the frame just reached, from the dynamics' hidden state.
 
-The reward is a classification that keeps its magnitude: two-hot over bins that are even in symlog space (DreamerV3, Hafner
-et al. 2023, arXiv 2301.04104, equations 9 to 11). Termination is a logit.
+The reward is a classification that keeps its magnitude: two-hot over bins that are even in symlog space (DreamerV3,
+Hafner et al. 2023, arXiv 2301.04104, equations 9 to 11). Termination is a logit.
 """
 
 from __future__ import annotations

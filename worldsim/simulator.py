@@ -134,8 +134,8 @@ class Simulator:
 
         Args:
             state: of `reset` or `step`; it stays valid, so keeping it is saving the game.
-            action: integers `[b]` for a world of one choice, or rows `[b a]` of the ActionSpec. Values from the host are
-                checked; JAX arrays, as inside `jit`, are clipped to the legal range.
+            action: integers `[b]` for a world of one choice, or rows `[b a]` of the ActionSpec. Values from the host
+                are checked; JAX arrays, as inside `jit`, are clipped to the legal range.
 
         Returns:
             The next state and what came of it. `terminated` is the outcome head's verdict at probability 0.5.
@@ -319,7 +319,7 @@ def fork(state: SimState, key: PRNGKeyArray, count: int, *, index: int = 0) -> S
 
 
 def _graphs(config: dict) -> tuple[tuple, dict]:
-    """Build the three modules abstractly from a card: graphs, the dynamics' config, and the shapes of all parameters."""
+    """Build the modules of a card abstractly: graphs, the dynamics' config, and the shapes of all parameters."""
     try:
         tokenizer_config = TokenizerConfig(**_tuples(config["tokenizer"]))
         dynamics_config = DynamicsConfig(**_tuples(config["dynamics"]))

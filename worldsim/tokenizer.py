@@ -3,11 +3,11 @@
     frame [h w 3] -> patches -> encoder -> tanh-bounded latents -> packed -> normalised z [n c]
     z -> decoder -> residual to the footage's mean picture -> frame
 
-No adversary, no codebook, no KL: a masked autoencoder (He et al. 2022; MAETok, Chen et al. 2025, arXiv 2502.03444), which
-drops a share p ~ U(0, 0.9) of the patches of some training frames. The loss is L1 + MSE on all pixels with a weight
+No adversary, no codebook, no KL: a masked autoencoder (He et al. 2022; MAETok, Chen et al. 2025, arXiv 2502.03444),
+which drops a share p ~ U(0, 0.9) of the patches of some training frames. The loss is L1 + MSE with a weight
 for what is rare at its place: the squared deviation from the mean picture in units of the pixel's own variance is,
-for a thing that is there with probability p, just 1 / p. A ball weighs what a paddle weighs, however small it is; and so
-does a ball that is painted where there is none, for else the surest ball is a smear.
+for a thing that is there with probability p, just 1 / p. A ball weighs what a paddle weighs, however small it is; and
+so does a ball that is painted where there is none, for else the surest ball is a smear.
 
 Latents are normalised by the mean of their own place and the deviation of their channel over all places, so that what
 never moves is zero and what is small but moves has unit scale: noise then hides a ball no sooner than a wall.

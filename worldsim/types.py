@@ -89,7 +89,9 @@ class Choice:
         if len(self.labels) < 2:
             raise ValueError(f"a choice wants at least two options, got {self.labels}.")
         if len(self.keys) != len(self.labels):
-            raise ValueError(f"a choice wants one tuple of keys an option: {len(self.labels)} options, {len(self.keys)} keys.")
+            raise ValueError(
+                f"a choice wants one tuple of keys an option: {len(self.labels)} options, {len(self.keys)} keys."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

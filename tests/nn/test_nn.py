@@ -1,4 +1,4 @@
-"""Attention that streams as it trains, recurrence that scans as it steps, embeddings that know what they do not know."""
+"""Attention that streams as it trains, recurrence that scans as it steps, embeddings of what is not known."""
 
 import jax
 import jax.numpy as jnp

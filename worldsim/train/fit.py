@@ -157,7 +157,8 @@ def _card(footage: Footage, name: str, preset: str, configs: dict[str, Any]) -> 
         "size": list(meta.size), "fps": meta.fps, "action_spec": meta.action_spec.to_json(), "preset": preset,
         "config": json.loads(json.dumps(config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}})),
         "footage": {
-            "digest": footage.digest(), "frames": footage.num_frames, "episodes": len(footage), "recorder": meta.recorder,
+            "digest": footage.digest(), "frames": footage.num_frames, "episodes": len(footage),
+            "recorder": meta.recorder,
         },
         "training": {}, "metrics": {},
         "licence": {"code": "MIT", "weights": "MIT", "game": meta.licence, "assets": meta.assets_licence},

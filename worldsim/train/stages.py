@@ -85,7 +85,8 @@ def tokenizer_stage(
         return score, f"reconstruction {score:.1f} dB"
 
     return Stage(
-        "tokenizer", config, budget, config.batch_size, make_step(tokenizer_loss(graph, mean, variance), ema=config.ema),
+        "tokenizer", config, budget, config.batch_size,
+        make_step(tokenizer_loss(graph, mean, variance), ema=config.ema),
         lambda step: train.obs[order.at(step)], judge, num_evaluations=preset.num_evaluations,
     )  # fmt: skip
 

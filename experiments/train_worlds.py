@@ -1,0 +1,157 @@
+"""Train, measure and ship a world: `checkpoints/jump`, `checkpoints/pong`.
+
+    python experiments/train_worlds.py pong --runs runs          # records, trains, measures, writes checkpoints/pong
+    python experiments/train_worlds.py pong --runs runs --resume # goes on where it stopped
+    python experiments/train_worlds.py pong --runs runs --measure-only
+
+Two cores, no accelerator: a minute or two of recording, `minutes` of training, about five of measuring. Writes
+experiments/results/world_<name>.json (every number with its spread over three evaluation seeds) and the bundle with
+the numbers in its card and a preview real | dream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+import worldsim
+from worldsim.checkpoint import World, load_world, save_world
+from worldsim.cli.console import Counter, StageBars
+from worldsim.data.dataset import Windows
+from worldsim.data.store import Footage
+from worldsim.evaluate import bench, evaluate
+from worldsim.evaluate.run import held_out_columns
+from worldsim.pictures import strip
+from worldsim.train import PRESETS, Preset
+from worldsim.video import beside, label_columns, write_video
+
+ROOT = Path(__file__).parents[1]
+CONTEXT, PREVIEW_FRAMES = 8, 90
+LIMITS = {
+    "jump": ["new platforms and fruit come in at random places, as in the game", "the score is not counted on"],
+    "pong": ["long rallies end in the wrong place", "the score is not counted on"],
+}
+
+
+class Recipe(NamedTuple):
+    """How a shipped world is made."""
+
+    num_frames: int
+    max_episode_len: int
+    minutes: float
+    preset: Preset
+
+
+RECIPES = {
+    "jump": Recipe(
+        48_000, 1000, 24.0,
+        dataclasses.replace(
+            PRESETS["tiny"], dynamics={**PRESETS["tiny"].dynamics, "width": 128}, tokenizer_share=0.36,
+            num_evaluations=12,
+        ),
+    ),
+    "pong": Recipe(
+        60_000, 3000, 24.0,
+        dataclasses.replace(
+            PRESETS["tiny"], dynamics={**PRESETS["tiny"].dynamics, "width": 128}, tokenizer_share=0.36,
+            num_evaluations=12,
+        ),
+    ),
+}  # fmt: skip
+
+
+def make_footage(name: str, out: Path) -> Footage:
+    """Record the game with a policy that plays and errs."""
+    recipe = RECIPES[name]
+    if (out / "footage.json").is_file():
+        footage = Footage.open(out)
+        if footage.num_frames >= recipe.num_frames:
+            return footage
+    with closing(Counter("frames")) as on_progress:
+        return worldsim.record(
+            name, out, num_frames=recipe.num_frames, policy="noisy", seed=0, num_workers=2,
+            max_episode_len=recipe.max_episode_len, on_progress=on_progress,
+        )  # fmt: skip
+
+
+def train(name: str, footage: Footage, run: Path, *, minutes: float, resume: bool) -> World:
+    """Train by the recipe."""
+    with closing(StageBars()) as on_progress:
+        return worldsim.fit(
+            footage.path, run, preset=RECIPES[name].preset, minutes=minutes, name=name, resume=resume,
+            on_progress=on_progress,
+        )  # fmt: skip
+
+
+def measure(sim: worldsim.Simulator, footage: Footage, num_windows: int) -> dict:
+    """Ask every question, and how fast it runs."""
+    with closing(Counter("questions")) as on_progress:
+        result = evaluate(sim, footage, num_windows=num_windows, on_progress=on_progress)
+    return result | {"speed": bench(sim)}
+
+
+def pictures(sim: worldsim.Simulator, footage: Footage, out: Path) -> dict[str, bytes]:
+    """Dream held-out clips: a moving preview, and a strip to be looked at."""
+    _, held, _ = held_out_columns(sim, footage)
+    length = CONTEXT + PREVIEW_FRAMES
+    windows = Windows(held, length, min_real=length)
+    batch = windows.batch(np.linspace(0, len(windows) - 1, 3).astype(int))
+    state, _ = sim.reset(
+        jax.random.key(0), prompt=batch.obs[:, :CONTEXT], prompt_actions=batch.prev_action[:, :CONTEXT]
+    )
+    dreamt = np.asarray(sim.rollout(state, batch.prev_action[:, CONTEXT:])[1].obs)
+    real = batch.obs[:, CONTEXT:]
+    video = label_columns(beside([real[0], dreamt[0]]), ["real", "dream"], zoom=4)
+    out.mkdir(parents=True, exist_ok=True)
+    write_video(out / "preview.gif", video, fps=sim.fps, min_width=video.shape[2])
+    from PIL import Image
+
+    Image.fromarray(strip([real[:, :32], dreamt[:, :32]])).save(out / "strip.png")
+    return {name: (out / name).read_bytes() for name in ("preview.gif", "strip.png")}
+
+
+def ship(name: str, world: World, footage: Footage, run: Path, num_windows: int) -> None:
+    """Measure a world and write its numbers, its pictures and its bundle."""
+    sim = worldsim.Simulator.from_world(world)
+    command = f"python experiments/train_worlds.py {name}"
+    metrics = {"command": command, **measure(sim, footage, num_windows)}
+    results = ROOT / "experiments" / "results" / f"world_{name}.json"
+    results.write_text(json.dumps(metrics | {"training": world.card["training"]}, indent=1) + "\n")
+    card = world.card | {"metrics": metrics, "limits": world.card["limits"] + LIMITS[name]}
+    card["training"] = card["training"] | {"command": command}
+    save_world(
+        dataclasses.replace(world, card=card), ROOT / "checkpoints" / name,
+        extra_files=pictures(sim, footage, run / "pictures"),
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for footage and run")
+    parser.add_argument("--minutes", type=float, default=None, help="of training; the recipe's by default")
+    parser.add_argument("--windows", type=int, default=64, help="evaluation windows a seed")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--measure-only", action="store_true", help="measure the finished run again")
+    args = parser.parse_args()
+    run = args.runs / f"world-{args.name}"
+    footage = make_footage(args.name, args.runs / f"footage-{args.name}")
+    if args.measure_only:
+        world = load_world(run / "world")
+    else:
+        minutes = args.minutes or RECIPES[args.name].minutes
+        world = train(args.name, footage, run, minutes=minutes, resume=args.resume)
+    ship(args.name, world, footage, run, args.windows)
+    print(f"checkpoints/{args.name} written", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
