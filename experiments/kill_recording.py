@@ -6,7 +6,7 @@ unkilled recording of the same seed says what each episode should have been.
 
     python experiments/kill_recording.py --kills 20
 
-Two cores, about five minutes. Expected: no unreadable and no differing episode, no process left behind. This tests
+Two idle cores: about five minutes. Expected: no unreadable and no differing episode, no process left behind. This tests
 killed processes, not power cuts.
 """
 
