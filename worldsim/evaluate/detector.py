@@ -29,8 +29,9 @@ RING = 0.25  # weight of a quiet pixel beside the object
 LOWEST_THRESHOLD = 0.5
 REACH = 2.0  # an object is found within this distance of its true place
 FAR = 4.0  # and is another one, or none, from this distance on
-SEARCH = 8.0  # the best match is looked for within this distance
+SEARCH = 6.0  # the best match is looked for within this distance
 _CHUNK = 64
+_CALIBRATION_BUDGET = 3e9  # multiplications; what is cheap to look for is looked for in more frames
 
 
 class Detector(NamedTuple):
@@ -165,7 +166,9 @@ def fit_detector(
         size=size,
         region=_region(places, *frames.shape[1:3]),
     )
-    pick = rng.permutation(len(frames))[:256]
+    top, bottom, left, right = detector.region
+    cost = (bottom - top) * (right - left) * detector.templates.size
+    pick = rng.permutation(len(frames))[: int(np.clip(_CALIBRATION_BUDGET / cost, 64, 512))]
     return detector._replace(thresholds=_calibrate(detector, frames[pick], places[pick]))
 
 
@@ -181,7 +184,7 @@ def inside(
 def _cut(frames, places, size, background, rng, num_patches: int = 3000):
     """Patches at true places `[n p q c]`, the object's offset from the central pixel `[n 2]`, its cover `[n p q]`."""
     frame = background.shape[:2]
-    reach = [int(np.ceil(s / 2)) + 1 for s in size]
+    reach = [int(np.ceil(s / 2 + 0.75)) for s in size]  # the object at any place within the pixel, and a ring
     where = np.argwhere(inside(places, size, frame))
     where = where[rng.permutation(len(where))[:num_patches]]
     at = places[where[:, 0], where[:, 1]] * np.array(frame[::-1])  # x, y in pixels
@@ -215,7 +218,7 @@ def _template(patches, cover):
     return template.astype(np.float32), weight.astype(np.float32)
 
 
-def _calibrate(detector, frames, places, quantile: float = 0.998):
+def _calibrate(detector, frames, places, quantile: float = 0.995):
     """The score of each template that it stays under, far from every true place, in nearly all frames."""
     highest = []
     for start in range(0, len(frames), _CHUNK):

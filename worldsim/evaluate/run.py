@@ -37,6 +37,7 @@ def evaluate(
     num_windows: int = 64,
     seeds: Sequence[int] = (0, 1, 2),
     quick: bool = False,
+    with_objects: bool = True,
     batch_size: int = 32,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def evaluate(
         num_windows: windows a seed and question; 2048 for numbers that compare with others' Frechet distances.
         seeds: evaluation seeds.
         quick: dream 16 frames instead of 64.
+        with_objects: whether to look for objects, which costs as much as the rest on a slow machine.
         batch_size: windows that run together.
         on_progress: called with questions done and all questions.
 
@@ -75,7 +77,7 @@ def evaluate(
         if on_progress is not None:
             on_progress(done, total)
 
-    targets = find_targets(footage.meta, calibration, held_out)
+    targets = find_targets(footage.meta, calibration, held_out) if with_objects else {}
     tick()
     common = {"num_windows": num_windows, "batch_size": batch_size}
     answers: dict[str, list[dict[str, Any]]] = {"fidelity": [], "objects": [], "control": [], "outcome": []}
@@ -137,11 +139,11 @@ def _training_episodes(sim: Simulator, footage: Footage) -> set[int]:
 
     A recording that went on after the training keeps its first episodes.
     """
-    source, training = sim.card["footage"], sim.card["training"]
-    if source["digest"] != footage.digest() and source["recorder"] != dict(footage.meta.recorder):
+    source = sim.card["footage"]
+    if source.get("digest") != footage.digest() and source.get("recorder") != dict(footage.meta.recorder):
         return set()
-    held_out = set(training["held_out_episodes"])
-    known = footage.episodes[: source["episodes"]]
+    held_out = set(sim.card["training"].get("held_out_episodes", ()))
+    known = footage.episodes[: source.get("episodes", len(footage))]
     return {i for i, episode in enumerate(known) if episode.name not in held_out}
 
 
