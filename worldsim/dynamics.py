@@ -102,6 +102,8 @@ class Cache(NamedTuple):
 class _Layer(nnx.Module):
     """Attention over space or time, and feed-forward."""
 
+    attention: Any  # SpaceAttention or TimeAttention, as `over_time` says
+
     def __init__(self, config: DynamicsConfig, *, over_time: bool, rngs: nnx.Rngs):
         heads = config.width // config.head_dim
         groups = heads // config.kv_groups

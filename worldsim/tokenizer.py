@@ -186,7 +186,7 @@ def rarity(
     variance: Float[Array | np.ndarray, "h w c"],
     *,
     weight: float,
-    limit: float = 100.0,
+    limit: float = 1000.0,
 ) -> Float[Array, "*b h w 1"]:
     """Weigh each pixel 1 + weight * its squared deviation over its variance, at most `limit`.
 

@@ -107,7 +107,8 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         self.frame_skip = skip
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, (int(height), int(width), 3), np.uint8)
-        self.action_space = gym.spaces.Discrete(len(about["action"]["choices"][0]["labels"]))
+        self._num_actions = len(about["action"]["choices"][0]["labels"])
+        self.action_space = gym.spaces.Discrete(self._num_actions)
         self._playing = False
 
     @classmethod
@@ -131,7 +132,7 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
     def step(self, action: np.int64) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
         """Hold one action for `frame_skip` native frames."""
         if not self.action_space.contains(np.int64(action)):
-            raise ValueError(f"action wants an integer in 0..{self.action_space.n - 1}, got {action!r}.")
+            raise ValueError(f"action wants an integer in 0..{self._num_actions - 1}, got {action!r}.")
         if not self._playing:
             raise gym.error.ResetNeeded("the episode is over or never began: call reset() before step().")
         reward, terminated = self._advance(int(action))
@@ -147,7 +148,7 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         raise NotImplementedError
 
     def _obs(self) -> np.ndarray:
-        height, width, _ = self.observation_space.shape
+        height, width = self.metadata["size"]
         frame = self._frame()
         if frame.shape[:2] == (height, width):
             return frame.copy()

@@ -16,9 +16,7 @@ from worldsim.simulator import Simulator
 from worldsim.types import ActionSpec, SimState
 
 
-def simulator_of(
-    world: str | os.PathLike | World | Any, num_denoise_steps: int | None = None, noise_scale: float | None = None
-) -> Any:
+def simulator_of(world: Any, num_denoise_steps: int | None = None, noise_scale: float | None = None) -> Any:
     """Get the simulator of a name, path, prompt, `World` or `Simulator`; settings that are None stay as they are."""
     given = {"num_denoise_steps": num_denoise_steps, "noise_scale": noise_scale}
     settings = {name: value for name, value in given.items() if value is not None}

@@ -40,7 +40,7 @@ class GridEmbedding(nnx.Module):
 
     def __call__(self, height: int, grid_width: int) -> Float[Array, "n d"]:
         """Embed a grid of `height` x `grid_width` places."""
-        return self.map(coordinates(height, grid_width, self.frequencies))
+        return self.map(jnp.asarray(coordinates(height, grid_width, self.frequencies)))
 
 
 class ActionEmbedding(nnx.Module):

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from worldsim.checkpoint import open_training, restore_training, save_training
+from worldsim.nn.sharding import make_mesh, place_batch, place_state
 from worldsim.train.presets import StageConfig
 from worldsim.train.steps import TrainState
 
@@ -92,10 +94,11 @@ def run_stage(
     Raises:
         FloatingPointError: a loss is not finite; the last good checkpoint stays.
     """
-    manager = open_training(folder)
+    manager, mesh = open_training(folder), make_mesh()
     try:
         best = jax.tree.map(jnp.copy, state.ema)  # of its own: the state gives its memory to the next step
-        return _Loop(stage, manager, seed, log, on_progress).run(_Run(state, best))
+        run = place_state(_Run(state, best), mesh)
+        return _Loop(stage, manager, mesh, seed, log, on_progress).run(run)
     finally:
         manager.close()
 
@@ -103,8 +106,8 @@ def run_stage(
 class _Loop:
     """The moving parts of one run of a stage."""
 
-    def __init__(self, stage: Stage, manager: Any, seed: int, log: Callable, on_progress: Callable | None):
-        self.stage, self.manager, self.key = stage, manager, jax.random.key(seed)
+    def __init__(self, stage: Stage, manager: Any, mesh: Mesh, seed: int, log: Callable, on_progress: Callable | None):
+        self.stage, self.manager, self.mesh, self.key = stage, manager, mesh, jax.random.key(seed)
         self.log, self.on_progress = log, on_progress
         self.step, self.elapsed, self.best_score, self.note = 0, 0.0, -math.inf, ""
         self.loss, self.rate_fps = math.nan, 0.0
@@ -145,9 +148,8 @@ class _Loop:
         stage = self.stage
         rate = jnp.float32(schedule(stage.config, progress))
         key = jax.random.fold_in(self.key, self.step)
-        state, scalars = stage.step(
-            run.state, stage.batch(self.step), key, rate, bootstrap=progress >= stage.bootstrap_from
-        )
+        batch = place_batch(stage.batch(self.step), self.mesh)
+        state, scalars = stage.step(run.state, batch, key, rate, bootstrap=progress >= stage.bootstrap_from)
         self.step += 1
         return _Run(state, run.best), scalars
 
