@@ -28,13 +28,15 @@ state = place_state(init_state({"dynamics": dp, "outcome": op}), mesh)
 step = make_step(dynamics_loss((dg, og), PRESET), ema=0.9)
 rng = np.random.default_rng(0)
 z = rng.normal(size=(8, 6, 4, 16)).astype(np.float32)
-batch = Batch(z, np.zeros((8, 6, 1), np.float32), np.zeros((8, 6), np.float32), np.zeros((8, 6), bool), np.ones((8, 6), bool))
+none = np.zeros((8, 6), np.float32)
+batch = Batch(z, none[..., None], none, none > 0, none == 0)
 losses = []
 for i in range(3):
     state, scalars = step(state, place_batch(batch, mesh), jax.random.key(i), jnp.float32(0.02), bootstrap=True)
     losses.append(float(scalars["loss"]))
 kernel = state.params["dynamics"]["layers"]["0"]["feed_forward"]["up"]["kernel"]
-print(json.dumps({"devices": jax.device_count(), "losses": losses, "share": kernel.addressable_shards[0].data.size / kernel.size}))
+share = kernel.addressable_shards[0].data.size / kernel.size
+print(json.dumps({"devices": jax.device_count(), "losses": losses, "share": share}))
 """
 
 
