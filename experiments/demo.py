@@ -33,7 +33,7 @@ from worldsim.video import beside, label_columns, write_video
 GAME, SEED = "jump", 7
 MAX_FRAMES = 24_000
 RECORD_SHARE = 0.15  # of the time, at most
-AFTER_TRAINING_S = 150.0  # measuring, video and environment, two cores
+AFTER_TRAINING_S = 180.0  # measuring, video and environment, two cores
 CONTEXT, NUM_CLIPS, CLIP_LEN = 8, 3, 64
 NUM_WINDOWS = 64
 
