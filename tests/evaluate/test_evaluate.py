@@ -10,7 +10,6 @@ from worldsim.evaluate import bench, evaluate, write_json
 from worldsim.evaluate.control import action_following, changed_error, measure_control
 from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows, longest_horizon
 from worldsim.evaluate.outcome import _stretches, measure_outcome
-from worldsim.evaluate.pictures import side_by_side
 from worldsim.evaluate.run import _training_episodes, held_out_columns, spread
 from worldsim.metrics import PSNR_CEILING
 
@@ -187,10 +186,3 @@ def test_bench_names_the_machine_and_its_rates_are_consistent():
 def test_the_spread_skips_runs_without_an_answer():
     result = spread([{"x": 1.0, "y": None}, {"x": 3.0, "y": None}, {"x": None, "y": None}])
     assert result["x"] == 2 and result["x_sd"] == 1 and result["y"] is None
-
-
-def test_side_by_side_has_a_panel_and_a_label_for_each_video():
-    videos = [np.full((2, 8, 8, 3), v, np.uint8) for v in (0, 255)]
-    picture = side_by_side(videos, ["real", "dream"], min_width=16)
-    assert picture.shape == (2, 16 + 14, 2 * 16 + 4, 3)
-    assert (picture[:, 14:, -16:] == 255).all() and (picture[:, :14] > 100).any()
