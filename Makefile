@@ -25,7 +25,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
-	test ! -f experiments/tables.py || $(BIN)/python experiments/tables.py --check
+	$(BIN)/python experiments/tables.py --check
 	$(BIN)/python .ci/hygiene.py
 
 # uv installs in seconds; where it cannot be had or does not find a package, pip reads the same lock.
