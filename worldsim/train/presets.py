@@ -79,18 +79,18 @@ PRESETS: dict[str, Preset] = {
             "num_sinks": 1, "has_memory": True, "num_registers": 6, "num_levels": 64, "past_level": 58,
         },
         tokenizer_stage=StageConfig(batch_size=256, ema=0.999),
-        dynamics_stage=StageConfig(batch_size=64, ema=0.999),
-        frames=32,
+        dynamics_stage=StageConfig(batch_size=32, ema=0.999),
+        frames=64,
     ),
     "large": Preset(
         tokenizer={"width": 512, "num_layers": (6, 6), "head_dim": 64, "latent_channels": 32, "pack": 1},
         dynamics={
-            "width": 1024, "num_layers": 24, "time_every": 4, "head_dim": 64, "kv_groups": 4, "window": 188,
+            "width": 1024, "num_layers": 24, "time_every": 4, "head_dim": 64, "kv_groups": 4, "window": 92,
             "num_sinks": 4, "has_memory": True, "num_registers": 6, "num_levels": 64, "past_level": 58,
         },
         tokenizer_stage=StageConfig(batch_size=256, ema=0.9995),
         dynamics_stage=StageConfig(batch_size=64, ema=0.9995),
-        frames=64,
+        frames=96,
     ),
 }  # fmt: skip
 
