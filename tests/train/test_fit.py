@@ -187,3 +187,19 @@ def test_large_presets_build_and_take_a_step_in_the_abstract(name):
         lambda s, b, k, r: step(s, b, k, r, bootstrap=True), state, batch, key, shape((), jnp.float32)
     )
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state) and scalars["loss"].shape == ()
+
+
+def test_weights_are_chosen_by_the_ball_and_not_by_the_wall():
+    """A frame that lost its ball has the higher PSNR than one with a little noise all over, and the lower fidelity."""
+    from worldsim.metrics import psnr
+    from worldsim.train.stages import fidelity
+
+    rng = np.random.default_rng(0)
+    real = np.full((400, 16, 16, 3), 100, np.uint8)
+    real[np.arange(400), rng.integers(16, size=400), rng.integers(16, size=400)] = 250
+    frames = real / 127.5 - 1
+    statistics = (frames.mean(0).astype(np.float32), frames.var(0).astype(np.float32))
+    ballless = np.full_like(real, 100)
+    noisy = np.clip(real + rng.normal(0, 12, real.shape), 0, 255).astype(np.uint8)
+    assert psnr(real, ballless).mean() > psnr(real, noisy).mean()
+    assert fidelity(real, ballless, statistics) < fidelity(real, noisy, statistics)
