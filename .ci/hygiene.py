@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 MAX_FILE_BYTES, MAX_TOTAL_BYTES = 16 * 2**20, 48 * 2**20
-MACHINE_PATH = re.compile(rb"(?<![\w.])/(?:work|farm|root|home/\w+|Users/\w+|tmp/w)/")
+MACHINE_PATH = re.compile(rb"(?<![\w.])/(?:home|Users|root|work|tmp)/\w")
 BINARY = {".safetensors", ".png", ".gif", ".mp4", ".zip"}
 
 
