@@ -78,8 +78,7 @@ class Detector(NamedTuple):
         for start in range(0, len(frames), _CHUNK):
             scores, centres = self._region_scores(frames[start : start + _CHUNK])
             for score, place in zip(scores, places[start : start + _CHUNK]):
-                far = self._distance(centres, place[:, None, None, None]).min(0) > FAR
-                seen.append(bool(((score > self.thresholds) & far).any()))
+                seen.append(bool(((score > self.thresholds) & self._elsewhere(centres, place)).any()))
         return np.array(seen, bool)
 
     def _look_around(self, frames, places):
@@ -119,6 +118,15 @@ class Detector(NamedTuple):
 
     def _margins(self, difference):
         return (self._scores(difference) - self.thresholds) / (1 - self.thresholds)
+
+    def _elsewhere(self, centres, place):
+        """Whether centres `[y x k 2]` are far from every place `[m 2]`, and the object there would be wholly inside.
+
+        What the edge cuts may be an object whose centre the game no longer tells.
+        """
+        far = self._distance(centres, place[:, None, None, None]).min(0) > FAR
+        height, width = self.background.shape[:2]
+        return far & self.visible(centres / [width, height])
 
     def _distance(self, centres, places):
         """Distance of centres `[... 2]` in pixels from places `[... 2]` in fractions; infinite from NaN."""
@@ -224,8 +232,7 @@ def _calibrate(detector, frames, places, quantile: float = 0.995):
     for start in range(0, len(frames), _CHUNK):
         scores, centres = detector._region_scores(frames[start : start + _CHUNK])
         for score, place in zip(scores, places[start : start + _CHUNK]):
-            near = detector._distance(centres, place[:, None, None, None]).min(0) <= FAR
-            highest.append(np.where(near, 0, score).max((0, 1)))
+            highest.append(np.where(detector._elsewhere(centres, place), score, 0).max((0, 1)))
     limit = np.quantile(np.array(highest), quantile, axis=0)
     return np.clip(limit, LOWEST_THRESHOLD, 0.99).astype(np.float32)
 
