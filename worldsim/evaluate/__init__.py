@@ -4,9 +4,10 @@
 - `control`: does the world do what the actions say?
 - `outcome`: does it know when there is a reward, and when it is over?
 - `objects` (with `detector`): are ball, paddle and player there, and where the game has them?
+- `perceptual` (with `efficientnet`): how near to the eye? Where the metrics extra is installed.
 - `speed`: how fast does it run here?
 
-`run.evaluate` asks all but the last; `dreams` draws the clips that they are asked on.
+`run.evaluate` asks all but `speed`; `dreams` draws the clips that they are asked on.
 """
 
 from worldsim.evaluate.run import evaluate, write_json

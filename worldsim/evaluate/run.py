@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ import numpy as np
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.evaluate.control import measure_control
-from worldsim.evaluate.dreams import CONTEXT, dream_clips, longest_horizon
+from worldsim.evaluate.dreams import CONTEXT, Clip, dream_clips, longest_horizon
 from worldsim.evaluate.fidelity import Fidelity
 from worldsim.evaluate.objects import Objects, Target, find_targets
 from worldsim.evaluate.outcome import measure_outcome
+from worldsim.evaluate.perceptual import Perceptual
 from worldsim.evaluate.speed import hardware
 from worldsim.simulator import Simulator
 
@@ -41,21 +42,21 @@ def evaluate(
     batch_size: int = 32,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure fidelity, control, outcome and objects of a world.
+    """Measure fidelity, control, outcome, objects and, with the metrics extra, perceptual distances of a world.
 
     Args:
         sim: the world.
         footage: recorded frames of the same game, size and controls, at least two episodes.
         num_windows: windows a seed and question; 2048 for numbers that compare with others' Frechet distances.
         seeds: evaluation seeds.
-        quick: dream 16 frames instead of 64.
+        quick: dream 16 frames instead of 64, and leave the perceptual distances out.
         with_objects: whether to look for objects, which costs as much as the rest on a slow machine.
         batch_size: windows that run together.
         on_progress: called with questions done and all questions.
 
     Returns:
-        {"protocol": {...}, "fidelity": {...}, "control": {...}, "outcome": {...}, "objects": {...}}; the modules of
-        this package say what each number is.
+        {"protocol": {...}, "fidelity": {...}, "control": {...}, "outcome": {...}, "objects": {...}, "perceptual":
+        {...}}; the modules of this package say what each number is.
 
     Raises:
         ValueError: footage of another size or other controls, or too little of it.
@@ -80,15 +81,15 @@ def evaluate(
     targets = find_targets(footage.meta, calibration, held_out) if with_objects else {}
     tick()
     common = {"num_windows": num_windows, "batch_size": batch_size}
-    answers: dict[str, list[dict[str, Any]]] = {"fidelity": [], "objects": [], "control": [], "outcome": []}
+    answers: dict[str, list[dict[str, Any]]] = {}
     for seed in seeds:
-        fidelity, objects = _clip_questions(sim, held_out, targets, horizon=horizon, seed=seed, **common)
-        answers["fidelity"].append(fidelity)
-        answers["objects"].append(objects)
+        clips = dream_clips(sim, held_out, horizon=horizon, seed=seed, **common)
+        for question, numbers in _clip_questions(clips, targets, perceptual=not quick).items():
+            answers.setdefault(question, []).append(numbers)
         tick()
-        answers["control"].append(measure_control(sim, held_out, seed=seed, **common))
+        answers.setdefault("control", []).append(measure_control(sim, held_out, seed=seed, **common))
         tick()
-        answers["outcome"].append(measure_outcome(sim, held_out, seed=seed, **common))
+        answers.setdefault("outcome", []).append(measure_outcome(sim, held_out, seed=seed, **common))
         tick()
     protocol |= {
         "context": CONTEXT, "horizon": horizon, "num_windows": num_windows, "seeds": [int(s) for s in seeds],
@@ -185,21 +186,15 @@ def write_json(result: dict[str, Any], path: Path | str) -> Path:
 
 
 def _clip_questions(
-    sim: Simulator,
-    columns: Columns,
-    targets: dict[str, Target],
-    *,
-    horizon: int,
-    num_windows: int,
-    seed: int,
-    batch_size: int,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fidelity and objects share the clips that they are measured on."""
-    fidelity, objects = Fidelity(), Objects(targets)
-    for clip in dream_clips(sim, columns, horizon=horizon, num_windows=num_windows, seed=seed, batch_size=batch_size):
-        fidelity.add(clip)
-        objects.add(clip)
-    return fidelity.numbers(), objects.numbers()
+    clips: Iterable[Clip], targets: dict[str, Target], *, perceptual: bool
+) -> dict[str, dict[str, Any]]:
+    """The questions that share the clips they are asked on."""
+    questions: dict[str, Any] = {"fidelity": Fidelity(), "objects": Objects(targets)}
+    questions |= {"perceptual": Perceptual()} if perceptual else {}
+    for clip in clips:
+        for question in questions.values():
+            question.add(clip)
+    return {name: question.numbers() for name, question in questions.items()}
 
 
 def _not_finite(value: Any, name: str) -> list[str]:
