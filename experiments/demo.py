@@ -30,7 +30,7 @@ from worldsim.data.store import Footage
 from worldsim.evaluate import evaluate
 from worldsim.video import beside, label_columns, write_video
 
-GAME, SEED = "jump", 7
+GAME, SEED = "jump", 11
 MAX_FRAMES = 24_000
 RECORD_SHARE = 0.15  # of the time, at most
 AFTER_TRAINING_S = 180.0  # measuring, video and environment, two cores

@@ -3,6 +3,7 @@
     python experiments/train_worlds.py pong --runs runs          # records, trains, measures, writes checkpoints/pong
     python experiments/train_worlds.py pong --runs runs --resume # goes on where it stopped
     python experiments/train_worlds.py pong --runs runs --measure-only
+    python experiments/train_worlds.py jump --from-run demo/run --footage demo/footage   # ships another run's world
 
 Two cores, no accelerator: a minute or two of recording, `minutes` of training, about five of measuring. Writes
 experiments/results/world_<name>.json (every number with its spread over three evaluation seeds) and the bundle with
@@ -113,15 +114,14 @@ def pictures(sim: worldsim.Simulator, footage: Footage, out: Path) -> dict[str, 
     return {name: (out / name).read_bytes() for name in ("preview.gif", "strip.png")}
 
 
-def ship(name: str, world: World, footage: Footage, run: Path, num_windows: int) -> None:
+def ship(name: str, world: World, footage: Footage, run: Path, num_windows: int, command: str, history: str) -> None:
     """Measure a world and write its numbers, its pictures and its bundle."""
     sim = worldsim.Simulator.from_world(world)
-    command = f"python experiments/train_worlds.py {name}"
     metrics = {"command": command, **measure(sim, footage, num_windows)}
     results = ROOT / "experiments" / "results" / f"world_{name}.json"
     results.write_text(json.dumps(metrics | {"training": world.card["training"]}, indent=1) + "\n")
-    card = world.card | {"metrics": metrics, "limits": world.card["limits"] + LIMITS[name]}
-    card["training"] = card["training"] | {"command": command, "history": RECIPES[name].history}
+    card = world.card | {"name": name, "metrics": metrics, "limits": world.card["limits"] + LIMITS[name]}
+    card["training"] = card["training"] | {"command": command, "history": history}
     save_world(
         dataclasses.replace(world, card=card), ROOT / "checkpoints" / name,
         extra_files=pictures(sim, footage, run / "pictures"),
@@ -136,7 +136,14 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=64, help="evaluation windows a seed")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--measure-only", action="store_true", help="measure the finished run again")
+    parser.add_argument("--from-run", type=Path, help="ship the world of this run instead, with --footage beside it")
+    parser.add_argument("--footage", type=Path, help="what the world of --from-run was trained on")
     args = parser.parse_args()
+    command, history = f"python experiments/train_worlds.py {args.name}", RECIPES[args.name].history
+    if args.from_run is not None:
+        world, footage = load_world(args.from_run / "world"), Footage.open(args.footage)
+        command = f"make demo; {command} --from-run demo/run --footage demo/footage"
+        return ship(args.name, world, footage, args.from_run, args.windows, command, "the demo's ten-minute world")
     run = args.runs / f"world-{args.name}"
     footage = make_footage(args.name, args.runs / f"footage-{args.name}")
     if args.measure_only:
@@ -144,7 +151,7 @@ def main() -> None:
     else:
         minutes = args.minutes or RECIPES[args.name].minutes
         world = train(args.name, footage, run, minutes=minutes, resume=args.resume)
-    ship(args.name, world, footage, run, args.windows)
+    ship(args.name, world, footage, run, args.windows, command, history)
     print(f"checkpoints/{args.name} written", file=sys.stderr)
 
 
