@@ -152,9 +152,9 @@ def fidelity(
 
     Plain PSNR cannot certify a ball: it preferred weights that painted Pong's ball faint by 0.5 dB.
     """
-    frames = [jnp.asarray(x, jnp.float32) / 127.5 - 1 for x in (real, other)]
-    weight = balanced_weight(*frames, *statistics, weight=1.0)
-    error = jnp.square(frames[0] - frames[1]).mean(-1, keepdims=True)
+    seen, painted = obs_to_frame(real), obs_to_frame(other)
+    weight = balanced_weight(seen, painted, statistics[0], statistics[1], weight=1.0)
+    error = jnp.square(seen - painted).mean(-1, keepdims=True)
     return float(-10 * jnp.log10(jnp.maximum((weight * error).sum() / weight.sum() / 4, 1e-9)))
 
 
