@@ -1,0 +1,59 @@
+"""The parts of the demo around training, on the bar game and a world of random weights."""
+
+import pytest
+
+from experiments import demo
+from tests.worlds import bar_footage, random_world
+from worldsim.data.store import Footage
+from worldsim.simulator import Simulator
+from worldsim.video import read_prompt
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(demo, "CONTEXT", 4)
+    monkeypatch.setattr(demo, "CLIP_LEN", 5)
+
+
+def test_the_video_shows_real_and_dream_of_the_same_clips(tmp_path):
+    footage = bar_footage(tmp_path / "footage", 3)
+    world = random_world()
+    world.card["training"]["held_out_episodes"] = [footage.episodes[2].name]
+    demo.write_videos(tmp_path, footage, Simulator.from_world(world), None)
+    video = read_prompt(tmp_path / "video.mp4")
+    assert len(video) == 5 and (tmp_path / "video.gif").stat().st_size > 0
+    real, dream = video[:, 18:, : 16 * 4], video[:, 18:, -16 * 4 :]
+    assert ((real > 150).mean() - 0.25) < 0.02  # the bar covers a quarter of each recorded picture
+    assert abs(real.astype(int) - dream).mean() > 10
+
+
+def test_clips_align_each_frame_with_the_action_that_led_into_it(tmp_path):
+    footage = bar_footage(tmp_path / "footage", 2)
+    obs, actions = demo.clips(footage, [e.name for e in footage.episodes])
+    place = (obs[:, :, 0, ::4, 0] > 150).argmax(-1)
+    moved = (place[:, 1:] - place[:, :-1]) % 4
+    wanted = actions[:, 1:, 0] % 4
+    assert ((moved == 0) == (wanted == 0)).all() and ((moved == 1) == (wanted == 2)).all()
+
+
+def test_clips_want_a_held_out_episode_that_is_long_enough(tmp_path):
+    with pytest.raises(ValueError, match="record more"):
+        demo.clips(bar_footage(tmp_path / "footage", 2), [])
+
+
+def test_recording_stops_at_the_time_that_it_has(tmp_path, monkeypatch):
+    footage = bar_footage(tmp_path / "footage", 2)
+    wanted = []
+
+    def record(game, out, *, num_frames, **kwargs):
+        wanted.append(num_frames)
+        return footage
+
+    monkeypatch.setattr(demo.worldsim, "record", record, raising=False)
+    assert isinstance(demo.record(tmp_path, seconds=0.0), Footage)
+    assert wanted == [2000]
+
+
+def test_the_dream_is_stepped_as_an_environment(untrained_world):
+    result = demo.use_as_environment(untrained_world, num_steps=4)
+    assert result["steps"] == 4 and result["steps_per_s"] > 0
