@@ -6,7 +6,6 @@ import dataclasses
 import json
 import platform
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,11 +76,10 @@ def fit(
         )
     _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest()}, resume)
     train, held = (load_columns(footage, part) for part in ids)
-    started = time.monotonic()
-    params, configs = _train(chosen, footage, train, held, out, budgets, seed, on_progress)
+    params, configs, seconds = _train(chosen, footage, train, held, out, budgets, seed, on_progress)
     card = _card(footage, name, label, configs)
     card["training"] = {
-        "minutes": round((time.monotonic() - started) / 60, 2), "seed": seed, "hardware": _hardware(),
+        "minutes": round(seconds / 60, 2), "seed": seed, "hardware": _hardware(),
         "budget": {"minutes": minutes, "num_train_steps": num_train_steps},
         "held_out_episodes": [footage.episodes[i].name for i in ids[1]], "preset": dataclasses.asdict(chosen),
     }  # fmt: skip
@@ -89,28 +87,28 @@ def fit(
     return save_world(world, out / "world")
 
 
-def _train(preset, footage, train, held, out, budgets, seed, on_progress) -> tuple[dict[str, Any], dict[str, Any]]:
+def _train(preset, footage, train, held, out, budgets, seed, on_progress) -> tuple[dict, dict, float]:
     tokenizer = new_tokenizer(footage.meta.size, preset, train, seed)
     graph, params = split(tokenizer)
     log = _Log(out)
-    best = run_stage(
+    first = run_stage(
         tokenizer_stage(graph, train, held, preset, budgets[0], seed, log.picture("tokenizer")),
         init_state(params), out / "tokenizer", seed=seed, log=log.scalars("tokenizer"), on_progress=on_progress,
     )  # fmt: skip
-    tokenizer = merge(graph, best)
+    tokenizer = merge(graph, first.params)
     latents = encode_footage(tokenizer, train, held)
     dynamics, outcome = new_dynamics(tokenizer.config, footage.meta.action_spec, preset, seed)
     dynamics.innovation[...] = jax.numpy.asarray(innovation(latents.train, train))
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
     graphs = (parts["dynamics"][0], parts["outcome"][0])
     stage = dynamics_stage(graphs, tokenizer, (train, held), latents, preset, budgets[1], seed, log.picture("dynamics"))
-    best = run_stage(
+    second = run_stage(
         stage, init_state({k: v[1] for k, v in parts.items()}), out / "dynamics", seed=seed + 1,
         log=log.scalars("dynamics"), on_progress=on_progress,
     )  # fmt: skip
     log.close()
     configs = {"tokenizer": tokenizer.config, "dynamics": dynamics.config, "outcome": outcome.config}
-    return {"tokenizer": split(tokenizer)[1], **best}, configs
+    return {"tokenizer": split(tokenizer)[1], **second.params}, configs, first.seconds + second.seconds
 
 
 def _budgets(preset: Preset, minutes: float | None, num_train_steps: int | None) -> tuple[Budget, Budget]:

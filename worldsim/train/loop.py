@@ -63,6 +63,13 @@ class Stage(NamedTuple):
     num_evaluations: int = 8
 
 
+class Trained(NamedTuple):
+    """What a stage leaves."""
+
+    params: Any  # the moving-average weights that were judged best
+    seconds: float  # of training, all goes of a resumed run together
+
+
 class _Run(NamedTuple):
     """All that a stage saves."""
 
@@ -85,11 +92,8 @@ def run_stage(
     seed: int,
     log: Callable[[int, dict[str, float]], None],
     on_progress: Callable[[Progress], None] | None = None,
-) -> Any:
+) -> Trained:
     """Train a stage to the end of its budget, from the last checkpoint in `folder` where there is one.
-
-    Returns:
-        The moving-average weights that were judged best.
 
     Raises:
         FloatingPointError: a loss is not finite; the last good checkpoint stays.
@@ -112,7 +116,7 @@ class _Loop:
         self.step, self.elapsed, self.best_score, self.note = 0, 0.0, -math.inf, ""
         self.loss, self.rate_fps = math.nan, 0.0
 
-    def run(self, run: _Run) -> Any:
+    def run(self, run: _Run) -> Trained:
         saved = restore_training(self.manager, run)
         if saved is not None:
             self.step, run, meta = saved
@@ -136,7 +140,7 @@ class _Loop:
         if self.step and self.best_score == -math.inf:
             run = self._judge(run)
         self._save(run, start)
-        return run.best
+        return Trained(run.best, time.monotonic() - start)
 
     def _begin(self) -> float:
         return time.monotonic() - self.elapsed
