@@ -116,7 +116,8 @@ def find_world(name: str | os.PathLike) -> Path:
             return folder
     cards = list_worlds()
     named = [card for card in cards if card["name"] == text]
-    scored = [(_match(text, card), card) for card in cards]
+    is_path = os.sep in text or path.exists()  # a damaged bundle must not be taken for a prompt of its folder's name
+    scored = [(0 if is_path else _match(text, card), card) for card in cards]
     best = max((score for score, _ in scored), default=0)
     if not named and not best:
         exist = ", ".join(sorted({card["name"] for card in cards})) or "none; train one with `worldsim train`"
