@@ -53,14 +53,11 @@ class Recipe(NamedTuple):
 
 
 PRESET = dataclasses.replace(
-    PRESETS["tiny"], dynamics={**PRESETS["tiny"].dynamics, "width": 128}, tokenizer_share=0.5, num_evaluations=12
+    PRESETS["tiny"], dynamics={**PRESETS["tiny"].dynamics, "width": 128}, tokenizer_share=0.2, num_evaluations=12
 )
 RECIPES = {
-    "jump": Recipe(48_000, 1000, 34.0, PRESET),
-    "pong": Recipe(
-        60_000, 3000, 34.0, PRESET,
-        history="the first 520 s of the tokenizer ran with a pixel weight of at most 100, the rest with 1000",
-    ),
+    "jump": Recipe(48_000, 1000, 30.0, PRESET),
+    "pong": Recipe(60_000, 3000, 32.0, PRESET),
 }  # fmt: skip
 
 

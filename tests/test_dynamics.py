@@ -1,5 +1,7 @@
 """The dynamics as a whole: what it starts from, what it may see, and that a stream equals the whole."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ CONFIG = DynamicsConfig(
     num_sinks=1, has_memory=True, kv_groups=2,
 )  # fmt: skip
 BATCH = 2
+TOGETHER = jnp.zeros((BATCH,), bool)
 
 
 def window(length, seed=0):
@@ -30,68 +33,79 @@ def model():
     return randomised(Dynamics(CONFIG, rngs=nnx.Rngs(0)))
 
 
+def whole(model, z_past, z, levels, action, isolated=TOGETHER):
+    """Predict z with z_past, at the level of the past, before it."""
+    past, hidden = model.remember(z_past, jnp.full(z.shape[:2], CONFIG.past_level), action, isolated)
+    return model.predict(z, levels, action, past), hidden
+
+
 def test_untrained_dynamics_copy_the_last_frame_when_little_moves():
     fresh = Dynamics(CONFIG, rngs=nnx.Rngs(0))
     fresh.innovation[...] = jnp.full((4,), 1e-3)
     z, _, action = window(3)
-    levels = Levels(jnp.array([[15, 15, 0]] * BATCH), jnp.zeros((BATCH, 3), jnp.int32))
-    z_hat, _ = jax.jit(fresh.__call__)(z, levels, action, jnp.zeros((BATCH,), bool))
-    copied = z[:, 1] * (15 / 16) / ((15 / 16) ** 2 + (1 / 16) ** 2)
-    np.testing.assert_allclose(z_hat[:, 2], copied, atol=1e-5)
+    levels = Levels(jnp.zeros((BATCH, 3), jnp.int32), jnp.zeros((BATCH, 3), jnp.int32))
+    z_hat, _ = jax.jit(partial(whole, fresh))(z, z, levels, action)
+    tau = CONFIG.past_level / 16
+    np.testing.assert_allclose(z_hat[:, 2], z[:, 1] * tau / (tau**2 + (1 - tau) ** 2), atol=1e-5)
 
 
 def test_untrained_dynamics_trust_a_clean_view_of_the_present():
     fresh = Dynamics(CONFIG, rngs=nnx.Rngs(0))
     z, _, action = window(2)
     levels = Levels(jnp.full((BATCH, 2), 15), jnp.zeros((BATCH, 2), jnp.int32))
-    z_hat, _ = jax.jit(fresh.__call__)(z, levels, action, jnp.zeros((BATCH,), bool))
+    z_hat, _ = jax.jit(partial(whole, fresh))(z, z, levels, action)
     np.testing.assert_allclose(z_hat, z, atol=0.3)
 
 
-def test_no_gradient_flows_from_the_future(model):
+def test_no_gradient_flows_from_the_future_or_from_other_versions_of_the_past(model):
     z, levels, action = window(6)
+    present, _, _ = window(6, seed=1)
 
-    def early(z, action):
-        z_hat, hidden = model(z, levels, action, jnp.zeros((BATCH,), bool))
-        return (z_hat[:, :3] ** 2).sum() + (hidden[:, :3] ** 2).sum()
+    def early(z, present, action):
+        z_hat, hidden = whole(model, z, present, levels, action)
+        return (z_hat[:, 3] ** 2).sum() + (hidden[:, 2] ** 2).sum()
 
-    gradient = jax.jit(jax.grad(early))(z, action)
-    assert float(jnp.abs(gradient[:, 3:]).max()) == 0
-    assert float(jnp.abs(gradient[:, :3]).max()) > 0
+    for_past, for_present, for_action = jax.jit(jax.grad(early, (0, 1, 2)))(z, present, action)
+    assert float(jnp.abs(for_past[:, 3:]).max()) == 0 and float(jnp.abs(for_past[:, :3]).min(axis=(0, 2, 3)).max()) > 0
+    assert float(jnp.abs(for_present.at[:, 3].set(0)).max()) == 0 and float(jnp.abs(for_present[:, 3]).max()) > 0
+    assert float(jnp.abs(for_action[:, 4:]).max()) == 0
 
 
 def test_future_actions_do_not_change_the_past_and_present_ones_do(model):
     z, levels, action = window(6)
-    alone = jnp.zeros((BATCH,), bool)
-    call = jax.jit(model.__call__)
-    one, _ = call(z, levels, action, alone)
-    other, _ = call(z, levels, action.at[:, 3].set((action[:, 3] + 1) % 3), alone)
+    call = jax.jit(partial(whole, model))
+    one, _ = call(z, z, levels, action)
+    other, _ = call(z, z, levels, action.at[:, 3].set((action[:, 3] + 1) % 3))
     np.testing.assert_array_equal(one[:, :3], other[:, :3])
     assert float(jnp.abs(one - other)[:, 3].max()) > 1e-4
 
 
 def test_isolated_frames_equal_first_frames(model):
     z, levels, action = window(4)
-    call = jax.jit(model.__call__)
-    together, _ = call(z, levels, action, jnp.ones((BATCH,), bool))
-    first, _ = call(z[:, 2:3], Levels(*(x[:, 2:3] for x in levels)), action[:, 2:3], jnp.zeros((BATCH,), bool))
+    call = jax.jit(partial(whole, model))
+    together, hidden = call(z, z, levels, action, ~TOGETHER)
+    one = [x[:, 2:3] for x in (z, *levels, action)]
+    first, first_hidden = call(one[0], one[0], Levels(*one[1:3]), one[3])
     np.testing.assert_allclose(together[:, 2], first[:, 0], atol=1e-4)
+    np.testing.assert_allclose(hidden[:, 2], first_hidden[:, 0], atol=1e-3)
 
 
 def test_streaming_equals_the_whole_past_frame_256_and_two_wraps(model):
     length = 262
-    z, _, action = window(length, seed=3)
-    past = jnp.full((BATCH, length), CONFIG.past_level)
-    whole, hidden = jax.jit(lambda z, a: model(z, Levels(past, 0 * past), a, jnp.zeros((BATCH,), bool)))(z, action)
-    level = Levels(past[:, 0], 0 * past[:, 0])
+    z, levels, action = window(length, seed=3)
+    present, _, _ = window(length, seed=4)
+    predicted, hidden = jax.jit(partial(whole, model))(z, present, levels, action)
+    level = Levels(jnp.full((BATCH,), CONFIG.past_level), jnp.zeros((BATCH,), jnp.int32))
 
     def step(cache, frame):
-        z_hat, hid, fresh = model.step(frame[0], level, frame[1], cache)
-        return model.commit(frame[0], fresh, cache), (z_hat, hid)
+        z, z_tau, tau, action = frame
+        z_hat, _, _ = model.step(z_tau, Levels(tau, level.step), action, cache)
+        _, hidden, fresh = model.step(z, level, action, cache)
+        return model.commit(z, fresh, cache), (z_hat, hidden)
 
-    frames = (jnp.moveaxis(z, 1, 0), jnp.moveaxis(action, 1, 0))
+    frames = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (z, present, levels.tau, action))
     cache, (stream, stream_hidden) = jax.jit(lambda f: jax.lax.scan(step, model.empty_cache(BATCH), f))(frames)
-    np.testing.assert_allclose(jnp.moveaxis(stream, 0, 1), whole, atol=3e-4)
+    np.testing.assert_allclose(jnp.moveaxis(stream, 0, 1), predicted, atol=3e-4)
     np.testing.assert_allclose(jnp.moveaxis(stream_hidden, 0, 1), hidden, atol=3e-3)
     assert int(cache.count[0]) == length
 

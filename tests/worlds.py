@@ -18,7 +18,7 @@ SIZE = (16, 16)
 SPEC = discrete(("stay", "left", "right"), ((), ("ArrowLeft",), ("ArrowRight",)))
 PRESET: Preset = dataclasses.replace(
     PRESETS["tiny"],
-    tokenizer={"width": 32, "num_layers": (1, 1), "head_dim": 16, "patch": 4, "latent_channels": 4},
+    tokenizer={"width": 32, "num_layers": (0, 1), "head_dim": 16, "patch": 4, "latent_channels": 4},
     dynamics={"width": 32, "num_layers": 2, "time_every": 2, "window": 5, "head_dim": 16},
     outcome={"hidden": 16},
     tokenizer_stage=StageConfig(batch_size=32),

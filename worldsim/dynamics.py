@@ -2,7 +2,9 @@
 
 A block-causal transformer, one block of tokens a frame: [action, level, registers, latents]. Layers attend over space;
 every `time_every`-th attends over time instead. Generation keeps the past in a ring cache, so that a frame costs a few
-passes over one block, whatever the length of the past.
+passes over one block, whatever the length of the past. Training does what generation does, for all frames of a window
+at once: `remember` reads each frame as the past, nearly clean, and `predict` each as the present, at any level, seeing
+the past's versions of the frames before it.
 
 The output starts from what is known without learning. If a latent moves by N(0, q) a frame, and the previous frame is
 seen at level tau', then Bayes' rule gives the next one a prior N(m, s) and, with the noisy view z_tau, a posterior:
@@ -18,13 +20,13 @@ et al. 2022, arXiv 2206.00364, table 1), of which this is the case with a past.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from einops import repeat
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
@@ -99,6 +101,16 @@ class Cache(NamedTuple):
     memory: Any  # [b m d], or () where there is no memory
 
 
+class Past(NamedTuple):
+    """What windows of footage leave for their frames to be predicted. Every leaf has the batch first."""
+
+    z: Float[Array, "b t n c"]  # the latents before each frame
+    tau: Int[Array, "b t"]  # their level index, 0 where there is nothing before
+    isolated: Bool[Array, " b"]
+    times: tuple[Any, ...]  # keys and values of each time layer
+    memories: tuple[Any, ...]  # the state before each frame, where there is a memory
+
+
 class _Layer(nnx.Module):
     """Attention over space or time, and feed-forward."""
 
@@ -118,7 +130,7 @@ class _Layer(nnx.Module):
 
 
 class Dynamics(nnx.Module):
-    """The denoiser: whole windows by calling it, streams by `step` and `commit`."""
+    """The denoiser: whole windows by `remember` and `predict`, streams by `step` and `commit`."""
 
     def __init__(self, config: DynamicsConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -152,35 +164,60 @@ class Dynamics(nnx.Module):
         """Width of the hidden state that the outcome reads."""
         return 2 * self.config.width
 
-    def __call__(
+    def remember(
         self,
         z: Float[Array, "b t n c"],
-        levels: Levels,
+        tau: Int[Array, "b t"],
         prev_action: Float[Array, "b t a"],
         isolated: Bool[Array, " b"],
-    ) -> tuple[Float[Array, "b t n c"], Float[Array, "b t d"]]:
-        """Predict clean latents of all frames of windows at once; frame t sees nothing after t.
+    ) -> tuple[Past, Float[Array, "b t d"]]:
+        """Read whole windows as the past of one another; frame t sees nothing after t.
+
+        Args:
+            z: latents, each frame at its own level.
+            tau: level index of each frame.
+            prev_action: the action that led into each frame; NaN = unknown.
+            isolated: rows whose frames stand alone, as if each were the first of all.
+
+        Returns:
+            What `predict` wants, and the hidden state that the outcome heads read.
+        """
+        before = jnp.pad(z[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+        before_tau = jnp.pad(tau[:, :-1], ((0, 0), (1, 0))) * ~isolated[:, None]
+        before = before * (before_tau > 0)[..., None, None]
+        times, memories = [], []
+
+        def over_time(attention: TimeAttention, x):
+            branch, keys = attention(x, isolated)
+            times.append(keys)
+            return branch
+
+        def recall(memory: GatedRecurrence, x):
+            branch, state = memory(x, isolated)
+            memories.append(state)
+            return branch
+
+        x = self._through(self._embed(z, before, Levels(tau, jnp.zeros_like(tau)), prev_action), over_time, recall)
+        return Past(before, before_tau, isolated, tuple(times), tuple(memories)), self._hidden(x)
+
+    def predict(
+        self, z: Float[Array, "b t n c"], levels: Levels, prev_action: Float[Array, "b t a"], past: Past
+    ) -> Float[Array, "b t n c"]:
+        """Predict the clean latents of all frames of windows at once, each as the present of its own past.
 
         Args:
             z: latents, each frame at its own level.
             levels: level and step size of each frame.
             prev_action: the action that led into each frame; NaN = unknown.
-            isolated: rows whose frames stand alone, as if each were the first of all.
-
-        Returns:
-            z_hat and the hidden state that the outcome heads read.
+            past: what `remember` gave of the same windows.
         """
-        past = jnp.pad(z[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
-        past_tau = jnp.pad(levels.tau[:, :-1], ((0, 0), (1, 0))) * ~isolated[:, None]
-        past = past * (past_tau > 0)[..., None, None]
-        x = self._embed(z, past, levels, prev_action)
-        angles = self._angles()
-        for i, layer in enumerate(self.layers):
-            x = x + (layer.attention(x, isolated) if layer.over_time else layer.attention(x, angles))
-            if self.memory is not None and i == len(self.layers) // 2:
-                x = x + self.memory(x, isolated)
-            x = x + layer.feed_forward(x)
-        return self._finish(x, z, past, levels.tau, past_tau)
+        times, memories = iter(past.times), iter(past.memories)
+        x = self._through(
+            self._embed(z, past.z, levels, prev_action),
+            lambda attention, x: attention.beside(x, next(times), past.isolated),
+            lambda memory, x: memory.step(x, next(memories))[0],
+        )
+        return self._clean(x, z, past.z, levels.tau, past.tau)
 
     def empty_cache(self, batch: int) -> Cache:
         """Make the cache of streams that have seen nothing."""
@@ -197,29 +234,27 @@ class Dynamics(nnx.Module):
     def step(self, z: Float[Array, "b n c"], levels: Levels, prev_action: Float[Array, "b a"], cache: Cache):
         """Predict the clean latents of the present frame of streams; the cache is only read.
 
-        `levels` holds indices `[b]`. Equals the last frame of calling the model on the whole stream.
+        `levels` holds indices `[b]`. Equals the last frame of `predict` on the whole stream.
 
         Returns:
             z_hat `[b n c]`, the hidden state `[b d]`, and what `commit` wants.
         """
-        one = Levels(levels.tau[:, None], levels.step[:, None])
-        past_tau = jnp.where(cache.count > 0, self.config.past_level, 0)[:, None]
-        past = cache.z[:, None]
-        x = self._embed(z[:, None], past, one, prev_action[:, None])[:, 0]
-        angles, fresh, memory, times = self._angles(), [], cache.memory, iter(cache.time)
-        for i, layer in enumerate(self.layers):
-            if layer.over_time:
-                branch, kv = layer.attention.step(x, next(times), cache.count)
-                fresh.append(kv)
-                x = x + branch
-            else:
-                x = x + layer.attention(x, angles)
-            if self.memory is not None and i == len(self.layers) // 2:
-                branch, memory = self.memory.step(x, cache.memory)
-                x = x + branch
-            x = x + layer.feed_forward(x)
-        z_hat, hidden = self._finish(x[:, None], z[:, None], past, one.tau, past_tau)
-        return z_hat[:, 0], hidden[:, 0], (tuple(fresh), memory)
+        before_tau = jnp.where(cache.count > 0, self.config.past_level, 0)
+        times, memories, fresh = iter(cache.time), [], []
+
+        def over_time(attention: TimeAttention, x):
+            branch, keys = attention.step(x, next(times), cache.count)
+            fresh.append(keys)
+            return branch
+
+        def recall(memory: GatedRecurrence, x):
+            branch, state = memory.step(x, cache.memory)
+            memories.append(state)
+            return branch
+
+        x = self._through(self._embed(z, cache.z, levels, prev_action), over_time, recall)
+        z_hat = self._clean(x, z, cache.z, levels.tau, before_tau)
+        return z_hat, self._hidden(x), (tuple(fresh), memories[0] if memories else ())
 
     def commit(self, z_past: Float[Array, "b n c"], fresh, cache: Cache) -> Cache:
         """Make the present frame part of the past.
@@ -231,28 +266,41 @@ class Dynamics(nnx.Module):
         kept = tuple(t.keep(past, kv, cache.count) for t, past, kv in zip(times, cache.time, keys, strict=True))
         return Cache(cache.count + 1, z_past, kept, memory)
 
-    def _embed(self, z, past, levels: Levels, prev_action):
-        b, t = levels.tau.shape
+    def _embed(self, z, before, levels: Levels, prev_action) -> Float[Array, "b *t m d"]:
         level = self.level(levels.tau) + self.step_size(levels.step)
         action = self.action(prev_action).astype(level.dtype)
-        latents = self.enter(z) + self.enter_past(past) + self.place(*self.config.grid)[None, None]
-        latents = latents + (level + action)[:, :, None]
-        heads = repeat(self.registers[...], "r d -> b t r d", b=b, t=t)
-        heads = heads.at[:, :, 0].add(action).at[:, :, 1].add(level)
-        return jnp.concatenate([heads.astype(latents.dtype), latents], axis=2)
+        place = self.place(*self.config.grid).reshape((1,) * levels.tau.ndim + (self.config.num_latents, -1))
+        latents = self.enter(z) + self.enter_past(before) + place + (level + action)[..., None, :]
+        heads = jnp.broadcast_to(self.registers[...], (*levels.tau.shape, *self.registers.shape))
+        heads = heads.at[..., 0, :].add(action).at[..., 1, :].add(level)
+        return jnp.concatenate([heads.astype(latents.dtype), latents], axis=-2)
 
-    def _finish(self, x, z, past, tau_index, past_tau_index):
-        x = self.norm(x)
-        extra = self.config.num_tokens - self.config.num_latents
-        residual = self.leave(x[:, :, extra:]).astype(jnp.float32)
-        tau, past_tau = (i[..., None, None] / self.config.num_levels for i in (tau_index, past_tau_index))
-        mean, deviation = _posterior(z, tau, past, past_tau, jax.lax.stop_gradient(self.innovation[...]))
-        hidden = jnp.concatenate([x[:, :, :extra].mean(2), x[:, :, extra:].mean(2)], -1)
-        return mean + deviation * residual, hidden.astype(jnp.float32)
+    def _through(self, x, over_time: Callable, recall: Callable) -> Float[Array, "b *t m d"]:
+        angles = self._angles()
+        for i, layer in enumerate(self.layers):
+            x = x + (over_time(layer.attention, x) if layer.over_time else layer.attention(x, angles))
+            if self.memory is not None and i == len(self.layers) // 2:
+                x = x + recall(self.memory, x)
+            x = x + layer.feed_forward(x)
+        return self.norm(x)
+
+    def _clean(self, x, z, before, tau_index, before_tau_index) -> Float[Array, "b *t n c"]:
+        residual = self.leave(x[..., self._num_heads :, :]).astype(jnp.float32)
+        tau, before_tau = (i[..., None, None] / self.config.num_levels for i in (tau_index, before_tau_index))
+        mean, deviation = _posterior(z, tau, before, before_tau, jax.lax.stop_gradient(self.innovation[...]))
+        return mean + deviation * residual
+
+    def _hidden(self, x) -> Float[Array, "b *t d"]:
+        parts = x[..., : self._num_heads, :], x[..., self._num_heads :, :]
+        return jnp.concatenate([part.mean(-2) for part in parts], -1).astype(jnp.float32)
+
+    @property
+    def _num_heads(self) -> int:
+        return self.config.num_tokens - self.config.num_latents
 
     def _angles(self) -> Float[np.ndarray, "m f"]:
         config = self.config
-        return grid_angles(*config.grid, config.num_tokens - config.num_latents, config.head_dim)
+        return grid_angles(*config.grid, self._num_heads, config.head_dim)
 
 
 def _posterior(z, tau, past, past_tau, innovation):

@@ -1,13 +1,16 @@
-"""Frames <-> latents: a patch transformer autoencoder, one frame at a time.
+"""Frames <-> latents: a patch autoencoder, one frame at a time.
 
-    frame [h w 3] -> patches -> encoder -> tanh-bounded latents -> packed -> normalised z [n c]
-    z -> decoder -> residual to the footage's mean picture -> frame
+    frame [h w 3] - mean picture -> patches -> linear, encoder blocks -> latents -> packed -> normalised z [n c]
+    z -> decoder blocks -> residual to the mean picture -> frame
 
-No adversary, no codebook, no KL: a masked autoencoder (He et al. 2022; MAETok, Chen et al. 2025, arXiv 2502.03444),
-which drops a share p ~ U(0, 0.9) of the patches of some training frames. The loss is L1 + MSE with a weight
-for what is rare at its place: the squared deviation from the mean picture in units of the pixel's own variance is,
-for a thing that is there with probability p, just 1 / p. A ball weighs what a paddle weighs, however small it is; and
-so does a ball that is painted where there is none, for else the surest ball is a smear.
+The encoder is linear where it has no blocks, and its blocks are residual and begin at nothing: what is far from the mean
+is measured by the same few numbers wherever it is, things that lie side by side add up, and the decoder, which is a
+transformer, solves for the picture. So the dynamics learn once, not once a place, what moving by a pixel does.
+
+No adversary, no codebook, no KL. The loss is L1 + MSE with a weight for what is rare at its place: the squared deviation
+from the mean picture in units of the pixel's own variance is, for a thing that is there with probability p, just 1 / p.
+A ball weighs what a paddle weighs, however small it is; and so does a ball that is painted where there is none, for else
+the surest ball is a smear.
 
 Latents are normalised by the mean of their own place and the deviation of their channel over all places, so that what
 never moves is zero and what is small but moves has unit scale: noise then hides a ball no sooner than a wall.
@@ -24,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from worldsim.nn.attention import SpaceAttention, grid_angles
 from worldsim.nn.embedding import GridEmbedding, patchify, unpatchify
@@ -39,8 +42,8 @@ class TokenizerConfig:
     """Height and width of a frame in pixels."""
     width: int = 96
     """Channels of a token inside the transformer."""
-    num_layers: tuple[int, int] = (2, 2)
-    """Blocks of the encoder and of the decoder."""
+    num_layers: tuple[int, int] = (0, 2)
+    """Blocks of the encoder and of the decoder; an encoder without any is linear."""
     head_dim: int = 32
     """Channels of an attention head."""
     patch: int = 8
@@ -51,8 +54,6 @@ class TokenizerConfig:
     """Side of the square of latents that is packed into one token for the dynamics."""
     rarity_weight: float = 1.0
     """Weight of rare pixels in the loss; 0 weighs all pixels alike."""
-    masked_share: float = 0.1
-    """Share of training frames of which patches are dropped."""
 
     def __post_init__(self):
         unit = self.patch * self.pack
@@ -95,23 +96,20 @@ class Tokenizer(nnx.Module):
         d, channels = config.width, config.latent_channels
         pixels = config.patch**2 * 3
         self.enter = linear(pixels, d, rngs=rngs)
-        self.masked = nnx.Param(jnp.zeros((d,)))
-        self.place = GridEmbedding(d, rngs=rngs)
         self.encoder = nnx.List([Block(d, config.head_dim, rngs=rngs) for _ in range(config.num_layers[0])])
-        self.encoder_norm = RMSNorm(d)
         self.to_latent = linear(d, channels, rngs=rngs)
         self.from_latent = linear(channels, d, rngs=rngs)
-        self.decoder_place = GridEmbedding(d, rngs=rngs)
+        self.place = GridEmbedding(d, rngs=rngs)
         self.decoder = nnx.List([Block(d, config.head_dim, rngs=rngs) for _ in range(config.num_layers[1])])
-        self.decoder_norm = RMSNorm(d)
+        self.norm = RMSNorm(d)
         self.leave = linear(d, pixels, rngs=rngs, zero=True)
         self.mean_picture = nnx.Param(jnp.zeros((*config.size, 3)))
         self.latent_mean = nnx.Param(jnp.zeros((config.grid[0] * config.grid[1], config.token_dim)))
         self.latent_std = nnx.Param(jnp.ones((config.token_dim,)))
 
-    def encode(self, frame: Float[Array, "*b h w c"], key: PRNGKeyArray | None = None) -> Float[Array, "*b n c2"]:
-        """Code frames in [-1, 1] as normalised tokens. With a key, patches are dropped as in training."""
-        raw = rearrange(patchify(self._raw(frame, key), self.config.pack), "... gh gw c -> ... (gh gw) c")
+    def encode(self, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b n c2"]:
+        """Code frames in [-1, 1] as normalised tokens."""
+        raw = rearrange(patchify(self._raw(frame), self.config.pack), "... gh gw c -> ... (gh gw) c")
         mean, std = self._statistics(raw)
         return (raw - mean) / std
 
@@ -122,34 +120,24 @@ class Tokenizer(nnx.Module):
         latent = unpatchify(rearrange(z * std + mean, "... (h w) c -> ... h w c", h=height, w=width), self.config.pack)
         x = self.from_latent(rearrange(latent, "... h w c -> ... (h w) c"))
         height, width = latent.shape[-3:-1]
-        x = x + _like(self.decoder_place(height, width), x)
+        x = x + _like(self.place(height, width), x)
         angles = grid_angles(height, width, 0, self.config.head_dim)
         for block in self.decoder:
             x = block(x, angles)
-        patches = rearrange(self.leave(self.decoder_norm(x)), "... (h w) c -> ... h w c", h=height, w=width)
+        patches = rearrange(self.leave(self.norm(x)), "... (h w) c -> ... h w c", h=height, w=width)
         picture = unpatchify(patches, self.config.patch).astype(jnp.float32)
         return picture + _like(self.mean_picture[...], picture)
 
-    def _raw(self, frame: Float[Array, "*b h w c"], key: PRNGKeyArray | None) -> Float[Array, "*b gh gw c2"]:
-        patches = patchify(frame, self.config.patch)
+    def _raw(self, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b gh gw c2"]:
+        mean = jax.lax.stop_gradient(self.mean_picture[...])
+        patches = patchify(frame - _like(mean, frame), self.config.patch)
         height, width = patches.shape[-3:-1]
         x = self.enter(rearrange(patches, "... h w c -> ... (h w) c"))
-        if key is not None:
-            dropped = self._draw_dropped(key, x.shape[:-1])
-            x = jnp.where(dropped[..., None], _like(self.masked[...], x), x)
-        x = x + _like(self.place(height, width), x)
         angles = grid_angles(height, width, 0, self.config.head_dim)
         for block in self.encoder:
             x = block(x, angles)
-        latent = jnp.tanh(self.to_latent(self.encoder_norm(x)).astype(jnp.float32))
+        latent = self.to_latent(x).astype(jnp.float32)
         return rearrange(latent, "... (h w) c -> ... h w c", h=height, w=width)
-
-    def _draw_dropped(self, key: PRNGKeyArray, shape: tuple[int, ...]):
-        key_frame, key_share, key_patch = jax.random.split(key, 3)
-        frames = (*shape[:-1], 1)
-        share = jax.random.uniform(key_share, frames, maxval=0.9)
-        share = jnp.where(jax.random.bernoulli(key_frame, self.config.masked_share, frames), share, 0.0)
-        return jax.random.uniform(key_patch, shape) < share
 
     def _statistics(self, z):
         mean = jax.lax.stop_gradient(self.latent_mean[...])

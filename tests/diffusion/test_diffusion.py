@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from worldsim.diffusion.loss import bootstrap_target, ramp_weight, x_loss
+from worldsim.diffusion.loss import bootstrap_target, x_loss
 from worldsim.diffusion.parametrize import implied_noise, noised, velocity
 from worldsim.diffusion.sample import sample
-from worldsim.diffusion.schedule import Levels, draw_bootstrap, draw_levels, num_step_sizes, step_index
+from worldsim.diffusion.schedule import Levels, draw_coarse_levels, draw_levels, num_step_sizes, step_index
 
 MEAN, DEVIATION = 0.7, 0.5
 STEPS = (1, 2, 4, 64)
@@ -65,15 +65,12 @@ def test_step_sizes_are_dyadic():
 
 
 def test_levels_lie_on_the_grid_of_their_step_and_end_at_data():
-    levels = draw_levels(jax.random.key(3), (64, 16), num_levels=16, past_share=0.5, past_level=14)
-    assert int(levels.tau.min()) >= 0 and int(levels.tau.max()) == 15
-    high = float((levels.tau >= 14).mean())
-    assert 0.5 < high < 0.65
-    boot, is_target = draw_bootstrap(jax.random.key(4), levels, num_levels=16, past_share=0.5)
-    size = 2**boot.step
-    assert bool((boot.tau % size == 0)[is_target].all()) and bool((boot.tau + size <= 16).all())
-    assert bool((boot.step[is_target] >= 1).all()) and bool((boot.step[~is_target] == 0).all())
-    np.testing.assert_array_equal(boot.tau[~is_target], levels.tau[~is_target])
+    fine = draw_levels(jax.random.key(3), (64, 16), num_levels=16)
+    assert int(fine.tau.min()) == 0 and int(fine.tau.max()) == 15 and not bool(fine.step.any())
+    coarse = draw_coarse_levels(jax.random.key(4), (64, 16), num_levels=16)
+    size = 2**coarse.step
+    assert bool((coarse.tau % size == 0).all()) and bool((coarse.tau + size <= 16).all())
+    assert sorted(set(np.asarray(coarse.step).ravel())) == [1, 2, 3, 4]
 
 
 def test_bootstrap_target_of_a_perfect_network_is_where_the_flow_leads():
@@ -81,27 +78,23 @@ def test_bootstrap_target_of_a_perfect_network_is_where_the_flow_leads():
     key = jax.random.key(5)
     z = jax.random.normal(key, (2, 3, 4, 5))
     levels = Levels(jnp.full((2, 3), 8), jnp.full((2, 3), 2))
-    is_target = jnp.ones((2, 3), bool).at[0, 0].set(False)
     seen = []
 
     def predict(z_tau, at):
         seen.append(at)
         return gaussian_denoiser(z_tau, (at.tau / 16)[:, :, None, None])
 
-    target = bootstrap_target(predict, z, levels, is_target, num_levels=16)
+    target = bootstrap_target(predict, z, levels, num_levels=16)
     first = velocity(z, gaussian_denoiser(z, 0.5), jnp.float32(0.5))
     middle = z + first * 2 / 16
     second = velocity(middle, gaussian_denoiser(middle, 10 / 16), jnp.float32(10 / 16))
     want = z + 0.5 * (first + second) / 2
-    np.testing.assert_allclose(target[1], want[1], rtol=1e-5)
+    np.testing.assert_allclose(target, want, rtol=1e-5)
     assert [int(s.step[1, 0]) for s in seen] == [1, 1] and [int(s.tau[1, 0]) for s in seen] == [8, 10]
-    assert int(seen[1].tau[0, 0]) == 8, "a frame of the past keeps its level"
 
 
-def test_loss_is_weighted_by_the_ramp_and_the_mask():
-    np.testing.assert_allclose(ramp_weight(jnp.array([0.0, 1.0])), [0.1, 1.0])
+def test_loss_counts_the_frames_of_the_mask_alike():
     target = jnp.zeros((1, 3, 2, 2))
     z_hat = jnp.stack([jnp.full((2, 2), v) for v in (1.0, 2.0, 100.0)])[None]
-    levels = Levels(jnp.array([[0, 8, 8]]), jnp.zeros((1, 3), jnp.int32))
-    loss = x_loss(z_hat, target, levels, jnp.array([[True, True, False]]), num_levels=16)
-    np.testing.assert_allclose(loss, (0.1 * 1 + 0.55 * 4) / 0.65, rtol=1e-5)
+    np.testing.assert_allclose(x_loss(z_hat, target, jnp.array([[True, True, False]])), (1 + 4) / 2, rtol=1e-5)
+    assert float(x_loss(z_hat, target, jnp.zeros((1, 3), bool))) == 0

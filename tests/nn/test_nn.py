@@ -46,7 +46,7 @@ def test_rotation_makes_products_depend_on_distance_only():
 def test_streamed_time_attention_equals_the_whole_past_two_wraps_of_the_ring(num_sinks):
     layer = randomised(TimeAttention(32, 4, 2, window=3, num_sinks=num_sinks, rngs=nnx.Rngs(0)))
     x = jax.random.normal(jax.random.key(1), (2, 11, 5, 32))
-    whole = jax.jit(layer.__call__)(x, ALONE)
+    whole, _ = jax.jit(layer.__call__)(x, ALONE)
 
     @jax.jit
     def step(x_t, past, count):
@@ -59,12 +59,23 @@ def test_streamed_time_attention_equals_the_whole_past_two_wraps_of_the_ring(num
         np.testing.assert_allclose(out, whole[:, t], atol=2e-5)
 
 
+@pytest.mark.parametrize("num_sinks", [0, 2])
+def test_frames_beside_the_past_see_what_the_past_saw(num_sinks):
+    layer = randomised(TimeAttention(32, 4, 2, window=3, num_sinks=num_sinks, rngs=nnx.Rngs(0)))
+    x, other = jax.random.normal(jax.random.key(1), (2, 2, 8, 5, 32))
+    call, beside = jax.jit(layer.__call__), jax.jit(layer.beside)
+    whole, past = call(x, ALONE)
+    np.testing.assert_allclose(beside(x, past, ALONE), whole, atol=2e-5)
+    replaced, _ = call(x.at[:, 6].set(other[:, 6]), ALONE)
+    np.testing.assert_allclose(beside(other, past, ALONE)[:, 6], replaced[:, 6], atol=2e-5)
+
+
 def test_isolated_rows_see_no_other_frame():
     layer = randomised(TimeAttention(32, 2, 2, window=3, num_sinks=1, rngs=nnx.Rngs(0)))
     x = jax.random.normal(jax.random.key(1), (2, 6, 4, 32))
     call = jax.jit(layer.__call__)
-    out = call(x, jnp.array([True, False]))
-    alone = jnp.stack([call(x[:, t : t + 1], ALONE)[:, 0] for t in range(6)], 1)
+    out, _ = call(x, jnp.array([True, False]))
+    alone = jnp.stack([call(x[:, t : t + 1], ALONE)[0][:, 0] for t in range(6)], 1)
     np.testing.assert_allclose(out[0], alone[0], atol=1e-5)
     assert float(jnp.abs(out[1] - alone[1])[1:].max()) > 1e-2
 
@@ -72,8 +83,9 @@ def test_isolated_rows_see_no_other_frame():
 def test_recurrence_scans_as_it_steps_and_stays_bounded():
     layer = randomised(GatedRecurrence(16, rngs=nnx.Rngs(0)))
     x = jax.random.normal(jax.random.key(1), (2, 40, 3, 16))
-    whole, state, step = jax.jit(layer.__call__)(x, ALONE), jnp.zeros((2, 3, 16)), jax.jit(layer.step)
+    (whole, before), state, step = jax.jit(layer.__call__)(x, ALONE), jnp.zeros((2, 3, 16)), jax.jit(layer.step)
     for t in range(40):
+        np.testing.assert_allclose(state, before[:, t], atol=2e-4)
         out, state = step(x[:, t], state)
         np.testing.assert_allclose(out, whole[:, t], atol=2e-4)
     assert np.isfinite(np.asarray(state)).all()
@@ -83,8 +95,9 @@ def test_recurrence_of_isolated_rows_forgets():
     layer = randomised(GatedRecurrence(16, rngs=nnx.Rngs(0)))
     x = jax.random.normal(jax.random.key(1), (2, 5, 3, 16))
     call = jax.jit(layer.__call__)
-    out = call(x, jnp.array([True, False]))
-    np.testing.assert_allclose(out[0, 3:4], call(x[:1, 3:4], ALONE[:1])[0], atol=1e-5)
+    out, before = call(x, jnp.array([True, False]))
+    np.testing.assert_allclose(out[0, 3:4], call(x[:1, 3:4], ALONE[:1])[0][0], atol=1e-5)
+    assert not bool(before[0].any()) and bool(before[1].any())
 
 
 def test_space_attention_takes_any_grid():

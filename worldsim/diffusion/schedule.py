@@ -4,8 +4,7 @@ With K_max = `num_levels` finest steps, a level is tau = i / K_max for i in 0..K
 d = 2^s / K_max for s in 0..log2(K_max). A step of size d starts at a multiple of d and ends at most at 1, so a
 step of size 2d is two steps of size d (Frans et al. 2024, "One step diffusion via shortcut models", section 3).
 
-The levels are drawn per frame, as in diffusion forcing (Chen et al. 2024, arXiv 2407.01392): a share of the frames
-plays the part of the past, nearly clean as in generation; the others are drawn over all levels.
+The levels are drawn per frame, as in diffusion forcing (Chen et al. 2024, arXiv 2407.01392).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 
 class Levels(NamedTuple):
@@ -46,29 +45,15 @@ def step_index(num_steps: int, num_levels: int) -> int:
     return (num_levels // num_steps).bit_length() - 1
 
 
-def draw_levels(
-    key: PRNGKeyArray, shape: tuple[int, int], *, num_levels: int, past_share: float, past_level: int
-) -> Levels:
-    """Draw finest-step levels `[b t]`: a `past_share` of frames at `past_level` or up to 1, the rest uniform."""
-    key_past, key_high, key_any = jax.random.split(key, 3)
-    is_past = jax.random.bernoulli(key_past, past_share, shape)
-    high = jax.random.randint(key_high, shape, past_level, num_levels)
-    anywhere = jax.random.randint(key_any, shape, 0, num_levels)
-    return Levels(jnp.where(is_past, high, anywhere), jnp.zeros(shape, jnp.int32))
+def draw_levels(key: PRNGKeyArray, shape: tuple[int, int], *, num_levels: int) -> Levels:
+    """Draw levels `[b t]` for steps of the finest size, uniform over 0..num_levels-1."""
+    tau = jax.random.randint(key, shape, 0, num_levels)
+    return Levels(tau, jnp.zeros_like(tau))
 
 
-def draw_bootstrap(
-    key: PRNGKeyArray, levels: Levels, *, num_levels: int, past_share: float
-) -> tuple[Levels, Bool[Array, "b t"]]:
-    """Give frames a coarser step size and a level on its grid, all but a `past_share` of them.
-
-    Returns:
-        The levels, and which frames are targets of the bootstrap loss.
-    """
-    shape = levels.tau.shape
-    key_target, key_step, key_tau = jax.random.split(key, 3)
-    is_target = jax.random.bernoulli(key_target, 1 - past_share, shape)
+def draw_coarse_levels(key: PRNGKeyArray, shape: tuple[int, int], *, num_levels: int) -> Levels:
+    """Draw step sizes `[b t]` above the finest, and levels on the grid of each."""
+    key_step, key_tau = jax.random.split(key)
     step = jax.random.randint(key_step, shape, 1, num_step_sizes(num_levels))
     size = 2**step
-    start = jax.random.randint(key_tau, shape, 0, num_levels // size) * size
-    return Levels(jnp.where(is_target, start, levels.tau), jnp.where(is_target, step, 0)), is_target
+    return Levels(jax.random.randint(key_tau, shape, 0, num_levels // size) * size, step)

@@ -111,16 +111,27 @@ class TimeAttention(_QueryKeyValue):
         self.window, self.num_sinks = window, num_sinks
         self.age_bias = nnx.Param(jnp.zeros((num_heads, window + 2)))
 
-    def __call__(self, x: Float[Array, "b t m d"], isolated: Bool[Array, " b"]) -> Float[Array, "b t m d"]:
-        """Return the branch for whole windows of footage. Rows that are `isolated` see no other frame."""
+    def __call__(self, x: Float[Array, "b t m d"], isolated: Bool[Array, " b"]):
+        """Return the branch for whole windows of footage, and the keys and values by which `beside` sees them.
+
+        Rows that are `isolated` see no other frame.
+        """
         q, k, v = (rearrange(a, "b t m h d -> b m t h d") for a in self.project(x))
-        frame = jnp.arange(x.shape[1])
-        age = frame[:, None] - frame[None, :]
-        is_sink = (age > self.window) & (frame[None, :] < self.num_sinks)
-        visible = (age >= 0) & ((age <= self.window) | is_sink)
-        visible = visible[None] & ((age == 0)[None] | ~isolated[:, None, None])
-        bias = self._bias(age, visible)
-        return self.merge(rearrange(attend(q, k, v, bias[:, None]), "b m t h d -> b t m h d"))
+        age, before = self._before(x.shape[1], isolated)
+        bias = self._bias(age, before | (age == 0)[None])
+        return self._merge_frames(attend(q, k, v, bias[:, None])), (k, v)
+
+    def beside(self, x: Float[Array, "b t m d"], past, isolated: Bool[Array, " b"]) -> Float[Array, "b t m d"]:
+        """Return the branch for other versions of the same frames, each of which sees itself and the past.
+
+        `past` are the keys and values that calling the layer on the past's versions of the frames gave.
+        """
+        q, *own = (rearrange(a, "b t m h d -> b m t h d") for a in self.project(x))
+        k, v = (jnp.concatenate(pair, axis=2) for pair in zip(past, own, strict=True))
+        age, before = self._before(x.shape[1], isolated)
+        itself = jnp.broadcast_to(age == 0, before.shape)
+        bias = jnp.concatenate([self._bias(age, before), self._bias(age, itself)], axis=-1)
+        return self._merge_frames(attend(q, k, v, bias[:, None]))
 
     def step(self, x: Float[Array, "b m d"], past: Past, count: Int[Array, " b"]):
         """Return the branch for the one present frame, and its key and value `[b m g d]`, which are not kept yet.
@@ -157,6 +168,17 @@ class TimeAttention(_QueryKeyValue):
             jnp.where(sink, k[:, :, None], past.sink_k),
             jnp.where(sink, v[:, :, None], past.sink_v),
         )
+
+    def _before(self, num_frames: int, isolated: Bool[Array, " b"]):
+        """Give the age of each frame as each other one sees it, and which earlier ones it sees, `[b t t]`."""
+        frame = jnp.arange(num_frames)
+        age = frame[:, None] - frame[None, :]
+        is_sink = (age > self.window) & (frame[None, :] < self.num_sinks)
+        visible = (age > 0) & ((age <= self.window) | is_sink)
+        return age, visible[None] & ~isolated[:, None, None]
+
+    def _merge_frames(self, x: Float[Array, "b m t h d"]) -> Float[Array, "b t m w"]:
+        return self.merge(rearrange(x, "b m t h d -> b t m h d"))
 
     def _bias(self, age: Int[Array, "..."], visible: Bool[Array, "b q k"]) -> Float[Array, "b h q k"]:
         index = jnp.clip(age, 0, self.window + 1)

@@ -25,8 +25,11 @@ class GatedRecurrence(nnx.Module):
         self.keep_bias = nnx.Param(jnp.linspace(0.0, 6.0, width))  # half-lives of 1 to about 280 frames
         self.out = linear(width, width, rngs=rngs, zero=True)
 
-    def __call__(self, x: Float[Array, "b t m d"], isolated: Bool[Array, " b"]) -> Float[Array, "b t m d"]:
-        """Return the branch for whole windows. Rows that are `isolated` start anew at every frame."""
+    def __call__(self, x: Float[Array, "b t m d"], isolated: Bool[Array, " b"]):
+        """Return the branch for whole windows, and the state before each frame, from which `step` goes on.
+
+        Rows that are `isolated` start anew at every frame.
+        """
         keep, new, gate = self._gates(x)
         keep_from_past = jnp.where(isolated[:, None, None, None], 0.0, keep)
 
@@ -34,10 +37,11 @@ class GatedRecurrence(nnx.Module):
             return left[0] * right[0], right[0] * left[1] + right[1]
 
         _, state = jax.lax.associative_scan(combine, (keep_from_past, (1 - keep) * new), axis=1)
-        return self.out((state * gate).astype(x.dtype))
+        before = jnp.pad(state[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+        return self.out((state * gate).astype(x.dtype)), jnp.where(isolated[:, None, None, None], 0.0, before)
 
-    def step(self, x: Float[Array, "b m d"], state: Float[Array, "b m d"]):
-        """Return the branch for the present frame, and the state after it."""
+    def step(self, x: Float[Array, "b *t m d"], state: Float[Array, "b *t m d"]):
+        """Return the branch for present frames, given the state before each, and the state after."""
         keep, new, gate = self._gates(x)
         state = keep * state + (1 - keep) * new
         return self.out((state * gate).astype(x.dtype)), state

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from worldsim.diffusion.loss import bootstrap_target, noisy_input, x_loss
-from worldsim.diffusion.schedule import Levels, draw_bootstrap, draw_levels
+from worldsim.diffusion.schedule import Levels, draw_coarse_levels, draw_levels, step_index
 from worldsim.dynamics import Dynamics
 from worldsim.nn.params import merge
 from worldsim.outcome import Outcome, outcome_loss
@@ -63,7 +63,7 @@ def tokenizer_loss(graph: nnx.GraphDef, mean: Float[Array, "h w c"], variance: F
     def loss(params, obs, key, bootstrap):
         tokenizer: Tokenizer = merge(graph, params)
         frame = obs_to_frame(obs)
-        painted = tokenizer.decode(tokenizer.encode(frame, key))
+        painted = tokenizer.decode(tokenizer.encode(frame))
         weight = balanced_weight(frame, painted, mean, variance, weight=tokenizer.config.rarity_weight)
         return reconstruction_loss(frame, painted, weight), {}
 
@@ -77,39 +77,68 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
         dynamics: Dynamics = merge(graphs[0], params["dynamics"])
         outcome: Outcome = merge(graphs[1], params["outcome"])
         config = dynamics.config
-        key_levels, key_boot, key_noise, key_single, key_action = jax.random.split(key, 5)
-        b = batch.obs.shape[0]
+        num_levels = config.num_levels
+        key_levels, key_coarse, key_noise, key_level, key_past, key_own, key_single, key_action = jax.random.split(
+            key, 8
+        )
+        b, t = batch.mask.shape
         isolated = jax.random.bernoulli(key_single, preset.single_share, (b,))
         hidden_action = jax.random.bernoulli(key_action, preset.action_dropout, (b, 1, 1))
         action = jnp.where(hidden_action, jnp.nan, batch.prev_action)
-        levels = draw_levels(
-            key_levels, batch.mask.shape, num_levels=config.num_levels, past_share=preset.past_share,
-            past_level=config.past_level,
-        )  # fmt: skip
+        frozen: Dynamics = merge(graphs[0], jax.lax.stop_gradient(params["dynamics"]))
+
+        z = batch.obs
+        level = jax.random.randint(key_level, (b, 1), config.past_level - preset.past_spread, config.past_level + 1)
+        seen = Levels(jnp.broadcast_to(level, (b, t)), jnp.zeros((b, t), jnp.int32))
+        own = round(b * preset.own_past_share) if bootstrap else 0
+        if own:
+            last = (x[b - own :] for x in (z, seen.tau, action, isolated))
+            z = jnp.concatenate([z[: b - own], own_past(frozen, *last, key_own)])
+        z_past = noisy_input(key_past, z, seen, num_levels=num_levels)
+        past, hidden = dynamics.remember(z_past, seen.tau, action, isolated)
+
         rows = round(b * preset.bootstrap_share) if bootstrap else 0
-        boot, is_target = draw_bootstrap(
-            key_boot, Levels(*(x[:rows] for x in levels)), num_levels=config.num_levels, past_share=preset.past_share
-        )
-        levels = Levels(*(jnp.concatenate([x, y[rows:]]) for x, y in zip(boot, levels, strict=True)))
-        z_tau = noisy_input(key_noise, batch.obs, levels, num_levels=config.num_levels)
+        coarse = draw_coarse_levels(key_coarse, (rows, t), num_levels=num_levels)
+        fine = draw_levels(key_levels, (b - rows, t), num_levels=num_levels)
+        levels = Levels(*(jnp.concatenate(pair) for pair in zip(coarse, fine, strict=True)))
+        z_tau = noisy_input(key_noise, batch.obs, levels, num_levels=num_levels)
         target = batch.obs
         if rows:
-            frozen: Dynamics = merge(graphs[0], jax.lax.stop_gradient(params["dynamics"]))
-
-            def predict(z, levels):
-                return frozen(z, levels, action[:rows], isolated[:rows])[0]
-
-            bent = bootstrap_target(predict, z_tau[:rows], boot, is_target, num_levels=config.num_levels)
-            bent = jnp.where(is_target[:, :, None, None], bent, batch.obs[:rows])
+            past_of_rows = jax.lax.stop_gradient(jax.tree.map(lambda x: x[:rows], past))
+            bent = bootstrap_target(
+                lambda z, levels: frozen.predict(z, levels, action[:rows], past_of_rows),
+                z_tau[:rows], coarse, num_levels=num_levels,
+            )  # fmt: skip
             target = jnp.concatenate([bent, batch.obs[rows:]])
-        z_hat, hidden = dynamics(z_tau, levels, action, isolated)
-        denoising = x_loss(z_hat, target, levels, batch.mask, num_levels=config.num_levels)
-        knows = (levels.tau >= config.past_level) & batch.mask & ~isolated[:, None]
-        knows = knows.at[:, 0].set(False).astype(jnp.float32)
+        z_hat = dynamics.predict(z_tau, levels, action, past)
+        denoising = x_loss(z_hat, target, batch.mask)
+        knows = (batch.mask & ~isolated[:, None]).at[:, 0].set(False).astype(jnp.float32)
         result = outcome_loss(*outcome(hidden), batch.reward, batch.terminated, knows, outcome.config)
         return denoising + preset.outcome_weight * result, {"denoising": denoising, "outcome": result}
 
     return loss
+
+
+def own_past(
+    dynamics: Dynamics,
+    z: Float[Array, "b t n c"],
+    tau: Int[Array, "b t"],
+    action: Float[Array, "b t a"],
+    isolated: Bool[Array, " b"],
+    key: PRNGKeyArray,
+) -> Float[Array, "b t n c"]:
+    """Replace frames by what the dynamics make of the frames before them in one step, all but the first two.
+
+    Trained with such a past, the dynamics learn to go on from frames that are not quite right, as their own are.
+    """
+    num_levels = dynamics.config.num_levels
+    key_past, key_noise = jax.random.split(key)
+    z_past = noisy_input(key_past, z, Levels(tau, jnp.zeros_like(tau)), num_levels=num_levels)
+    past, _ = dynamics.remember(z_past, tau, action, isolated)
+    whole_way = Levels(jnp.zeros_like(tau), jnp.full_like(tau, step_index(1, num_levels)))
+    guess = dynamics.predict(jax.random.normal(key_noise, z.shape, z.dtype), whole_way, action, past)
+    is_known = (jnp.arange(z.shape[1]) < 2)[None, :, None, None]
+    return jax.lax.stop_gradient(jnp.where(is_known, z, guess))
 
 
 def _matrices(params: Any) -> Any:
