@@ -7,7 +7,8 @@ import pytest
 
 from tests.worlds import SIZE, bar_episode, random_world
 from worldsim.checkpoint import World, load_world, save_world
-from worldsim.simulator import History, Simulator, fork
+from worldsim.history import History, fork
+from worldsim.simulator import Simulator
 
 
 @pytest.fixture(scope="module")

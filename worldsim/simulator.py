@@ -11,7 +11,6 @@ same key, prompt and actions give the same bits on the same machine.
 from __future__ import annotations
 
 import os
-from collections import deque
 from functools import partial
 from typing import Any
 
@@ -286,36 +285,6 @@ class Simulator:
         starts = self.world.starts
         index = np.asarray(jax.random.randint(jax.random.fold_in(key, 1), (batch,), 0, len(starts["obs"])))
         return starts["obs"][index], starts["prev_action"][index]
-
-
-class History:
-    """The last states of a stream, to rewind to: states are immutable, so this only keeps references."""
-
-    def __init__(self, limit: int):
-        if limit < 1:
-            raise ValueError(f"a history wants room for at least one state, got {limit}.")
-        self._states: deque[SimState] = deque(maxlen=limit)
-
-    def __len__(self) -> int:
-        return len(self._states)
-
-    def push(self, state: SimState) -> None:
-        """Remember a state; the oldest one goes when there is no room."""
-        self._states.append(state)
-
-    def rewind(self, num_frames: int) -> SimState:
-        """Go back `num_frames` pushes, or as far as it remembers, and forget what came after."""
-        if not self._states:
-            raise ValueError("nothing to rewind to: push a state first.")
-        for _ in range(min(num_frames, len(self._states) - 1)):
-            self._states.pop()
-        return self._states[-1]
-
-
-def fork(state: SimState, key: PRNGKeyArray, count: int, *, index: int = 0) -> SimState:
-    """Split one world of a state into `count` with one past and futures of their own."""
-    one = jax.tree.map(lambda x: jnp.repeat(x[index : index + 1], count, axis=0), state)
-    return one._replace(key=fold_keys(key, count))
 
 
 def _graphs(config: dict) -> tuple[tuple, dict]:

@@ -6,8 +6,8 @@ by the network itself lead (bootstrap loss), written for the clean prediction:
     z_hat(z_tau, tau, d)  <-  z_tau + (1 - tau) * (v' + v'') / 2
 
 Source: Dreamer 4 (Hafner et al. 2025, arXiv 2509.24527), equations 6 to 8; shortcut models (Frans et al. 2024, arXiv
-2410.12557). Dreamer 4 weighs levels by 0.9 tau + 0.1. Here all weigh alike: what a game does next is decided by its past
-and the action, so pure noise is where the dynamics are learned, and a tenth of the weight took twice the steps.
+2410.12557). Dreamer 4 weighs levels by 0.9 tau + 0.1; here all weigh alike. What a game does next is decided by its
+past and the action, so pure noise is where the dynamics are learned, and with a tenth of the weight they are slow.
 """
 
 from __future__ import annotations
