@@ -1,6 +1,7 @@
 """Every command parses; bad input ends in one line and status 2 with nothing written; --json is one object."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -149,11 +150,18 @@ def test_traceback_shows_where_an_error_came_from():
         cli.main(["--traceback", "inspect", "nowhere"])
 
 
-def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
-    def stop(*args, **kwargs):
-        raise KeyboardInterrupt
+@pytest.fixture
+def _own_signals():
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
-    monkeypatch.setattr("worldsim.data.record.record", stop)
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_kill_end_in_order_and_say_how_to_go_on(capsys, monkeypatch, number, _own_signals):
+    monkeypatch.setattr("worldsim.data.record.record", lambda *args, **kwargs: signal.raise_signal(number))
     status, out, err = run(capsys, "record", "jump", "--out", "footage", "--frames", 10)
     assert status == 130 and out == "" and "same command goes on" in err
 

@@ -6,10 +6,11 @@ passes over one block, whatever the length of the past. Training does what gener
 at once: `remember` reads each frame as the past, nearly clean, and `predict` each as the present, at any level, seeing
 the past's versions of the frames before it.
 
-The output starts from what is known without learning. If a latent moves by N(0, q) a frame, and the previous frame is
-seen at level tau', then Bayes' rule gives the next one a prior N(m, s) and, with the noisy view z_tau, a posterior:
+The output starts from what is known without learning. If a latent is N(0, p) and moves by N(0, q) a frame, and the
+previous frame is seen at level tau', then Bayes' rule gives the next one a prior N(m, s) and, with the noisy view
+z_tau, a posterior:
 
-    m = tau' z' / (tau'^2 + (1 - tau')^2)          s = min(q + (1 - tau')^2 / (tau'^2 + (1 - tau')^2), 1)
+    m = tau' p z' / (tau'^2 p + (1 - tau')^2)      s = min(q + (1 - tau')^2 p / (tau'^2 p + (1 - tau')^2), p)
     mean = m + k (z_tau - tau m)                   k = tau s / (tau^2 s + (1 - tau)^2)
     variance = s (1 - tau)^2 / (tau^2 s + (1 - tau)^2)
 
@@ -157,7 +158,8 @@ class Dynamics(nnx.Module):
         self.memory = GatedRecurrence(d, rngs=rngs) if config.has_memory else None
         self.norm = RMSNorm(d)
         self.leave = linear(d, c, rngs=rngs, zero=True)
-        self.innovation = nnx.Param(jnp.ones((c,)))  # q: mean squared change of each channel a frame, of the footage
+        self.power = nnx.Param(jnp.ones((c,)))  # p: mean square of each channel, of the footage
+        self.innovation = nnx.Param(jnp.ones((c,)))  # q: mean square of its change from a frame to the next
 
     @property
     def hidden_dim(self) -> int:
@@ -287,7 +289,8 @@ class Dynamics(nnx.Module):
     def _clean(self, x, z, before, tau_index, before_tau_index) -> Float[Array, "b *t n c"]:
         residual = self.leave(x[..., self._num_heads :, :]).astype(jnp.float32)
         tau, before_tau = (i[..., None, None] / self.config.num_levels for i in (tau_index, before_tau_index))
-        mean, deviation = _posterior(z, tau, before, before_tau, jax.lax.stop_gradient(self.innovation[...]))
+        statistics = jax.lax.stop_gradient((self.power[...], self.innovation[...]))
+        mean, deviation = _posterior(z, tau, before, before_tau, *statistics)
         return mean + deviation * residual
 
     def _hidden(self, x) -> Float[Array, "b *t d"]:
@@ -303,12 +306,13 @@ class Dynamics(nnx.Module):
         return grid_angles(*config.grid, self._num_heads, config.head_dim)
 
 
-def _posterior(z, tau, past, past_tau, innovation):
+def _posterior(z, tau, before, before_tau, power, innovation):
     """Fuse the noisy view with the previous frame; the module docstring has the equations."""
-    power = past_tau**2 + (1 - past_tau) ** 2
-    prior_mean = past_tau * past / power
-    innovation = innovation.reshape((1,) * (z.ndim - 1) + (-1,))
-    prior = jnp.minimum(innovation + (1 - past_tau) ** 2 / power, 1.0)
+    lead = (1,) * (z.ndim - 1) + (-1,)
+    power, innovation = power.reshape(lead), innovation.reshape(lead)
+    known = before_tau**2 * power + (1 - before_tau) ** 2
+    prior_mean = before_tau * power * before / known
+    prior = jnp.minimum(innovation + (1 - before_tau) ** 2 * power / known, power)
     total = tau**2 * prior + (1 - tau) ** 2
     mean = prior_mean + tau * prior / total * (z - tau * prior_mean)
     return mean, jnp.sqrt(prior / total) * (1 - tau)

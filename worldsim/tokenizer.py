@@ -12,8 +12,9 @@ deviation from the mean picture in units of the pixel's own variance is, for a t
 just 1 / p. A ball weighs what a paddle weighs, however small it is; and so does a ball that is painted where there is
 none, for else the surest ball is a smear.
 
-Latents are normalised by the mean of their own place and the deviation of their channel over all places, so that what
-never moves is zero and what is small but moves has unit scale: noise then hides a ball no sooner than a wall.
+Latents are normalised by the mean of their own place and one deviation for all, so that what never moves is zero and
+what the decoder hardly reads stays small. (A deviation for each channel made every channel count alike: those with the
+least to say change the most from frame to frame, and the dynamics learned them first.)
 
 Frames are coded alone, so that any frame can be decoded, forked and rewound by itself; time is the dynamics' part.
 """
@@ -105,7 +106,7 @@ class Tokenizer(nnx.Module):
         self.leave = linear(d, pixels, rngs=rngs, zero=True)
         self.mean_picture = nnx.Param(jnp.zeros((*config.size, 3)))
         self.latent_mean = nnx.Param(jnp.zeros((config.grid[0] * config.grid[1], config.token_dim)))
-        self.latent_std = nnx.Param(jnp.ones((config.token_dim,)))
+        self.latent_std = nnx.Param(jnp.ones(()))
 
     def encode(self, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b n c2"]:
         """Code frames in [-1, 1] as normalised tokens."""

@@ -7,8 +7,11 @@ then. An error that the library explains becomes one line and exit status 2; `--
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 OVERVIEW = """\
 worldsim: record a game, learn its world, dream it, use the dream as an environment.
@@ -39,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(OVERVIEW)
         return 0
     command = parse(args)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         command.run()
     except KeyboardInterrupt:
@@ -55,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"worldsim: error: {message}", file=sys.stderr)
         return 2
     return 0
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Treat a request to end, as schedulers and `kill` send it, like ctrl-c: save, then go."""
+    raise KeyboardInterrupt
 
 
 def parse(args: Sequence[str]):

@@ -23,7 +23,7 @@ from worldsim.train.stages import (
     CONTEXT,
     dynamics_stage,
     encode_footage,
-    innovation,
+    set_statistics,
     new_dynamics,
     new_tokenizer,
     tokenizer_stage,
@@ -98,7 +98,7 @@ def _train(preset, footage, train, held, out, budgets, seed, on_progress) -> tup
     tokenizer = merge(graph, first.params)
     latents = encode_footage(tokenizer, train, held)
     dynamics, outcome = new_dynamics(tokenizer.config, footage.meta.action_spec, preset, seed)
-    dynamics.innovation[...] = jax.numpy.asarray(innovation(latents.train, train))
+    set_statistics(dynamics, latents.train, train)
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
     graphs = (parts["dynamics"][0], parts["outcome"][0])
     stage = dynamics_stage(graphs, tokenizer, (train, held), latents, preset, budgets[1], seed, log.picture("dynamics"))

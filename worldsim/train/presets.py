@@ -44,8 +44,6 @@ class Preset:
     """Frames of a training window; more than the attention window, so that a full past is common."""
     single_share: float = 0.3
     """Share of windows whose frames stand alone, so that a world can start from nothing."""
-    past_spread: int = 4
-    """How many levels below the dynamics' past_level the past of a window may be; more noise forgives more errors."""
     own_past_share: float = 0.25
     """Share of windows whose past is the dynamics' own guess of it, from when the bootstrap loss begins."""
     bootstrap_share: float = 0.25
@@ -66,7 +64,6 @@ PRESETS: dict[str, Preset] = {
         tokenizer_stage=StageConfig(batch_size=64),
         dynamics_stage=StageConfig(batch_size=8),
         tokenizer_share=0.25,
-        past_spread=2,
         single_share=0.1,
     ),
     "small": Preset(

@@ -92,7 +92,7 @@ def tokenizer_stage(
 
 
 def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns) -> Latents:
-    """Code all frames, and set the tokenizer's statistics: the mean of every place, the deviation of every channel."""
+    """Code all frames, and set the tokenizer's statistics: the mean of every place, the deviation of all latents."""
     graph, params = split(tokenizer)
     encode = jax.jit(lambda params, obs: merge(graph, params).encode(obs_to_frame(obs)))
 
@@ -104,17 +104,18 @@ def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns) -> Laten
     old_mean, old_std = np.asarray(tokenizer.latent_mean[...]), np.asarray(tokenizer.latent_std[...])
     latents = Latents(*(run(c.obs) * old_std + old_mean for c in (train, held)))
     mean = latents.train.mean(0)
-    std = np.maximum(np.sqrt(np.square(latents.train - mean).mean((0, 1))), 1e-3)
-    tokenizer.latent_mean[...], tokenizer.latent_std[...] = jnp.asarray(mean), jnp.asarray(std)
+    std = max(float(np.sqrt(np.square(latents.train - mean).mean())), 1e-3)
+    tokenizer.latent_mean[...], tokenizer.latent_std[...] = jnp.asarray(mean), jnp.float32(std)
     return Latents(*((x - mean) / std for x in latents))
 
 
-def innovation(latents: Float[np.ndarray, "n m c"], columns: Columns) -> Float[np.ndarray, " c"]:
-    """Measure the mean squared change of each channel from a frame to the next, within 0.001..1."""
+def set_statistics(dynamics: Dynamics, latents: Float[np.ndarray, "n m c"], columns: Columns) -> None:
+    """Measure the mean square of each channel, and of its change from a frame to the next; at least 0.001."""
     inside = np.ones(len(latents) - 1, bool)
     inside[columns.bounds[1:-1] - 1] = False
     change = np.square(latents[1:][inside] - latents[:-1][inside]).mean((0, 1))
-    return np.clip(change, 1e-3, 1.0).astype(np.float32)
+    dynamics.power[...] = jnp.asarray(np.maximum(np.square(latents).mean((0, 1)), 1e-3), jnp.float32)
+    dynamics.innovation[...] = jnp.asarray(np.maximum(change, 1e-3), jnp.float32)
 
 
 def dynamics_stage(

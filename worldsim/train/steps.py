@@ -88,8 +88,7 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
         frozen: Dynamics = merge(graphs[0], jax.lax.stop_gradient(params["dynamics"]))
 
         z = batch.obs
-        level = jax.random.randint(key_level, (b, 1), config.past_level - preset.past_spread, config.past_level + 1)
-        seen = Levels(jnp.broadcast_to(level, (b, t)), jnp.zeros((b, t), jnp.int32))
+        seen = Levels(jnp.full((b, t), config.past_level), jnp.zeros((b, t), jnp.int32))
         own = round(b * preset.own_past_share) if bootstrap else 0
         if own:
             last = (x[b - own :] for x in (z, seen.tau, action, isolated))
