@@ -23,9 +23,9 @@ from worldsim.train.stages import (
     CONTEXT,
     dynamics_stage,
     encode_footage,
-    set_statistics,
     new_dynamics,
     new_tokenizer,
+    set_statistics,
     tokenizer_stage,
 )
 from worldsim.train.steps import init_state
