@@ -57,7 +57,11 @@ PRESET = dataclasses.replace(
 )
 RECIPES = {
     "jump": Recipe(48_000, 1000, 30.0, PRESET),
-    "pong": Recipe(60_000, 3000, 32.0, PRESET),
+    "pong": Recipe(
+        60_000, 3000, 28.0, PRESET,
+        history="the tokenizer trained for 386 s, the dynamics for 22.4 min, begun anew after the statistics of the "
+        "latents had been changed",
+    ),
 }  # fmt: skip
 
 
@@ -137,6 +141,8 @@ def main() -> None:
     parser.add_argument("--footage", type=Path, help="what the world of --from-run was trained on")
     args = parser.parse_args()
     command, history = f"python experiments/train_worlds.py {args.name}", RECIPES[args.name].history
+    command += f" --windows {args.windows}" * (args.windows != parser.get_default("windows"))
+    command += f" --minutes {args.minutes:g}" if args.minutes else ""
     if args.from_run is not None:
         world, footage = load_world(args.from_run / "world"), Footage.open(args.footage)
         command = f"make demo; {command} --from-run demo/run --footage demo/footage"
