@@ -21,6 +21,7 @@ from worldsim.train.loop import Budget, Progress, run_stage
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.stages import (
     CONTEXT,
+    best_num_denoise_steps,
     dynamics_stage,
     encode_footage,
     new_dynamics,
@@ -76,8 +77,8 @@ def fit(
         )
     _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest()}, resume)
     train, held = (load_columns(footage, part) for part in ids)
-    params, configs, seconds = _train(chosen, footage, train, held, out, budgets, seed, on_progress)
-    card = _card(footage, name, label, configs)
+    params, configs, num_denoise_steps, seconds = _train(chosen, footage, train, held, out, budgets, seed, on_progress)
+    card = _card(footage, name, label, configs, num_denoise_steps)
     card["training"] = {
         "minutes": round(seconds / 60, 2), "seed": seed, "hardware": _hardware(),
         "budget": {"minutes": minutes, "num_train_steps": num_train_steps},
@@ -87,7 +88,7 @@ def fit(
     return save_world(world, out / "world")
 
 
-def _train(preset, footage, train, held, out, budgets, seed, on_progress) -> tuple[dict, dict, float]:
+def _train(preset, footage, train, held, out, budgets, seed, on_progress) -> tuple[dict, dict, int, float]:
     tokenizer = new_tokenizer(footage.meta.size, preset, train, seed)
     graph, params = split(tokenizer)
     log = _Log(out)
@@ -107,8 +108,10 @@ def _train(preset, footage, train, held, out, budgets, seed, on_progress) -> tup
         log=log.scalars("dynamics"), on_progress=on_progress,
     )  # fmt: skip
     log.close()
+    num_denoise_steps = best_num_denoise_steps(graphs[0], second.params, tokenizer, (train, held), latents)
     configs = {"tokenizer": tokenizer.config, "dynamics": dynamics.config, "outcome": outcome.config}
-    return {"tokenizer": split(tokenizer)[1], **second.params}, configs, first.seconds + second.seconds
+    params = {"tokenizer": split(tokenizer)[1], **second.params}
+    return params, configs, num_denoise_steps, first.seconds + second.seconds
 
 
 def _budgets(preset: Preset, minutes: float | None, num_train_steps: int | None) -> tuple[Budget, Budget]:
@@ -147,13 +150,14 @@ def _claim(out: Path, settings: dict[str, Any], resume: bool) -> None:
     part.replace(file)
 
 
-def _card(footage: Footage, name: str, preset: str, configs: dict[str, Any]) -> dict[str, Any]:
+def _card(footage: Footage, name: str, preset: str, configs: dict[str, Any], num_denoise_steps: int) -> dict[str, Any]:
     meta = footage.meta
+    sampler = {"num_denoise_steps": num_denoise_steps, "noise_scale": 1.0}
     config = {key: dataclasses.asdict(value) for key, value in configs.items()}
     return {
         "schema_version": 1, "name": name, "title": meta.title, "prompts": list(meta.prompts), "game": meta.game,
         "size": list(meta.size), "fps": meta.fps, "action_spec": meta.action_spec.to_json(), "preset": preset,
-        "config": json.loads(json.dumps(config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}})),
+        "config": json.loads(json.dumps(config | {"sampler": sampler})),
         "footage": {
             "digest": footage.digest(), "frames": footage.num_frames, "episodes": len(footage),
             "recorder": meta.recorder,

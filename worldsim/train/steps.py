@@ -91,8 +91,8 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
         seen = Levels(jnp.full((b, t), config.past_level), jnp.zeros((b, t), jnp.int32))
         own = round(b * preset.own_past_share) if bootstrap else 0
         if own:
-            last = (x[b - own :] for x in (z, seen.tau, action, isolated))
-            z = jnp.concatenate([z[: b - own], own_past(frozen, *last, key_own)])
+            guess = own_past(frozen, z[-own:], seen.tau[-own:], action[-own:], isolated[-own:], key_own)
+            z = jnp.concatenate([z[:-own], guess])
         z_past = noisy_input(key_past, z, seen, num_levels=num_levels)
         past, hidden = dynamics.remember(z_past, seen.tau, action, isolated)
 
