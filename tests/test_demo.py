@@ -57,3 +57,11 @@ def test_recording_stops_at_the_time_that_it_has(tmp_path, monkeypatch):
 def test_the_dream_is_stepped_as_an_environment(untrained_world):
     result = demo.use_as_environment(untrained_world, num_steps=4)
     assert result["steps"] == 4 and result["steps_per_s"] > 0
+
+
+def test_a_shipped_world_of_another_version_is_left_out(monkeypatch, capsys):
+    def load(name):
+        raise ValueError("not of this version")
+
+    monkeypatch.setattr(demo.worldsim, "load", load)
+    assert demo.shipped_world((48, 64)) is None and "not of this version" in capsys.readouterr().err
