@@ -52,17 +52,14 @@ class Recipe(NamedTuple):
     history: str = ""  # what the run that shipped did otherwise
 
 
+TINY = PRESETS["tiny"]
 PRESET = dataclasses.replace(
-    PRESETS["tiny"], dynamics={**PRESETS["tiny"].dynamics, "width": 128}, tokenizer_share=0.2, num_evaluations=12
+    TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_share=0.08
 )
 RECIPES = {
-    "jump": Recipe(48_000, 1000, 30.0, PRESET),
-    "pong": Recipe(
-        60_000, 3000, 28.0, PRESET,
-        history="the tokenizer trained for 386 s, the dynamics for 22.4 min, begun anew after the statistics of the "
-        "latents had been changed",
-    ),
-}  # fmt: skip
+    "jump": Recipe(48_000, 1000, 40.0, PRESET),
+    "pong": Recipe(60_000, 3000, 45.0, PRESET),
+}
 
 
 def make_footage(name: str, out: Path) -> Footage:

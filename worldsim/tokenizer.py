@@ -33,6 +33,7 @@ from jaxtyping import Array, Float
 from worldsim.nn.attention import SpaceAttention, grid_angles
 from worldsim.nn.embedding import GridEmbedding, patchify, unpatchify
 from worldsim.nn.layers import RMSNorm, SwiGLU, linear
+from worldsim.nn.local import ConvBlock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,8 @@ class TokenizerConfig:
     """Channels of a token inside the transformer."""
     num_layers: tuple[int, int] = (0, 2)
     """Blocks of the encoder and of the decoder; an encoder without any is linear."""
+    num_local: int = 0
+    """Convolution blocks of the decoder, after its transformer blocks."""
     head_dim: int = 32
     """Channels of an attention head."""
     patch: int = 8
@@ -102,7 +105,8 @@ class Tokenizer(nnx.Module):
         self.from_latent = linear(channels, d, rngs=rngs)
         self.place = GridEmbedding(d, rngs=rngs)
         self.decoder = nnx.List([Block(d, config.head_dim, rngs=rngs) for _ in range(config.num_layers[1])])
-        self.norm = RMSNorm(d)
+        self.local = nnx.List([ConvBlock(d, rngs=rngs) for _ in range(config.num_local)])
+        self.norm = RMSNorm(d) if self.decoder else None
         self.leave = linear(d, pixels, rngs=rngs, zero=True)
         self.mean_picture = nnx.Param(jnp.zeros((*config.size, 3)))
         self.latent_mean = nnx.Param(jnp.zeros((config.grid[0] * config.grid[1], config.token_dim)))
@@ -125,7 +129,10 @@ class Tokenizer(nnx.Module):
         angles = grid_angles(height, width, 0, self.config.head_dim)
         for block in self.decoder:
             x = block(x, angles)
-        patches = rearrange(self.leave(self.norm(x)), "... (h w) c -> ... h w c", h=height, w=width)
+        cells = rearrange(x if self.norm is None else self.norm(x), "... (h w) c -> ... h w c", h=height, w=width)
+        for block in self.local:
+            cells = block(cells)
+        patches = self.leave(cells)
         picture = unpatchify(patches, self.config.patch).astype(jnp.float32)
         return picture + _like(self.mean_picture[...], picture)
 

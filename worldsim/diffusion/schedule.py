@@ -45,9 +45,11 @@ def step_index(num_steps: int, num_levels: int) -> int:
     return (num_levels // num_steps).bit_length() - 1
 
 
-def draw_levels(key: PRNGKeyArray, shape: tuple[int, int], *, num_levels: int) -> Levels:
-    """Draw levels `[b t]` for steps of the finest size, uniform over 0..num_levels-1."""
-    tau = jax.random.randint(key, shape, 0, num_levels)
+def draw_levels(key: PRNGKeyArray, shape: tuple[int, int], *, num_levels: int, pure_share: float = 0.0) -> Levels:
+    """Draw levels `[b t]` for steps of the finest size: uniform over 0..num_levels-1, but a share of pure noise."""
+    key_tau, key_pure = jax.random.split(key)
+    tau = jax.random.randint(key_tau, shape, 0, num_levels)
+    tau = jnp.where(jax.random.bernoulli(key_pure, pure_share, shape), 0, tau)
     return Levels(tau, jnp.zeros_like(tau))
 
 

@@ -46,6 +46,8 @@ class Preset:
     """Share of windows whose frames stand alone, so that a world can start from nothing."""
     own_past_share: float = 0.25
     """Share of windows whose past is the dynamics' own guess of it, from when the bootstrap loss begins."""
+    pure_share: float = 0.3
+    """Share of frames that are predicted from pure noise, beside those that the uniform levels bring."""
     bootstrap_share: float = 0.25
     """Share of windows with the bootstrap loss."""
     bootstrap_from: float = 0.25
@@ -60,15 +62,23 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "tiny": Preset(
-        dynamics={"width": 96, "num_layers": 4, "time_every": 2, "window": 12, "num_levels": 8, "past_level": 7},
+        tokenizer={
+            "width": 32, "num_layers": (0, 0), "num_local": 2, "patch": 4, "latent_channels": 8, "pack": 4,
+        },
+        dynamics={"width": 96, "num_layers": 2, "time_every": 2, "window": 12, "num_levels": 16, "past_level": 15},
         tokenizer_stage=StageConfig(batch_size=64),
-        dynamics_stage=StageConfig(batch_size=8),
-        tokenizer_share=0.25,
+        dynamics_stage=StageConfig(batch_size=4),
+        tokenizer_share=0.15,
         single_share=0.1,
     ),
     "small": Preset(
-        tokenizer={"width": 128, "num_layers": (3, 3)},
-        dynamics={"width": 256, "num_layers": 8, "time_every": 4, "kv_groups": 2, "window": 28, "has_memory": True},
+        tokenizer={
+            "width": 48, "num_layers": (0, 0), "num_local": 3, "patch": 4, "latent_channels": 8, "pack": 4,
+        },
+        dynamics={
+            "width": 256, "num_layers": 8, "time_every": 4, "kv_groups": 2, "window": 28, "has_memory": True,
+            "local_width": 48, "past_level": 15,
+        },
         tokenizer_stage=StageConfig(batch_size=128),
         dynamics_stage=StageConfig(batch_size=32, ema=0.999),
         frames=32,

@@ -20,6 +20,8 @@ from worldsim.tokenizer import Tokenizer, balanced_weight, reconstruction_loss
 from worldsim.train.presets import Preset
 from worldsim.types import Batch, obs_to_frame
 
+WEIGHT_DECAY = 0.1  # of kernels, a unit of rate: without it they grew until, after 4,000 steps, one step was too far
+FURTHEST = 10.0  # no latent is that far: a guess beyond it must not become a target, or a past, and be followed
 Loss = Callable[..., tuple[Float[Array, ""], dict[str, Array]]]
 
 
@@ -50,7 +52,10 @@ def make_step(loss: Loss, *, ema: float) -> Callable:
         grad = jax.value_and_grad(loss, has_aux=True)
         (value, scalars), gradient = grad(state.params, batch, key, bootstrap)
         update, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = jax.tree.map(lambda p, u: p + rate * u, state.params, update)
+        decay = jax.tree_util.tree_map_with_path(
+            lambda path, p: 1 - rate * WEIGHT_DECAY * _is_kernel(path, p), state.params
+        )
+        params = jax.tree.map(lambda p, u, keep: keep * p + rate * u, state.params, update, decay)
         average = jax.tree.map(lambda e, p: ema * e + (1 - ema) * p, state.ema, params)
         return TrainState(params, average, opt_state), scalars | {"loss": value}
 
@@ -78,9 +83,7 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
         outcome: Outcome = merge(graphs[1], params["outcome"])
         config = dynamics.config
         num_levels = config.num_levels
-        key_levels, key_coarse, key_noise, key_level, key_past, key_own, key_single, key_action = jax.random.split(
-            key, 8
-        )
+        key_levels, key_coarse, key_noise, key_past, key_own, key_single, key_action = jax.random.split(key, 7)
         b, t = batch.mask.shape
         isolated = jax.random.bernoulli(key_single, preset.single_share, (b,))
         hidden_action = jax.random.bernoulli(key_action, preset.action_dropout, (b, 1, 1))
@@ -98,7 +101,7 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
 
         rows = round(b * preset.bootstrap_share) if bootstrap else 0
         coarse = draw_coarse_levels(key_coarse, (rows, t), num_levels=num_levels)
-        fine = draw_levels(key_levels, (b - rows, t), num_levels=num_levels)
+        fine = draw_levels(key_levels, (b - rows, t), num_levels=num_levels, pure_share=preset.pure_share)
         levels = Levels(*(jnp.concatenate(pair) for pair in zip(coarse, fine, strict=True)))
         z_tau = noisy_input(key_noise, batch.obs, levels, num_levels=num_levels)
         target = batch.obs
@@ -108,9 +111,9 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
                 lambda z, levels: frozen.predict(z, levels, action[:rows], past_of_rows),
                 z_tau[:rows], coarse, num_levels=num_levels,
             )  # fmt: skip
-            target = jnp.concatenate([bent, batch.obs[rows:]])
+            target = jnp.concatenate([jnp.clip(bent, -FURTHEST, FURTHEST), batch.obs[rows:]])
         z_hat = dynamics.predict(z_tau, levels, action, past)
-        denoising = x_loss(z_hat, target, batch.mask)
+        denoising = x_loss(z_hat, target, batch.mask) / jax.lax.stop_gradient(dynamics.innovation[...]).mean()
         knows = (batch.mask & ~isolated[:, None]).at[:, 0].set(False).astype(jnp.float32)
         result = outcome_loss(*outcome(hidden), batch.reward, batch.terminated, knows, outcome.config)
         return denoising + preset.outcome_weight * result, {"denoising": denoising, "outcome": result}
@@ -137,14 +140,18 @@ def own_past(
     whole_way = Levels(jnp.zeros_like(tau), jnp.full_like(tau, step_index(1, num_levels)))
     guess = dynamics.predict(jax.random.normal(key_noise, z.shape, z.dtype), whole_way, action, past)
     is_known = (jnp.arange(z.shape[1]) < 2)[None, :, None, None]
-    return jax.lax.stop_gradient(jnp.where(is_known, z, guess))
+    return jax.lax.stop_gradient(jnp.where(is_known, z, jnp.clip(guess, -FURTHEST, FURTHEST)))
 
 
 def _matrices(params: Any) -> Any:
     """Tell Muon which parameters are maps between widths: the kernels, and nothing else."""
 
     def dimensions(path, leaf):
-        is_kernel = getattr(path[-1], "key", None) == "kernel" and leaf.ndim == 2
-        return optax.contrib.MuonDimensionNumbers() if is_kernel else None
+        is_map = _is_kernel(path, leaf)
+        return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1) if is_map else None
 
     return jax.tree_util.tree_map_with_path(dimensions, params)
+
+
+def _is_kernel(path: tuple, leaf: Any) -> bool:
+    return getattr(path[-1], "key", None) == "kernel" and leaf.ndim >= 2

@@ -1,28 +1,18 @@
 """The denoiser of the next latent frame, given past latents and actions.
 
-A block-causal transformer, one block of tokens a frame: [action, level, registers, latents]. Layers attend over space;
-every `time_every`-th attends over time instead. Generation keeps the past in a ring cache, so that a frame costs a few
-passes over one block, whatever the length of the past. Training does what generation does, for all frames of a window
-at once: `remember` reads each frame as the past, nearly clean, and `predict` each as the present, at any level, seeing
-the past's versions of the frames before it.
+Two paths. A block-causal transformer, one block of tokens a frame: [action, level, registers, latents]. Layers attend
+over space; every `time_every`-th attends over time instead. And beside it a local path of convolutions over the cells
+that the tokens pack, which sees the present and the last NUM_BEFORE frames: it moves what moves, and the transformer
+tells it what goes on elsewhere and went on before. Both start from a Kalman filter (`worldsim.diffusion.prior`).
 
-The output starts from what is known without learning. If a latent is N(0, p) and moves by N(0, q) a frame, and the
-previous frame is seen at level tau', then Bayes' rule gives the next one a prior N(m, s) and, with the noisy view
-z_tau, a posterior:
-
-    m = tau' p z' / (tau'^2 p + (1 - tau')^2)      s = min(q + (1 - tau')^2 p / (tau'^2 p + (1 - tau')^2), p)
-    mean = m + k (z_tau - tau m)                   k = tau s / (tau^2 s + (1 - tau)^2)
-    variance = s (1 - tau)^2 / (tau^2 s + (1 - tau)^2)
-
-and the network gives the residual in units of the posterior deviation: z_hat = mean + sqrt(variance) F. An untrained
-network copies the last frame and denoises as a Kalman filter does; F has unit scale at every level, as in EDM (Karras
-et al. 2022, arXiv 2206.00364, table 1), of which this is the case with a past.
+Generation keeps the past in a ring cache, so that a frame costs a few passes over one block, whatever the length of the
+past. Training does what generation does, for all frames of a window at once: `remember` reads each frame as the past,
+nearly clean, and `predict` each as the present, at any level, seeing the past's versions of the frames before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -31,73 +21,23 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from worldsim.diffusion.prior import Known, known
 from worldsim.diffusion.schedule import Levels, num_step_sizes
+from worldsim.dynamics.config import DynamicsConfig
 from worldsim.nn.attention import SpaceAttention, TimeAttention, grid_angles
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding
 from worldsim.nn.layers import RMSNorm, SwiGLU, linear
+from worldsim.nn.local import ConvBlock, conv, pack_cells, unpack
 from worldsim.nn.recurrence import GatedRecurrence
 
-
-@dataclass(frozen=True, kw_only=True)
-class DynamicsConfig:
-    """The shape of the dynamics."""
-
-    grid: tuple[int, int]
-    """Rows and columns of latent tokens."""
-    token_dim: int
-    """Channels of a latent token."""
-    choice_sizes: tuple[int, ...] = ()
-    """Number of options of each choice of the action."""
-    num_buttons: int = 0
-    """Number of buttons of the action."""
-    axis_bounds: tuple[tuple[float, float], ...] = ()
-    """Low and high of each axis of the action."""
-    width: int = 96
-    """Channels of a token inside the transformer."""
-    num_layers: int = 4
-    """Layers, each an attention and a feed-forward."""
-    time_every: int = 2
-    """Every how many-th layer attends over time."""
-    head_dim: int = 32
-    """Channels of an attention head."""
-    kv_groups: int = 1
-    """Query heads that share one key head."""
-    num_registers: int = 2
-    """Tokens of a block that stand for nothing."""
-    window: int = 12
-    """Past frames that a frame attends to."""
-    num_sinks: int = 0
-    """First frames that stay visible after they left the window."""
-    has_memory: bool = False
-    """Whether one gated recurrence carries what left the window."""
-    num_levels: int = 16
-    """Finest sampling steps, a power of two."""
-    past_level: int = 14
-    """Level index at which the past is held in generation."""
-
-    def __post_init__(self):
-        if self.width % (self.head_dim * self.kv_groups):
-            raise ValueError(f"width must be a multiple of head_dim * kv_groups, got {self.width}.")
-        if not 0 < self.past_level < self.num_levels:
-            raise ValueError(f"past_level must be in 1..{self.num_levels - 1}, got {self.past_level}.")
-        num_step_sizes(self.num_levels)
-
-    @property
-    def num_latents(self) -> int:
-        """Latent tokens of a frame."""
-        return self.grid[0] * self.grid[1]
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of a block."""
-        return 2 + self.num_registers + self.num_latents
+NUM_BEFORE = 2  # frames before the present one that the local path sees: two, so that what moves has a velocity
 
 
 class Cache(NamedTuple):
     """What a stream keeps of its past. Every leaf has the batch first."""
 
     count: Int[Array, " b"]  # frames committed
-    z: Float[Array, "b n c"]  # the last committed latents, at the level of the past
+    z: Float[Array, "b k n c"]  # the last NUM_BEFORE committed latents, latest first, at the level of the past
     time: tuple[Any, ...]  # one `Past` a time layer
     memory: Any  # [b m d], or () where there is no memory
 
@@ -105,11 +45,19 @@ class Cache(NamedTuple):
 class Past(NamedTuple):
     """What windows of footage leave for their frames to be predicted. Every leaf has the batch first."""
 
-    z: Float[Array, "b t n c"]  # the latents before each frame
+    z: Float[Array, "b t k n c"]  # the NUM_BEFORE latents before each frame, latest first
     tau: Int[Array, "b t"]  # their level index, 0 where there is nothing before
     isolated: Bool[Array, " b"]
     times: tuple[Any, ...]  # keys and values of each time layer
     memories: tuple[Any, ...]  # the state before each frame, where there is a memory
+
+
+class _Local(NamedTuple):
+    """The local path between its two halves, before and after the transformer."""
+
+    cells: Float[Array, "b *t y x e"]
+    cond: Float[Array, "b *t d"]  # level and action
+    start: Known
 
 
 class _Layer(nnx.Module):
@@ -136,8 +84,11 @@ class Dynamics(nnx.Module):
     def __init__(self, config: DynamicsConfig, *, rngs: nnx.Rngs):
         self.config = config
         d, c = config.width, config.token_dim
-        self.enter = linear(c, d, rngs=rngs)
-        self.enter_past = linear(c, d, rngs=rngs)
+        e, cell = config.local_width, c // config.pack**2
+        self.see = conv((1 + NUM_BEFORE) * cell, e, rngs=rngs)
+        self.trust = linear(d, c, rngs=rngs, zero=True)
+        self.before = nnx.List([ConvBlock(e, cond_width=d, rngs=rngs) for _ in range(config.num_local)])
+        self.enter = linear(e * config.pack**2, d, rngs=rngs)
         self.place = GridEmbedding(d, rngs=rngs)
         self.action = ActionEmbedding(
             d,
@@ -157,7 +108,9 @@ class Dynamics(nnx.Module):
         )
         self.memory = GatedRecurrence(d, rngs=rngs) if config.has_memory else None
         self.norm = RMSNorm(d)
-        self.leave = linear(d, c, rngs=rngs, zero=True)
+        self.descend = linear(d, e * config.pack**2, rngs=rngs)
+        self.after = nnx.List([ConvBlock(e, cond_width=d, rngs=rngs) for _ in range(config.num_local + 1)])
+        self.leave = linear(e, cell, rngs=rngs, zero=True)
         self.power = nnx.Param(jnp.ones((c,)))  # p: mean square of each channel, of the footage
         self.innovation = nnx.Param(jnp.ones((c,)))  # q: mean square of its change from a frame to the next
 
@@ -184,9 +137,8 @@ class Dynamics(nnx.Module):
         Returns:
             What `predict` wants, and the hidden state that the outcome heads read.
         """
-        before = jnp.pad(z[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
         before_tau = jnp.pad(tau[:, :-1], ((0, 0), (1, 0))) * ~isolated[:, None]
-        before = before * (before_tau > 0)[..., None, None]
+        before = _shifted(z) * (before_tau > 0)[..., None, None, None]
         times, memories = [], []
 
         def over_time(attention: TimeAttention, x):
@@ -199,7 +151,8 @@ class Dynamics(nnx.Module):
             memories.append(state)
             return branch
 
-        x = self._through(self._embed(z, before, Levels(tau, jnp.zeros_like(tau)), prev_action), over_time, recall)
+        x, _ = self._embed(z, Levels(tau, jnp.zeros_like(tau)), prev_action, before, before_tau)
+        x = self._through(x, over_time, recall)
         return Past(before, before_tau, isolated, tuple(times), tuple(memories)), self._hidden(x)
 
     def predict(
@@ -214,12 +167,13 @@ class Dynamics(nnx.Module):
             past: what `remember` gave of the same windows.
         """
         times, memories = iter(past.times), iter(past.memories)
+        x, local = self._embed(z, levels, prev_action, past.z, past.tau)
         x = self._through(
-            self._embed(z, past.z, levels, prev_action),
+            x,
             lambda attention, x: attention.beside(x, next(times), past.isolated),
             lambda memory, x: memory.step(x, next(memories))[0],
         )
-        return self._clean(x, z, past.z, levels.tau, past.tau)
+        return self._clean(x, local)
 
     def empty_cache(self, batch: int) -> Cache:
         """Make the cache of streams that have seen nothing."""
@@ -228,7 +182,7 @@ class Dynamics(nnx.Module):
         memory = jnp.zeros((batch, config.num_tokens, config.width)) if config.has_memory else ()
         return Cache(
             jnp.zeros((batch,), jnp.int32),
-            jnp.zeros((batch, config.num_latents, config.token_dim)),
+            jnp.zeros((batch, NUM_BEFORE, config.num_latents, config.token_dim)),
             tuple(time.empty(batch, config.num_tokens) for time in times),
             memory,
         )
@@ -254,8 +208,9 @@ class Dynamics(nnx.Module):
             memories.append(state)
             return branch
 
-        x = self._through(self._embed(z, cache.z, levels, prev_action), over_time, recall)
-        z_hat = self._clean(x, z, cache.z, levels.tau, before_tau)
+        x, local = self._embed(z, levels, prev_action, cache.z, before_tau)
+        x = self._through(x, over_time, recall)
+        z_hat = self._clean(x, local)
         return z_hat, self._hidden(x), (tuple(fresh), memories[0] if memories else ())
 
     def commit(self, z_past: Float[Array, "b n c"], fresh, cache: Cache) -> Cache:
@@ -266,16 +221,28 @@ class Dynamics(nnx.Module):
         keys, memory = fresh
         times = [layer.attention for layer in self.layers if layer.over_time]
         kept = tuple(t.keep(past, kv, cache.count) for t, past, kv in zip(times, cache.time, keys, strict=True))
-        return Cache(cache.count + 1, z_past, kept, memory)
+        return Cache(cache.count + 1, jnp.concatenate([z_past[:, None], cache.z[:, :-1]], 1), kept, memory)
 
-    def _embed(self, z, before, levels: Levels, prev_action) -> Float[Array, "b *t m d"]:
+    def _embed(self, z, levels: Levels, prev_action, before, before_tau):
+        """Give the tokens `[b *t m d]`, and the local path's state for `_clean`."""
+        config = self.config
         level = self.level(levels.tau) + self.step_size(levels.step)
         action = self.action(prev_action).astype(level.dtype)
-        place = self.place(*self.config.grid).reshape((1,) * levels.tau.ndim + (self.config.num_latents, -1))
-        latents = self.enter(z) + self.enter_past(before) + place + (level + action)[..., None, :]
+        cond = level + action
+        tau, before_tau = (i[..., None, None] / config.num_levels for i in (levels.tau, before_tau))
+        statistics = jax.lax.stop_gradient((self.power[...], self.innovation[...]))
+        start = known(z, tau, before[..., 0, :, :], before_tau, *statistics)
+        seen = (start.gain + self.trust(level)[..., None, :].astype(jnp.float32)) * start.news
+        pictures = (seen, *jnp.moveaxis(before, -3, 0))
+        cells = self.see(jnp.concatenate([unpack(x, config.grid, config.pack) for x in pictures], -1))
+        for block in self.before:
+            cells = block(cells, cond)
+        place = self.place(*config.grid).reshape((1,) * levels.tau.ndim + (config.num_latents, -1))
+        latents = self.enter(pack_cells(cells, config.pack)) + place + cond[..., None, :]
         heads = jnp.broadcast_to(self.registers[...], (*levels.tau.shape, *self.registers.shape))
         heads = heads.at[..., 0, :].add(action).at[..., 1, :].add(level)
-        return jnp.concatenate([heads.astype(latents.dtype), latents], axis=-2)
+        tokens = jnp.concatenate([heads.astype(latents.dtype), latents], axis=-2)
+        return tokens, _Local(cells, cond, start)
 
     def _through(self, x, over_time: Callable, recall: Callable) -> Float[Array, "b *t m d"]:
         angles = self._angles()
@@ -286,12 +253,13 @@ class Dynamics(nnx.Module):
             x = x + layer.feed_forward(x)
         return self.norm(x)
 
-    def _clean(self, x, z, before, tau_index, before_tau_index) -> Float[Array, "b *t n c"]:
-        residual = self.leave(x[..., self._num_heads :, :]).astype(jnp.float32)
-        tau, before_tau = (i[..., None, None] / self.config.num_levels for i in (tau_index, before_tau_index))
-        statistics = jax.lax.stop_gradient((self.power[...], self.innovation[...]))
-        mean, deviation = _posterior(z, tau, before, before_tau, *statistics)
-        return mean + deviation * residual
+    def _clean(self, x, local: _Local) -> Float[Array, "b *t n c"]:
+        config, start = self.config, local.start
+        cells = local.cells + unpack(self.descend(x[..., self._num_heads :, :]), config.grid, config.pack)
+        for block in self.after:
+            cells = block(cells, local.cond)
+        residual = pack_cells(self.leave(cells), config.pack).astype(jnp.float32)
+        return start.prior + start.gain * start.news + start.deviation * residual
 
     def _hidden(self, x) -> Float[Array, "b *t d"]:
         parts = x[..., : self._num_heads, :], x[..., self._num_heads :, :]
@@ -306,13 +274,7 @@ class Dynamics(nnx.Module):
         return grid_angles(*config.grid, self._num_heads, config.head_dim)
 
 
-def _posterior(z, tau, before, before_tau, power, innovation):
-    """Fuse the noisy view with the previous frame; the module docstring has the equations."""
-    lead = (1,) * (z.ndim - 1) + (-1,)
-    power, innovation = power.reshape(lead), innovation.reshape(lead)
-    known = before_tau**2 * power + (1 - before_tau) ** 2
-    prior_mean = before_tau * power * before / known
-    prior = jnp.minimum(innovation + (1 - before_tau) ** 2 * power / known, power)
-    total = tau**2 * prior + (1 - tau) ** 2
-    mean = prior_mean + tau * prior / total * (z - tau * prior_mean)
-    return mean, jnp.sqrt(prior / total) * (1 - tau)
+def _shifted(z: Float[Array, "b t n c"]) -> Float[Array, "b t k n c"]:
+    """Give the NUM_BEFORE frames before each frame, zeros where there are none."""
+    ages = range(1, NUM_BEFORE + 1)
+    return jnp.stack([jnp.pad(z, ((0, 0), (age, 0), (0, 0), (0, 0)))[:, : z.shape[1]] for age in ages], axis=2)

@@ -1,0 +1,59 @@
+"""The local path: convolutions over the cells of a frame, beside the transformer over its tokens.
+
+A token packs a square of cells, the patches of the tokenizer. What moves by a few pixels moves from cell to cell, and a
+convolution learns that once for all places, where a transformer over packed tokens learns a table for each place within
+a token. Its norm bounds what is large and leaves what is small: most cells of a game's picture are empty, and a norm
+proper would lift their noise to the size of what is there.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from flax import nnx
+from jaxtyping import Array, Float
+
+from worldsim.nn.layers import compute_dtype, linear
+
+
+def conv(d_in: int, d_out: int, *, rngs: nnx.Rngs) -> nnx.Conv:
+    """Make a 3 x 3 convolution without bias; the frame goes on as zeros beyond its edge."""
+    return nnx.Conv(d_in, d_out, (3, 3), use_bias=False, dtype=compute_dtype(), rngs=rngs)
+
+
+def unpack(z: Float[Array, "*b n k"], grid: tuple[int, int], pack: int) -> Float[Array, "*b y x c"]:
+    """Lay tokens out as cells: `[... n p*p*c] -> [... h*p w*p c]`."""
+    return rearrange(z, "... (h w) (p q c) -> ... (h p) (w q) c", h=grid[0], p=pack, q=pack)
+
+
+def pack_cells(cells: Float[Array, "*b y x c"], pack: int) -> Float[Array, "*b n k"]:
+    """The inverse of `unpack`."""
+    return rearrange(cells, "... (h p) (w q) c -> ... (h w) (p q c)", p=pack, q=pack)
+
+
+class ConvBlock(nnx.Module):
+    """A residual branch that looks at the neighbours and gates what it finds.
+
+    a, b = V conv(norm(x)),   x + W (silu(a + U cond) * b)
+    """
+
+    def __init__(self, width: int, *, cond_width: int = 0, rngs: nnx.Rngs):
+        self.conv = conv(width, 2 * width, rngs=rngs)
+        self.cond = linear(cond_width, width, rngs=rngs) if cond_width else None
+        self.out = linear(width, width, rngs=rngs, zero=True)
+
+    def __call__(
+        self, x: Float[Array, "*b y x c"], cond: Float[Array, "*b d"] | None = None
+    ) -> Float[Array, "*b y x c"]:
+        """Apply the block; `cond` `[... d]` bends the gates of all cells of a frame alike."""
+        gate, value = jnp.split(self.conv(soft_norm(x)), 2, axis=-1)
+        if self.cond is not None and cond is not None:
+            gate = gate + self.cond(cond)[..., None, None, :]
+        return x + self.out(nnx.silu(gate) * value)
+
+
+def soft_norm(x: Float[Array, "... c"]) -> Float[Array, "... c"]:
+    """Bound vectors without lifting small ones: x / sqrt(1 + mean x^2)."""
+    x32 = x.astype(jnp.float32)
+    return (x32 * jax.lax.rsqrt(1 + (x32 * x32).mean(-1, keepdims=True))).astype(x.dtype)
