@@ -23,6 +23,7 @@ PRESET: Preset = dataclasses.replace(
     outcome={"hidden": 16},
     tokenizer_stage=StageConfig(batch_size=32),
     dynamics_stage=StageConfig(batch_size=16, ema=0.95),
+    tokenizer_share=0.25,
     frames=6,
     num_evaluations=2,
 )

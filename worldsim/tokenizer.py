@@ -63,7 +63,7 @@ class TokenizerConfig:
         unit = self.patch * self.pack
         if any(s % unit for s in self.size) or min(self.size) < unit:
             raise ValueError(f"frame height and width must be multiples of patch * pack = {unit}, got {self.size}.")
-        if self.width % self.head_dim:
+        if any(self.num_layers) and self.width % self.head_dim:
             raise ValueError(f"width must be a multiple of head_dim={self.head_dim}, got {self.width}.")
 
     @property

@@ -73,6 +73,11 @@ def test_levels_lie_on_the_grid_of_their_step_and_end_at_data():
     assert sorted(set(np.asarray(coarse.step).ravel())) == [1, 2, 3, 4]
 
 
+def test_a_share_of_frames_is_predicted_from_pure_noise():
+    pure = draw_levels(jax.random.key(3), (500, 16), num_levels=16, pure_share=0.3).tau == 0
+    assert abs(float(pure.mean()) - (0.3 + 0.7 / 16)) < 0.02
+
+
 def test_bootstrap_target_of_a_perfect_network_is_where_the_flow_leads():
     """Two exact half steps of the Gaussian's flow, approximated by Euler as the network is trained to."""
     key = jax.random.key(5)
