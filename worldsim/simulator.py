@@ -21,11 +21,10 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from worldsim.checkpoint import World, load_arrays, load_world, save_arrays
-from worldsim.dynamics import Dynamics, DynamicsConfig
+from worldsim.dynamics import DynamicsConfig
 from worldsim.generation import Model, Sampler, bind, dream, observe, split_keys, watch
-from worldsim.nn.params import merge, split
-from worldsim.outcome import Outcome, OutcomeConfig
-from worldsim.tokenizer import Tokenizer, TokenizerConfig
+from worldsim.modules import build_graphs, read_configs
+from worldsim.nn.params import merge
 from worldsim.types import SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
 
 NOTHING = "nothing"
@@ -56,17 +55,17 @@ class Simulator:
         self.action_spec = world.action_spec
         self.size: tuple[int, int] = tuple(world.card["size"])
         self.fps: float = world.card["fps"]
-        self._graphs, shapes = _graphs(world.card["config"])
-        self.config: DynamicsConfig = self._graphs[3]
-        _check_shapes(world.params, shapes)
+        configs = read_configs(world.card["config"])
+        self.config: DynamicsConfig = configs.dynamics
+        self._graphs = build_graphs(configs, world.params)
         self.params = jax.tree.map(jnp.asarray, world.params)
-        self._reset_jit = jax.jit(partial(self._reset, self._graphs[:3]))
-        self._nothing_jit = jax.jit(partial(self._from_nothing, self._graphs[:3], sampler), static_argnums=2)
-        self._step_jit = jax.jit(partial(self._step, self._graphs[:3], sampler))
-        self._rollout_jit = jax.jit(partial(self._rollout, self._graphs[:3], sampler))
-        self._teacher_jit = jax.jit(partial(self._teacher_forced, self._graphs[:3], sampler))
-        self._outcome_jit = jax.jit(partial(self._teacher_forced_outcome, self._graphs[:3]))
-        self._reconstruct_jit = jax.jit(partial(self._reconstruct, self._graphs[:3]))
+        self._reset_jit = jax.jit(partial(self._reset, self._graphs))
+        self._nothing_jit = jax.jit(partial(self._from_nothing, self._graphs, sampler), static_argnums=2)
+        self._step_jit = jax.jit(partial(self._step, self._graphs, sampler))
+        self._rollout_jit = jax.jit(partial(self._rollout, self._graphs, sampler))
+        self._teacher_jit = jax.jit(partial(self._teacher_forced, self._graphs, sampler))
+        self._outcome_jit = jax.jit(partial(self._teacher_forced_outcome, self._graphs))
+        self._reconstruct_jit = jax.jit(partial(self._reconstruct, self._graphs))
 
     @classmethod
     def from_world(
@@ -174,7 +173,7 @@ class Simulator:
         """
         arrays = load_arrays(path)
         batch = len(arrays["0"]) if "0" in arrays else 0
-        like = jax.eval_shape(lambda: _empty_state(self._graphs[1], self.world.params["dynamics"], batch))
+        like = jax.eval_shape(lambda: _empty_state(self._graphs.dynamics, self.world.params["dynamics"], batch))
         want = {str(i): (x.shape, x.dtype) for i, x in enumerate(jax.tree.leaves(like))}
         came = {name: (x.shape, x.dtype) for name, x in arrays.items()}
         if not batch or want != came:
@@ -287,25 +286,6 @@ class Simulator:
         return starts["obs"][index], starts["prev_action"][index]
 
 
-def _graphs(config: dict) -> tuple[tuple, dict]:
-    """Build the modules of a card abstractly: graphs, the dynamics' config, and the shapes of all parameters."""
-    try:
-        tokenizer_config = TokenizerConfig(**_tuples(config["tokenizer"]))
-        dynamics_config = DynamicsConfig(**_tuples(config["dynamics"]))
-        outcome_config = OutcomeConfig(**_tuples(config["outcome"]))
-    except TypeError as error:
-        raise ValueError(f"the card's config is not of this version: {error}.") from error
-
-    def build():
-        dynamics = Dynamics(dynamics_config, rngs=nnx.Rngs(0))
-        outcome = Outcome(outcome_config, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(0))
-        return Tokenizer(tokenizer_config, rngs=nnx.Rngs(0)), dynamics, outcome
-
-    parts = [split(module) for module in nnx.eval_shape(build)]
-    names = ("tokenizer", "dynamics", "outcome")
-    return (*(graph for graph, _ in parts), dynamics_config), {n: p for n, (_, p) in zip(names, parts, strict=True)}
-
-
 def _plain(state: SimState) -> dict[str, np.ndarray]:
     """Lay a state out as numbered arrays, its keys as their bits."""
     bits = state._replace(key=jax.random.key_data(state.key))
@@ -315,18 +295,3 @@ def _plain(state: SimState) -> dict[str, np.ndarray]:
 def _empty_state(graph: nnx.GraphDef, params: Any, batch: int) -> SimState:
     keys = jax.random.key_data(fold_keys(jax.random.key(0), batch))
     return SimState(keys, merge(graph, params).empty_cache(batch), jnp.zeros((batch,), jnp.int32))
-
-
-def _check_shapes(params: dict, shapes: dict) -> None:
-    came = {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(params)}
-    want = {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(shapes)}
-    for name in sorted(came.keys() | want.keys()):
-        if came.get(name) != want.get(name):
-            raise ValueError(f"weights {name} want shape {want.get(name)}, got {came.get(name)}.")
-
-
-def _tuples(value: Any) -> Any:
-    """Turn JSON's lists into the tuples that configs hold."""
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

@@ -203,3 +203,36 @@ def test_weights_are_chosen_by_the_ball_and_not_by_the_wall():
     noisy = np.clip(real + rng.normal(0, 12, real.shape), 0, 255).astype(np.uint8)
     assert psnr(real, ballless).mean() > psnr(real, noisy).mean()
     assert fidelity(real, ballless, statistics) < fidelity(real, noisy, statistics)
+
+
+def test_going_on_keeps_shape_and_tokenizer_and_says_where_it_came_from(footage, trained, tmp_path):
+    origin = trained[1]
+    world = fit(footage.path, tmp_path / "more", preset=PRESET, num_train_steps=20, init=origin)
+    for name in ("enter", "latent_mean", "latent_std"):
+        assert same(world.params["tokenizer"][name], origin.params["tokenizer"][name])
+    assert world.card["training"]["init"]["weights"] == origin.card["weights"]["sha256"]
+    assert world.card["config"]["dynamics"] == origin.card["config"]["dynamics"]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_going_on_keeps_what_it_had_where_training_spoils_it(footage, trained, tmp_path, rate):
+    stage = dataclasses.replace(PRESET.dynamics_stage, learning_rate=rate)
+    preset = dataclasses.replace(PRESET, dynamics_stage=stage)
+    world = fit(footage.path, tmp_path / "run", preset=preset, num_train_steps=6, init=trained[1])
+    for a, b in zip(jax.tree.leaves(world.params), jax.tree.leaves(trained[1].params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": [16, 32]}, "frames of"),
+        ({"action_spec": discrete(("stay", "jump")).to_json()}, "action space"),
+        ({"training": {"held_out_episodes": ["000099"], "seed": 5}}, "its seed, 5"),
+    ],
+)
+def test_going_on_with_a_world_of_something_else_is_refused(footage, trained, tmp_path, change, message):
+    origin = dataclasses.replace(trained[1], card=trained[1].card | change)
+    with pytest.raises(ValueError, match=message):
+        fit(footage.path, tmp_path / "run", preset=PRESET, num_train_steps=4, init=origin)
+    assert not (tmp_path / "run").exists()

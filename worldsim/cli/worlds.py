@@ -50,6 +50,7 @@ class Train:
     """Learn the world of a footage folder: first its tokenizer, then its dynamics and outcomes.
 
     Example: worldsim train footage/jump --out runs/jump --preset tiny --minutes 10
+    Example: worldsim train footage/jump --out runs/more --init runs/jump --minutes 30
     """
 
     data: Positional[Path]
@@ -66,6 +67,8 @@ class Train:
     """The same seed, footage and steps give the same world on the same machine."""
     resume: bool = False
     """Go on with the run in --out, as if it had never stopped."""
+    init: str | None = None
+    """A world to go on from: a path, a name or a prompt. Its shape and tokenizer are kept, its dynamics learn on."""
     json: bool = False
     """Print one JSON object."""
 
@@ -84,6 +87,7 @@ class Train:
                 num_train_steps=self.num_train_steps,
                 seed=self.seed,
                 resume=self.resume,
+                init=self.init,
                 on_progress=on_progress,
             )
         path = self.out / "world"

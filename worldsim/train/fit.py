@@ -8,16 +8,17 @@ import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from worldsim.checkpoint import NAME_PATTERN, World, save_world
+from worldsim.checkpoint import NAME_PATTERN, World, load_world, save_world
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.nn.params import merge, split
-from worldsim.train.loop import Budget, Progress, run_stage
+from worldsim.train.loop import Budget, Progress, Trained, run_stage
+from worldsim.train.origin import describe, floats, go_on
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.stages import (
     CONTEXT,
@@ -43,6 +44,7 @@ def fit(
     num_train_steps: int | None = None,
     seed: int = 0,
     resume: bool = False,
+    init: str | Path | World | None = None,
     name: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> World:
@@ -56,59 +58,91 @@ def fit(
         num_train_steps: steps of both stages together, of which the tokenizer takes `tokenizer_share`.
         seed: of weights, noise and data order.
         resume: go on from the checkpoints in `out`; bit-identical to never having stopped where the budget is steps.
+        init: a world to go on from, by path, name or prompt: its shape and its tokenizer are kept, and all of the
+            training goes into its dynamics and outcome. The world that comes out is never judged worse than it.
         name: of the world in its card; the run folder's name by default.
         on_progress: called now and then with a `Progress`.
 
     Raises:
-        ValueError: bad settings, or footage that cannot be trained on.
+        ValueError: bad settings, footage that cannot be trained on, or a world to go on from that is of another game.
         FileExistsError: `out` holds a run and `resume` is off.
         FloatingPointError: training diverged.
     """
     chosen = get_preset(preset) if isinstance(preset, str) else preset
     label = preset if isinstance(preset, str) else "custom"
-    budgets = _budgets(chosen, minutes, num_train_steps)
     footage = Footage.open(data)
     ids = split_episodes(footage, seed=seed)
+    held_out = [footage.episodes[i].name for i in ids[1]]
+    origin = None if init is None else init if isinstance(init, World) else load_world(init)
+    if origin is not None:
+        chosen, label = go_on(origin, chosen, footage, held_out), origin.card["preset"]
+    budgets = _budgets(chosen, minutes, num_train_steps)
     out = Path(out)
     name = name or out.name
     if not re.fullmatch(NAME_PATTERN, name):
         raise ValueError(
             f"a world's name wants letters, digits, '.', '_' and '-', got {name!r}; name the run folder so."
         )
-    _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest()}, resume)
+    begun = {} if origin is None else {"init": origin.card["weights"]["sha256"]}
+    _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest(), **begun}, resume)
     train, held = (load_columns(footage, part) for part in ids)
-    params, configs, num_denoise_steps, seconds = _train(chosen, footage, train, held, out, budgets, seed, on_progress)
+    run = _Training(chosen, footage, (train, held), out, budgets, seed, origin, on_progress)
+    params, configs, num_denoise_steps, seconds = _train(run)
     card = _card(footage, name, label, configs, num_denoise_steps)
     card["training"] = {
         "minutes": round(seconds / 60, 2), "seed": seed, "hardware": _hardware(),
         "budget": {"minutes": minutes, "num_train_steps": num_train_steps},
-        "held_out_episodes": [footage.episodes[i].name for i in ids[1]], "preset": dataclasses.asdict(chosen),
+        "held_out_episodes": held_out, "preset": dataclasses.asdict(chosen),
     }  # fmt: skip
+    if origin is not None:
+        card["training"]["init"] = describe(origin)
     world = World(card=card, params=params, starts=_starts(train, held))
     return save_world(world, out / "world")
 
 
-def _train(preset, footage, train, held, out, budgets, seed, on_progress) -> tuple[dict, dict, int, float]:
-    tokenizer = new_tokenizer(footage.meta.size, preset, train, seed)
+class _Training(NamedTuple):
+    """All that decides what comes out."""
+
+    preset: Preset
+    footage: Footage
+    data: tuple[Columns, Columns]  # to train on, and held out
+    out: Path
+    budgets: tuple[Budget, Budget]
+    seed: int
+    origin: World | None
+    on_progress: Callable[[Progress], None] | None
+
+
+def _train(run: _Training) -> tuple[dict, dict, int, float]:
+    preset, origin, (train, held), seed = run.preset, run.origin, run.data, run.seed
+    log = _Log(run.out)
+    tokenizer = new_tokenizer(run.footage.meta.size, preset, train, seed)
     graph, params = split(tokenizer)
-    log = _Log(out)
-    first = run_stage(
-        tokenizer_stage(graph, train, held, preset, budgets[0], seed, log.picture("tokenizer")),
-        init_state(params), out / "tokenizer", seed=seed, log=log.scalars("tokenizer"), on_progress=on_progress,
-    )  # fmt: skip
+    if origin is None:
+        stage = tokenizer_stage(graph, train, held, preset, run.budgets[0], seed, log.picture("tokenizer"))
+        first = run_stage(
+            stage, init_state(params), run.out / "tokenizer", seed=seed, log=log.scalars("tokenizer"),
+            on_progress=run.on_progress,
+        )  # fmt: skip
+    else:
+        first = Trained(floats(origin.params["tokenizer"]), 0.0)
     tokenizer = merge(graph, first.params)
-    latents = encode_footage(tokenizer, train, held)
-    dynamics, outcome = new_dynamics(tokenizer.config, footage.meta.action_spec, preset, seed)
+    latents = encode_footage(tokenizer, train, held, keep_statistics=origin is not None)
+    dynamics, outcome = new_dynamics(tokenizer.config, run.footage.meta.action_spec, preset, seed)
     set_statistics(dynamics, latents.train, train)
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
     graphs = (parts["dynamics"][0], parts["outcome"][0])
-    stage = dynamics_stage(graphs, tokenizer, (train, held), latents, preset, budgets[1], seed, log.picture("dynamics"))
+    begin = {k: v[1] if origin is None else floats(origin.params[k]) for k, v in parts.items()}
+    stage = dynamics_stage(
+        graphs, tokenizer, run.data, latents, preset, run.budgets[1], seed, log.picture("dynamics"),
+        judge_first=origin is not None,
+    )  # fmt: skip
     second = run_stage(
-        stage, init_state({k: v[1] for k, v in parts.items()}), out / "dynamics", seed=seed + 1,
-        log=log.scalars("dynamics"), on_progress=on_progress,
+        stage, init_state(begin), run.out / "dynamics", seed=seed + 1, log=log.scalars("dynamics"),
+        on_progress=run.on_progress,
     )  # fmt: skip
     log.close()
-    num_denoise_steps = best_num_denoise_steps(graphs[0], second.params, tokenizer, (train, held), latents)
+    num_denoise_steps = best_num_denoise_steps(graphs[0], second.params, tokenizer, run.data, latents)
     configs = {"tokenizer": tokenizer.config, "dynamics": dynamics.config, "outcome": outcome.config}
     params = {"tokenizer": split(tokenizer)[1], **second.params}
     return params, configs, num_denoise_steps, first.seconds + second.seconds
@@ -121,6 +155,7 @@ def _budgets(preset: Preset, minutes: float | None, num_train_steps: int | None)
         if num_train_steps < 2:
             raise ValueError(f"num_train_steps must be at least 2, one a stage; got {num_train_steps}.")
         first = min(max(1, round(num_train_steps * preset.tokenizer_share)), num_train_steps - 1)
+        first *= preset.tokenizer_share > 0
         return Budget(first, None), Budget(num_train_steps - first, None)
     seconds = 60 * (10.0 if minutes is None else minutes)
     if not seconds > 0:

@@ -61,6 +61,7 @@ class Stage(NamedTuple):
     judge: Callable[[Any, int], tuple[float, str]]  # (params, step) -> (score, note); higher is better
     bootstrap_from: float = 2.0  # share of the stage after which `bootstrap` is on
     num_evaluations: int = 8
+    judge_first: bool = False  # whether what it begins with is worth keeping
 
 
 class Trained(NamedTuple):
@@ -122,6 +123,8 @@ class _Loop:
             self.step, run, meta = saved
             self.elapsed, self.note = meta["elapsed"], meta["note"]
             self.best_score = -math.inf if meta["best_score"] is None else meta["best_score"]
+        elif self.stage.judge_first:
+            run = self._judge(run)
         last_save = start = self._begin()
         try:
             while (progress := self._progress(start)) < 1:

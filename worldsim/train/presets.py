@@ -63,7 +63,7 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "tiny": Preset(
         tokenizer={
-            "width": 32, "num_layers": (0, 0), "num_local": 2, "patch": 4, "latent_channels": 8, "pack": 4,
+            "width": 32, "num_layers": (0, 0), "num_local": 2, "patch": 4, "latent_channels": 16, "pack": 4,
         },
         dynamics={"width": 96, "num_layers": 2, "time_every": 2, "window": 12, "num_levels": 16, "past_level": 15},
         tokenizer_stage=StageConfig(batch_size=64),
@@ -73,7 +73,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "small": Preset(
         tokenizer={
-            "width": 48, "num_layers": (0, 0), "num_local": 3, "patch": 4, "latent_channels": 8, "pack": 4,
+            "width": 48, "num_layers": (0, 0), "num_local": 3, "patch": 4, "latent_channels": 16, "pack": 4,
         },
         dynamics={
             "width": 256, "num_layers": 8, "time_every": 4, "kv_groups": 2, "window": 28, "has_memory": True,

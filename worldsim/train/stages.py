@@ -92,8 +92,11 @@ def tokenizer_stage(
     )  # fmt: skip
 
 
-def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns) -> Latents:
-    """Code all frames, and set the tokenizer's statistics: the mean of every place, the deviation of all latents."""
+def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns, *, keep_statistics: bool = False) -> Latents:
+    """Code all frames, and set the tokenizer's statistics: the mean of every place, the deviation of all latents.
+
+    The statistics of a trained world are kept: its dynamics speak in their units.
+    """
     graph, params = split(tokenizer)
     encode = jax.jit(lambda params, obs: merge(graph, params).encode(obs_to_frame(obs)))
 
@@ -102,6 +105,8 @@ def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns) -> Laten
         parts = [np.asarray(encode(params, x)) for x in np.split(padded, len(padded) // ENCODE_BATCH)]
         return np.concatenate(parts)[: len(obs)]
 
+    if keep_statistics:
+        return Latents(run(train.obs), run(held.obs))
     old_mean, old_std = np.asarray(tokenizer.latent_mean[...]), np.asarray(tokenizer.latent_std[...])
     latents = Latents(*(run(c.obs) * old_std + old_mean for c in (train, held)))
     mean = latents.train.mean(0)
@@ -129,6 +134,8 @@ def dynamics_stage(
     budget: Budget,
     seed: int,
     show: Show,
+    *,
+    judge_first: bool = False,
 ) -> Stage:
     """Learn what comes next; judged by the fidelity of 16 free-running frames of held-out footage."""
     config = preset.dynamics_stage
@@ -144,7 +151,7 @@ def dynamics_stage(
     return Stage(
         "dynamics", config, budget, config.batch_size * preset.frames,
         make_step(dynamics_loss(graphs, preset), ema=config.ema), batch, judge,
-        bootstrap_from=preset.bootstrap_from, num_evaluations=preset.num_evaluations,
+        bootstrap_from=preset.bootstrap_from, num_evaluations=preset.num_evaluations, judge_first=judge_first,
     )  # fmt: skip
 
 

@@ -1,0 +1,77 @@
+"""The modules of a world, as its card describes them: built abstractly, so that nothing is drawn or allocated."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+from worldsim.dynamics import Dynamics, DynamicsConfig
+from worldsim.nn.params import split
+from worldsim.outcome import Outcome, OutcomeConfig
+from worldsim.tokenizer import Tokenizer, TokenizerConfig
+
+
+class Configs(NamedTuple):
+    """The shapes of a world's modules."""
+
+    tokenizer: TokenizerConfig
+    dynamics: DynamicsConfig
+    outcome: OutcomeConfig
+
+
+class Graphs(NamedTuple):
+    """What `worldsim.nn.params.merge` wants beside the parameters."""
+
+    tokenizer: nnx.GraphDef
+    dynamics: nnx.GraphDef
+    outcome: nnx.GraphDef
+
+
+def read_configs(config: dict[str, Any]) -> Configs:
+    """Read `config` of a card.
+
+    Raises:
+        ValueError: it is not of this version, or describes what cannot be built.
+    """
+    try:
+        return Configs(
+            TokenizerConfig(**_tuples(config["tokenizer"])),
+            DynamicsConfig(**_tuples(config["dynamics"])),
+            OutcomeConfig(**_tuples(config["outcome"])),
+        )
+    except TypeError as error:
+        raise ValueError(f"the card's config is not of this version: {error}.") from error
+
+
+def build_graphs(configs: Configs, params: dict[str, Any]) -> Graphs:
+    """Build the modules' graphs, and check that the parameters are theirs.
+
+    Raises:
+        ValueError: a parameter is missing, left over, or of another shape.
+    """
+
+    def build():
+        dynamics = Dynamics(configs.dynamics, rngs=nnx.Rngs(0))
+        outcome = Outcome(configs.outcome, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(0))
+        return Tokenizer(configs.tokenizer, rngs=nnx.Rngs(0)), dynamics, outcome
+
+    graphs, shapes = zip(*(split(module) for module in nnx.eval_shape(build)), strict=True)
+    _check_shapes(params, dict(zip(Graphs._fields, shapes, strict=True)))
+    return Graphs(*graphs)
+
+
+def _check_shapes(params: dict, shapes: dict) -> None:
+    came = {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(params)}
+    want = {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(shapes)}
+    for name in sorted(came.keys() | want.keys()):
+        if came.get(name) != want.get(name):
+            raise ValueError(f"weights {name} want shape {want.get(name)}, got {came.get(name)}.")
+
+
+def _tuples(value: Any) -> Any:
+    """Turn JSON's lists into the tuples that configs hold."""
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
