@@ -131,7 +131,7 @@ def worlds_table(root: Path) -> list[str]:
             card["title"],
             f"{height}x{width}, {card['fps']:g} fps",
             f"{card['weights']['num_params'] / 1e6:.2f} M",
-            f"{training['minutes']:.0f} min on {training['hardware']}",
+            f"{_minutes(training):.0f} min on {training['hardware']}",
             card["licence"]["weights"],
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -139,6 +139,11 @@ def worlds_table(root: Path) -> list[str]:
 
 
 TABLES: dict[str, Callable[[Path], list[str]]] = {"worlds": worlds_table, "results": results_table}
+
+
+def _minutes(training: dict) -> float:
+    """All the training of a world, of those that it went on from too."""
+    return training["minutes"] + (_minutes(training["init"]) if "init" in training else 0.0)
 
 
 def render(text: str, root: Path) -> str:

@@ -3,6 +3,7 @@
     python experiments/train_worlds.py pong --runs runs          # records, trains, measures, writes checkpoints/pong
     python experiments/train_worlds.py pong --runs runs --resume # goes on where it stopped
     python experiments/train_worlds.py pong --runs runs --measure-only
+    python experiments/train_worlds.py pong --runs more --init pong # goes on from a world, the shipped one say
     python experiments/train_worlds.py jump --from-run demo/run --footage demo/footage   # ships another run's world
 
 Two cores, no accelerator: a minute or two of recording, `minutes` of training, about five of measuring. Writes
@@ -76,12 +77,12 @@ def make_footage(name: str, out: Path) -> Footage:
         )  # fmt: skip
 
 
-def train(name: str, footage: Footage, run: Path, *, minutes: float, resume: bool) -> World:
+def train(name: str, footage: Footage, run: Path, *, minutes: float, resume: bool, init: str | None) -> World:
     """Train by the recipe."""
     with closing(StageBars()) as on_progress:
         return worldsim.fit(
             footage.path, run, preset=RECIPES[name].preset, minutes=minutes, name=name, resume=resume,
-            on_progress=on_progress,
+            init=init, on_progress=on_progress,
         )  # fmt: skip
 
 
@@ -133,6 +134,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=None, help="of training; the recipe's by default")
     parser.add_argument("--windows", type=int, default=64, help="evaluation windows a seed")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--init", help="a world to go on from; the footage is recorded anew, bit for bit the same")
     parser.add_argument("--measure-only", action="store_true", help="measure the finished run again")
     parser.add_argument("--from-run", type=Path, help="ship the world of this run instead, with --footage beside it")
     parser.add_argument("--footage", type=Path, help="what the world of --from-run was trained on")
@@ -140,6 +142,7 @@ def main() -> None:
     command, history = f"python experiments/train_worlds.py {args.name}", RECIPES[args.name].history
     command += f" --windows {args.windows}" * (args.windows != parser.get_default("windows"))
     command += f" --minutes {args.minutes:g}" if args.minutes else ""
+    command += f" --init {args.init}" if args.init else ""
     if args.from_run is not None:
         world, footage = load_world(args.from_run / "world"), Footage.open(args.footage)
         command = f"make demo; {command} --from-run demo/run --footage demo/footage"
@@ -150,7 +153,7 @@ def main() -> None:
         world = load_world(run / "world")
     else:
         minutes = args.minutes or RECIPES[args.name].minutes
-        world = train(args.name, footage, run, minutes=minutes, resume=args.resume)
+        world = train(args.name, footage, run, minutes=minutes, resume=args.resume, init=args.init)
     ship(args.name, world, footage, run, args.windows, command, history)
     print(f"checkpoints/{args.name} written", file=sys.stderr)
 

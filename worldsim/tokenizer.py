@@ -1,11 +1,11 @@
 """Frames <-> latents: a patch autoencoder, one frame at a time.
 
     frame [h w 3] - mean picture -> patches -> linear, encoder blocks -> latents -> packed -> normalised z [n c]
-    z -> decoder blocks -> residual to the mean picture -> frame
+    z -> decoder blocks, convolution blocks -> residual to the mean picture -> frame
 
 The encoder is linear where it has no blocks, and its blocks are residual and begin at nothing: what is far from the
-mean is measured by the same few numbers wherever it is, things that lie side by side add up, and the decoder, which is
-a transformer, solves for the picture. So the dynamics learn once, not once a place, what moving by a pixel does.
+mean is measured by the same few numbers wherever it is, things that lie side by side add up, and the decoder solves for
+the picture. So the dynamics learn once, not once a place, what moving by a pixel does.
 
 No adversary, no codebook, no KL. The loss is L1 + MSE with a weight for what is rare at its place: the squared
 deviation from the mean picture in units of the pixel's own variance is, for a thing that is there with probability p,
