@@ -55,11 +55,11 @@ class Recipe(NamedTuple):
 
 TINY = PRESETS["tiny"]
 PRESET = dataclasses.replace(
-    TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_share=0.1
+    TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_share=0.12
 )
 RECIPES = {
-    "jump": Recipe(48_000, 1000, 30.0, PRESET),
-    "pong": Recipe(60_000, 3000, 45.0, PRESET),
+    "jump": Recipe(48_000, 1000, 20.0, PRESET),
+    "pong": Recipe(60_000, 3000, 35.0, PRESET),
 }
 
 

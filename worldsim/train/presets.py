@@ -67,7 +67,7 @@ PRESETS: dict[str, Preset] = {
         },
         dynamics={"width": 96, "num_layers": 2, "time_every": 2, "window": 12, "num_levels": 16, "past_level": 15},
         tokenizer_stage=StageConfig(batch_size=64),
-        dynamics_stage=StageConfig(batch_size=4),
+        dynamics_stage=StageConfig(batch_size=4, decay=0.98),
         tokenizer_share=0.15,
         single_share=0.1,
     ),
