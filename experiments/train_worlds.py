@@ -59,7 +59,7 @@ PRESET = dataclasses.replace(
 )
 RECIPES = {
     "jump": Recipe(48_000, 1000, 20.0, PRESET),
-    "pong": Recipe(60_000, 3000, 35.0, PRESET),
+    "pong": Recipe(60_000, 3000, 30.0, PRESET),
 }
 
 
