@@ -1,7 +1,8 @@
 """What all real games share: a picture of a chosen size, a frame skip, ground truth in `info`, a description.
 
-A family of games (`pyxel_games.py`, `atari_games.py`, `doom_games.py`, `phyworld.py`) is one subclass of `GameEnv` that fills
-in five methods around an engine. The subclass never resizes, counts or validates; this class never knows an engine.
+A family of games (`pyxel_games.py`, `atari_games.py`, `doom_games.py`, `phyworld.py`) is one subclass of `GameEnv` that
+fills in five methods around an engine. The subclass never resizes, counts or validates; this class never knows an
+engine.
 
 Ground truth: `info["state"]` is a float32 row whose columns are named by `metadata["state"]`. An object o has
 the columns `o_x` and `o_y`: its centre as a fraction 0..1 of the frame's width and height, NaN while it is not

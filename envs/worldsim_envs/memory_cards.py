@@ -1,8 +1,8 @@
 """Memory cards: a board seen once and asked for later. A toy to ask how far back a world remembers.
 
 Sixteen cards lie on a 4 x 4 board. They lie face up for the first frames of an episode and face down from then on; a
-key turns one card up for as long as it is held, and the keys lie as the cards do (1234, QWER, ASDF, ZXCV). The colour of
-each card is drawn from eight, independently, so a guess is right in one of eight cases.
+key turns one card up for as long as it is held, and the keys lie as the cards do (1234, QWER, ASDF, ZXCV). The colour
+of each card is drawn from eight, independently, so a guess is right in one of eight cases.
 
 `o_up` is 1 while a card lies face up, `o_face` is the number of its colour. `objects[o]["faces"]` tells an evaluation
 what to look for: the columns `o_<shown>` and `o_<face>`, the colours by number, and the colour of a hidden card.

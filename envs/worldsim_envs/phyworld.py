@@ -9,8 +9,8 @@ Three scenes on a square of 10 x 10 units, 10 frames a second, 32 frames an epis
 - parabola: one ball is thrown to the right at v from near the top and falls, 2.5 units / s^2.
 
 The in-distribution split has radius 0.7 to 1.5 and speed 1 to 4; out of it lie radius 0.3 to 0.6 or 1.5 to 2 and speed
-0 to 0.8 or 4.5 to 6: in a third of the episodes the radii, in a third the speeds, in a third both are outside. What does
-not fit into the square (two large fast balls) is drawn again. `phyworld-uniform` has the inner split and
+0 to 0.8 or 4.5 to 6: in a third of the episodes the radii, in a third the speeds, in a third both are outside. What
+does not fit into the square (two large fast balls) is drawn again. `phyworld-uniform` has the inner split and
 `phyworld-uniform-out` the outer one; `split` overrules the name.
 
 The picture is drawn at any size, white, the edge of a ball ramping over one and a half pixels, so that the centroid of
@@ -135,7 +135,8 @@ def collision(rng: np.random.Generator, split: str) -> Scene:
 
 def _one_ball(rng: np.random.Generator, split: str) -> tuple[float, float]:
     outside = draw_outside(rng, split)
-    return tuple(float(draw_parameter(rng, name, outside, 1)[0]) for name in ("radius", "speed"))
+    r, v = (float(draw_parameter(rng, name, outside, 1)[0]) for name in ("radius", "speed"))
+    return r, v
 
 
 def _left(rng: np.random.Generator, r: float, v: float) -> float:
@@ -180,7 +181,9 @@ class PhyWorld(GameEnv):
 
     draws_any_size: ClassVar[bool] = True
     games: ClassVar[dict[str, dict[str, Any]]] = {
-        f"phyworld-{scene}{'' if split == 'in' else '-out'}": _about(scene, split) for scene in SCENES for split in SPLITS
+        f"phyworld-{scene}{'' if split == 'in' else '-out'}": _about(scene, split)
+        for scene in SCENES
+        for split in SPLITS
     }
 
     def __init__(self, game: str, *, split: str | None = None, **kwargs: Any):
@@ -206,7 +209,8 @@ class PhyWorld(GameEnv):
         position, velocity = self._scene.at(self._frames / FPS)
         state = {}
         for i, ball in enumerate(self.metadata["objects"]):
-            x, y = centre(*(position[i] * NATIVE / WORLD - 0.5), (NATIVE, NATIVE))  # pixels are counted from 0
+            column, row = position[i] * NATIVE / WORLD - 0.5  # pixels are counted from 0 in the middle of the first
+            x, y = centre(column, row, (NATIVE, NATIVE))
             vx, vy = velocity[i] / WORLD
             state |= {f"{ball}_x": x, f"{ball}_y": y, f"{ball}_radius": self._scene.radius[i] / WORLD}
             state |= {f"{ball}_vx": vx, f"{ball}_vy": vy}
