@@ -109,18 +109,19 @@ def _judge(
 
 def _summary(seen: dict[str, np.ndarray]) -> dict[str, Any]:
     broken, whole, breaks = (seen[name] for name in ("was_seen_broken", "stays_whole", "breaks"))
+    with_broken, with_whole = np.asarray(broken.any(1)), np.asarray(whole.any(1))  # windows
     counts = {
-        "num_revert_windows": int(broken.any(1).sum()),
-        "num_intact_windows": int(whole.any(1).sum()),
+        "num_revert_windows": int(with_broken.sum()),
+        "num_intact_windows": int(with_whole.sum()),
         "num_breaks": int(breaks.sum()),
     }
     result: dict[str, Any] = {}
     for ending, looks in (("", seen["free"]), ("_real", seen["real"])):
         reverts, frames = (looks == 0).any(1) & broken, seen["seen"] & broken[:, None]
         result |= {
-            f"false_revert_rate{ending}": _share(reverts.any(1), broken.any(1)),
+            f"false_revert_rate{ending}": _share(reverts.any(1), with_broken),
             f"false_revert_frames{ending}": _share(looks == 0, frames),
-            f"false_break_rate{ending}": _share(((looks == 1).any(1) & whole).any(1), whole.any(1)),
+            f"false_break_rate{ending}": _share(((looks == 1).any(1) & whole).any(1), with_whole),
             f"break_recall{ending}": _share(_last_seen(looks) == 1, breaks),
         }
     of = {"false_revert": "num_revert_windows", "false_break": "num_intact_windows", "break_recall": "num_breaks"}
