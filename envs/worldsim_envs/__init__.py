@@ -4,7 +4,7 @@
     env = gymnasium.make("worldsim_envs/jump-v0")
 
 Every id is `worldsim_envs/<game>-v0`. The engines are optional (`pip install "worldsim-jax[games]"`) and imported
-only when a game is made. Nothing here knows of world models.
+only when a game is made; `phyworld-*`, `vases` and `memory-cards` want none. Nothing here knows of world models.
 """
 
 from __future__ import annotations
@@ -26,6 +26,14 @@ GAMES: dict[str, tuple[str, int]] = {
     "doom-defend-center": ("doom_games:DoomGame", 525),
     "doom-corridor": ("doom_games:DoomGame", 525),
     "doom-mywayhome": ("doom_games:DoomGame", 525),
+    "phyworld-uniform": ("phyworld:PhyWorld", 31),
+    "phyworld-uniform-out": ("phyworld:PhyWorld", 31),
+    "phyworld-collision": ("phyworld:PhyWorld", 31),
+    "phyworld-collision-out": ("phyworld:PhyWorld", 31),
+    "phyworld-parabola": ("phyworld:PhyWorld", 31),
+    "phyworld-parabola-out": ("phyworld:PhyWorld", 31),
+    "vases": ("vases:Vases", 80),
+    "memory-cards": ("memory_cards:MemoryCards", 160),
 }
 """Game -> (module and class in this package, steps after which an episode is truncated)."""
 

@@ -1,7 +1,8 @@
 """What all real games share: a picture of a chosen size, a frame skip, ground truth in `info`, a description.
 
-A family of games (`pyxel_games.py`, `atari_games.py`, `doom_games.py`) is one subclass of `GameEnv` that fills
-in five methods around an engine. The subclass never resizes, counts or validates; this class never knows an engine.
+A family of games (`pyxel_games.py`, `atari_games.py`, `doom_games.py`, `phyworld.py`) is one subclass of `GameEnv` that
+fills in five methods around an engine. The subclass never resizes, counts or validates; this class never knows an
+engine.
 
 Ground truth: `info["state"]` is a float32 row whose columns are named by `metadata["state"]`. An object o has
 the columns `o_x` and `o_y`: its centre as a fraction 0..1 of the frame's width and height, NaN while it is not
@@ -72,6 +73,7 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
     """
 
     games: ClassVar[dict[str, dict[str, Any]]] = {}
+    draws_any_size: ClassVar[bool] = False  # `_frame` has the size of `obs` already, so nothing is averaged
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}
 
     def __init__(
@@ -93,7 +95,8 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
             raise ValueError(f"frame_skip wants at least 1 native frame an action, got {frame_skip}.")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f'render_mode wants None or "rgb_array", got {render_mode!r}.')
-        self._cv2 = import_optional("cv2", "opencv-python-headless")
+        averages = not self.draws_any_size and [int(height), int(width)] != list(about["native_size"])
+        self._cv2: Any = import_optional("cv2", "opencv-python-headless") if averages else None
         native_fps = about["render_fps"] * about["frame_skip"]
         about.update(
             version=importlib.metadata.version(about["package"]),
@@ -167,7 +170,7 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         raise NotImplementedError
 
     def _frame(self) -> np.ndarray:
-        """The present picture, uint8 `[h w 3]`, native size."""
+        """The present picture, uint8 `[h w 3]`, native size (the size of `obs` where the game draws any)."""
         raise NotImplementedError
 
     def _state(self) -> dict[str, float]:

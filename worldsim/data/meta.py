@@ -28,7 +28,8 @@ class FootageMeta:
     state_names: tuple[str, ...] = ()
     """Columns of the engine's ground truth, empty where it gives none."""
     objects: Mapping[str, Any]
-    """What evaluation looks for: name -> {"size": [h, w], "colour": [r, g, b]}."""
+    """What evaluation looks for: name -> {"size": [h, w], "colour": [r, g, b]}, and optionally "kind", "irreversible"
+    (`worldsim.evaluate.irreversible`) and "faces" (`worldsim.evaluate.memory`)."""
     recorder: Mapping[str, Any]
     """policy, seed, frame_skip, package, version, command."""
     licence: str = "unknown"

@@ -62,11 +62,15 @@ def batches(rows: Int64[np.ndarray, "n t"], batch_size: int) -> Iterator[tuple[I
 
 
 def free_run(
-    sim: Simulator, obs: UInt8[np.ndarray, "b t h w c"], actions: Float[np.ndarray, "b t a"], key: PRNGKeyArray
+    sim: Simulator,
+    obs: UInt8[np.ndarray, "b t h w c"],
+    actions: Float[np.ndarray, "b t a"],
+    key: PRNGKeyArray,
+    context: int = CONTEXT,
 ) -> UInt8[np.ndarray, "b horizon h w c"]:
-    """Dream on from the first CONTEXT frames of `obs` under `actions` (by arrival, those of the context included)."""
-    state, _ = sim.reset(key, prompt=obs[:, :CONTEXT], prompt_actions=actions[:, :CONTEXT])
-    _, out = sim.rollout(state, actions[:, CONTEXT:])
+    """Dream on from the first `context` frames of `obs` under `actions` (by arrival, those of the context included)."""
+    state, _ = sim.reset(key, prompt=obs[:, :context], prompt_actions=actions[:, :context])
+    _, out = sim.rollout(state, actions[:, context:])
     return np.asarray(out.obs)
 
 

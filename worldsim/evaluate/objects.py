@@ -65,7 +65,7 @@ def find_targets(meta: FootageMeta, calibration: Columns, held_out: Columns) -> 
     some = np.random.default_rng(0).permutation(len(calibration.obs))[:_CALIBRATION_FRAMES]
     for name, (members, info) in _alike(meta.objects).items():
         where = _truth_columns(members, meta.state_names)
-        size = _size_in_pixels(info, meta)
+        size = size_in_pixels(info, meta)
         if not len(where) or size is None:
             continue
         detector = fit_detector(calibration.obs[some], calibration.state[some][:, where], size)
@@ -139,7 +139,8 @@ def _truth_columns(members: list[str], state_names: tuple[str, ...]) -> np.ndarr
     return np.array(pairs, int).reshape(-1, 2)
 
 
-def _size_in_pixels(info: Mapping[str, Any], meta: FootageMeta) -> tuple[float, float] | None:
+def size_in_pixels(info: Mapping[str, Any], meta: FootageMeta) -> tuple[float, float] | None:
+    """Height and width of an object in pixels of the footage; None where the footage does not say."""
     native = meta.recorder.get("native_size") or _describe(meta.game).get("native_size")
     if native is None or "size" not in info:
         return None
