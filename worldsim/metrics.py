@@ -10,7 +10,8 @@ of a fixed random convolutional network, so nobody needs downloaded weights; suc
 never with FVD. The terms (four generated frames stacked, 1e-6 on the diagonals, seed 1234) are those of the benchmark
 tinywmcraft, so that numbers on its data compare.
 
-Rankings. Average precision: the mean of the precision over the recalled positives.
+Rankings. Average precision: the mean of the precision over the recalled positives. AUROC: the chance that a positive
+scores above a negative, a tie counting one half. Spearman: the linear correlation of the ranks, ties sharing theirs.
 """
 
 from __future__ import annotations
@@ -71,10 +72,7 @@ def average_precision(score: Float[np.ndarray, " n"], positive: Shaped[np.ndarra
     Raises:
         ValueError: the two differ in length, or a score is not finite.
     """
-    if len(score) != len(positive):
-        raise ValueError(f"average precision wants one score a label, got {len(score)} and {len(positive)}.")
-    if not np.isfinite(score).all():
-        raise ValueError("average precision wants finite scores; the model gave NaN or infinity.")
+    _check_scores("average precision", score, positive)
     positive = positive.astype(bool)
     if not positive.any():
         return None
@@ -83,6 +81,34 @@ def average_precision(score: Float[np.ndarray, " n"], positive: Shaped[np.ndarra
     last_of_tie = np.append(np.diff(score[order]) != 0, True)
     hits, count = hits[last_of_tie], np.arange(1, len(score) + 1)[last_of_tie]
     return float(np.sum(np.diff(hits, prepend=0) * hits / count) / positive.sum())
+
+
+def auroc(score: Float[np.ndarray, " n"], positive: Shaped[np.ndarray, " n"]) -> float | None:
+    """Chance that a positive scores above a negative: .5 = the score tells nothing; None where one kind is missing.
+
+    Raises:
+        ValueError: the two differ in length, or a score is not finite.
+    """
+    _check_scores("AUROC", score, positive)
+    positive = positive.astype(bool)
+    num_positive, num_negative = int(positive.sum()), int((~positive).sum())
+    if not num_positive or not num_negative:
+        return None
+    wins = _ranks(score)[positive].sum() - num_positive * (num_positive + 1) / 2  # Mann and Whitney's U
+    return float(wins / (num_positive * num_negative))
+
+
+def spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float | None:
+    """Rank correlation in -1..1; None where one of the two is the same everywhere.
+
+    Raises:
+        ValueError: the two differ in length, or one is not finite.
+    """
+    _check_scores("rank correlation", x, y)
+    _check_scores("rank correlation", y, x)
+    if not len(x) or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    return float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
 
 
 class Moments(NamedTuple):
@@ -223,3 +249,16 @@ def _check_pictures(real: np.ndarray, other: np.ndarray) -> None:
         )
     if real.dtype != np.uint8 or other.dtype != np.uint8:
         raise ValueError(f"pictures want uint8, got {real.dtype} and {other.dtype}.")
+
+
+def _check_scores(name: str, score: np.ndarray, other: np.ndarray) -> None:
+    if len(score) != len(other):
+        raise ValueError(f"{name} wants one score a label, got {len(score)} and {len(other)}.")
+    if not np.isfinite(score).all():
+        raise ValueError(f"{name} wants finite scores; the model gave NaN or infinity.")
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    """Ranks from 1 on; equal values share the mean of theirs."""
+    _, inverse, count = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[inverse]

@@ -37,8 +37,8 @@ def locate(picture: np.ndarray) -> np.ndarray:
 
 
 def play(place: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """The next corner."""
-    return np.stack([place[..., 0] + MOVES[action.astype(int)], place[..., 1] + 1], -1) % SIZE
+    """The next corner; an action that nobody knows is none."""
+    return np.stack([place[..., 0] + MOVES[np.nan_to_num(action).astype(int)], place[..., 1] + 1], -1) % SIZE
 
 
 def centre(place: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ class Perfect(Simulator):
 
     def rollout(self, state, actions):
         obs = self.dream(state.cache, np.asarray(actions))
-        return state, StepOutput(obs, None, None, None, None)
+        return state, StepOutput(obs, None, None, None, np.zeros(obs.shape[:2]))
 
     def dream(self, last, actions):
         place, frames = locate(last), []
