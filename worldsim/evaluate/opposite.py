@@ -11,7 +11,8 @@ correlation <e1, e2> / (|e1| |e2|), 0 where nothing differs, is the share of the
   frames (`worldsim.evaluate.motion`). Not to part is wrong too, so a deaf world scores 0 and so does one that has left
   and right swapped. Where the footage knows the place of what the player moves, it is looked for in the dreams, at
   frames 4 and 8, and only windows count whose recorded frames show it there; else the pictures' shift over all frames.
-  `opposite_direction_by` says which.
+  `opposite_direction_by` says which, and `opposite_lost` in which share of the windows the object was not found in both
+  dreams; these count as wrong.
 - `opposite_direction_real`: the reference from held-out recorded frames: the share of pairs of a stretch under A and a
   stretch under B that part the right way. They begin at different states, so a true world does better.
 - `latency_frames`: the first frame at which the correlation in this frame alone is above one half; the median over
@@ -138,12 +139,12 @@ def visible_difference(
 
 def difference_products(
     one: Float[np.ndarray, "b t h w c"], two: Float[np.ndarray, "b t h w c"]
-) -> Float[np.ndarray, "3 b t"]:
+) -> Float[np.ndarray, "products b t"]:
     """For every frame <e1, e1>, <e2, e2> and <e1, e2>."""
     return np.stack([(x * y).sum((2, 3, 4), dtype=np.float64) for x, y in ((one, one), (two, two), (one, two))])
 
 
-def correlation(products: Float[np.ndarray, "3 *n"]) -> Float[np.ndarray, "*n"]:
+def correlation(products: Float[np.ndarray, "products ..."]) -> Float[np.ndarray, "..."]:
     """The correlation of two differences, from their products; 0 where either is nothing."""
     return products[2] / np.sqrt(np.maximum(products[0] * products[1], 1e-12))
 
@@ -168,7 +169,7 @@ def _opposite_names(names) -> Iterator[tuple[int, int]]:
             yield i, j
 
 
-def _row(spec: ActionSpec, column: int, value: float) -> Float[np.ndarray, " a"]:
+def _row(spec: ActionSpec, column: int, value: float | int) -> Float[np.ndarray, " a"]:
     row = spec.noop.copy()
     row[column] = value
     return row
@@ -228,8 +229,10 @@ def _directed(opposites, columns, rows, which, gaps, seed) -> dict[str, Any]:
         return result | {"opposite_reason": reason}
     units = np.stack([np.zeros(2) if d is None else d.unit for d in opposites.directions])[which]
     right = (gaps * units).sum(-1)[known] > MIN_GAP  # False where the object is lost
-    by = "shift" if opposites.target is None else "place"
-    return result | {"opposite_direction": float(right.mean()), "opposite_direction_by": by}
+    result |= {"opposite_direction": float(right.mean()), "opposite_direction_by": "shift"}
+    if opposites.target is not None:
+        result |= {"opposite_direction_by": "place", "opposite_lost": float(np.isnan(gaps[known]).any(-1).mean())}
+    return result
 
 
 def _shown(opposites, columns, rows) -> np.ndarray:
