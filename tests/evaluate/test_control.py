@@ -3,6 +3,7 @@ import pytest
 
 from tests.evaluate import toy, toy_control
 from worldsim.evaluate.detector import fit_detector
+from worldsim.evaluate.inverse import _small, _small_size, balanced_accuracy, fit_inverse, measure_inverse
 from worldsim.evaluate.motion import displacement, held_displacements, held_stretches, learn_direction, shifts
 from worldsim.evaluate.objects import Target
 from worldsim.evaluate.opposite import correlation, find_pairs, learn_opposites, measure_opposite
@@ -27,7 +28,7 @@ def opposites(calibration):
 @pytest.fixture(scope="module")
 def answers(opposites, held_out):
     def ask(world):
-        return measure_opposite(world(), held_out, opposites, num_windows=24, seed=0, batch_size=16)
+        return measure_opposite(world(), held_out, opposites, num_windows=16, seed=0, batch_size=16)
 
     names = ("Perfect", "Deaf", "Swapped", "Late", "Drunk", "Stirred", "Frozen")
     return {name: ask(getattr(toy_control, name)) for name in names}
@@ -37,7 +38,7 @@ def test_in_the_game_itself_opposites_part_at_once_and_the_right_way(answers):
     numbers = answers["Perfect"]
     assert numbers["opposite_parting"] == numbers["opposite_direction"] == numbers["latency_frames"] == 1
     assert numbers["opposite_direction_real"] > 0.9
-    assert numbers["opposite_pairs"] == "left/right" and numbers["num_directed"] == numbers["num_windows"] == 24
+    assert numbers["opposite_pairs"] == "left/right" and numbers["num_directed"] == numbers["num_windows"] == 16
 
 
 @pytest.mark.parametrize("world", ["Deaf", "Drunk", "Frozen"])
@@ -70,7 +71,7 @@ def test_the_place_of_the_player_tells_the_direction_where_it_is_known(calibrati
     target = Target(np.array([[0, 1]]), "paddle", detector, {})
     opposites = learn_opposites(toy.SPEC, calibration, {"scenery": target._replace(kind=None), "block": target})
     assert opposites.target is target
-    for world, share in ((toy_control.Perfect, 1), (toy_control.Swapped, 0), (toy_control.Deaf, 0)):
+    for world, share in ((toy_control.Perfect, 1), (toy_control.Swapped, 0)):
         numbers = measure_opposite(world(), held_out, opposites, num_windows=16, seed=0, batch_size=16)
         assert numbers["opposite_direction"] == share and numbers["opposite_direction_by"] == "place"
         assert 0 < numbers["num_directed"] < 16  # the block is not always wholly inside the frame
@@ -154,3 +155,63 @@ def test_a_direction_is_learned_only_where_two_actions_reliably_differ():
 def test_differences_that_two_noises_share_correlate():
     products = np.array([[4.0, 4, 0, 4], [9, 9, 9, 0], [6, -6, 0, 0]])
     np.testing.assert_allclose(correlation(products), [1, -1, 0, 0])
+
+
+@pytest.fixture(scope="module")
+def inverse(calibration):
+    return fit_inverse(toy.SPEC, calibration, num_steps=200)
+
+
+@pytest.fixture(scope="module")
+def told(inverse, held_out):
+    def ask(world):
+        return measure_inverse(world(), held_out, inverse, num_windows=24, seed=0, batch_size=16)
+
+    return {name: ask(getattr(toy_control, name)) for name in ("Perfect", "Deaf", "Swapped", "Frozen", "Drunk")}
+
+
+def test_actions_are_told_from_dreams_of_the_game_itself_as_well_as_from_recorded_frames(told):
+    numbers = told["Perfect"]
+    assert numbers["inverse_accuracy_chance"] == pytest.approx(1 / 3)
+    assert numbers["inverse_accuracy_real"] > 0.75
+    assert numbers["inverse_accuracy_reconstruction"] == numbers["inverse_accuracy_real"]
+    assert numbers["inverse_accuracy_dream"] == pytest.approx(numbers["inverse_accuracy_real"], abs=0.1)
+    assert numbers["num_inverse_pairs"] == 24 * 16
+
+
+@pytest.mark.parametrize("world", ["Deaf", "Frozen", "Drunk"])
+def test_actions_are_told_by_chance_from_dreams_that_ignore_them(told, world):
+    assert told[world]["inverse_accuracy_dream"] == pytest.approx(1 / 3, abs=0.12)
+    assert told[world]["inverse_accuracy_real"] == told["Perfect"]["inverse_accuracy_real"]
+
+
+def test_swapped_actions_are_told_wrongly(told):
+    assert told["Swapped"]["inverse_accuracy_dream"] < 0.5  # standing still is the same
+
+
+def test_options_that_calibration_hardly_saw_are_left_out(calibration, held_out):
+    rare = calibration.prev_action.copy()
+    rare[np.flatnonzero(rare[:, 0] == 2)[9:]] = 1
+    model = fit_inverse(toy.SPEC, calibration._replace(prev_action=rare), num_steps=0)
+    assert model is not None and list(model.options[0]) == [0, 1]
+    numbers = measure_inverse(toy_control.Perfect(), held_out, model, num_windows=4, seed=0)
+    assert numbers["inverse_accuracy_chance"] == 0.5
+
+
+def test_without_options_there_is_no_inverse_accuracy_and_it_says_why(inverse, calibration, held_out):
+    assert fit_inverse(ActionSpec(axes=(Axis(name="x"),)), calibration) is None
+    numbers = measure_inverse(toy_control.Perfect(), held_out, None, num_windows=4, seed=0)
+    assert numbers["inverse_accuracy_dream"] is None and "two options with 20" in numbers["inverse_reason"]
+    unlabelled = held_out._replace(prev_action=np.full_like(held_out.prev_action, np.nan))
+    numbers = measure_inverse(toy_control.Perfect(), unlabelled, inverse, num_windows=4, seed=0)
+    assert numbers["inverse_accuracy_dream"] is None and "not known" in numbers["inverse_reason"]
+
+
+def test_large_pictures_are_averaged_down():
+    assert _small_size((48, 64)) == (48, 64) and _small_size((96, 128)) == (48, 64)
+    assert _small(np.full((1, 96, 130, 3), 255, np.uint8)).shape == (1, 48, 65, 3)
+
+
+def test_balanced_accuracy_counts_every_option_the_same():
+    truth = np.array([0, 0, 0, 1])
+    assert balanced_accuracy(truth, np.zeros(4)) == 0.5
