@@ -3,7 +3,7 @@ import pytest
 
 from tests.evaluate import toy, toy_control
 from worldsim.evaluate.detector import fit_detector
-from worldsim.evaluate.inverse import _small, _small_size, balanced_accuracy, fit_inverse, measure_inverse
+from worldsim.evaluate.inverse import _small, balanced_accuracy, fit_inverse, measure_inverse
 from worldsim.evaluate.motion import displacement, held_displacements, held_stretches, learn_direction, shifts
 from worldsim.evaluate.objects import Target
 from worldsim.evaluate.opposite import correlation, find_pairs, learn_opposites, measure_opposite
@@ -159,7 +159,7 @@ def test_differences_that_two_noises_share_correlate():
 
 @pytest.fixture(scope="module")
 def inverse(calibration):
-    return fit_inverse(toy.SPEC, calibration, num_steps=200)
+    return fit_inverse(toy.SPEC, calibration, num_steps=150)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def told(inverse, held_out):
 def test_actions_are_told_from_dreams_of_the_game_itself_as_well_as_from_recorded_frames(told):
     numbers = told["Perfect"]
     assert numbers["inverse_accuracy_chance"] == pytest.approx(1 / 3)
-    assert numbers["inverse_accuracy_real"] > 0.75
+    assert numbers["inverse_accuracy_real"] > 0.9
     assert numbers["inverse_accuracy_reconstruction"] == numbers["inverse_accuracy_real"]
     assert numbers["inverse_accuracy_dream"] == pytest.approx(numbers["inverse_accuracy_real"], abs=0.1)
     assert numbers["num_inverse_pairs"] == 24 * 16
@@ -186,7 +186,7 @@ def test_actions_are_told_by_chance_from_dreams_that_ignore_them(told, world):
 
 
 def test_swapped_actions_are_told_wrongly(told):
-    assert told["Swapped"]["inverse_accuracy_dream"] < 0.5  # standing still is the same
+    assert told["Swapped"]["inverse_accuracy_dream"] < 0.45  # standing still is right
 
 
 def test_options_that_calibration_hardly_saw_are_left_out(calibration, held_out):
@@ -208,7 +208,7 @@ def test_without_options_there_is_no_inverse_accuracy_and_it_says_why(inverse, c
 
 
 def test_large_pictures_are_averaged_down():
-    assert _small_size((48, 64)) == (48, 64) and _small_size((96, 128)) == (48, 64)
+    assert _small(np.zeros((1, 48, 64, 3), np.uint8)).shape == (1, 48, 64, 3)
     assert _small(np.full((1, 96, 130, 3), 255, np.uint8)).shape == (1, 48, 65, 3)
 
 

