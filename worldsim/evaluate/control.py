@@ -8,6 +8,9 @@ last context frame by more than 16/255 in some channel, since the rest is right 
 1e-8 of the other counts one half, so a world that ignores its actions scores .5. (The definition is that of the public
 benchmark tinywmcraft.) `action_shuffle_ratio` is the mean error under another window's actions over that under the
 right ones: 1 = ignored.
+
+`worldsim.evaluate.opposite` asks whether opposite actions part, `worldsim.evaluate.inverse` whether the action can be
+told from the dream.
 """
 
 from __future__ import annotations

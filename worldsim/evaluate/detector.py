@@ -81,6 +81,18 @@ class Detector(NamedTuple):
                 seen.append(bool(((score > self.thresholds) & self._elsewhere(centres, place)).any()))
         return np.array(seen, bool)
 
+    def locate(self, frames: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n 2"]:
+        """The best match anywhere, x, y as fractions of the frame; NaN where no template fires."""
+        places = np.full((len(frames), 2), np.nan)
+        height, width = self.background.shape[:2]
+        for start in range(0, len(frames), _CHUNK):
+            scores, centres = self._region_scores(frames[start : start + _CHUNK])
+            margin = (scores - self.thresholds) / (1 - self.thresholds)
+            flat = margin.reshape(len(margin), -1)
+            best = np.where(flat.max(1) > 0, flat.argmax(1), -1)
+            places[start : start + _CHUNK][best >= 0] = centres.reshape(-1, 2)[best[best >= 0]] / [width, height]
+        return places
+
     def _look_around(self, frames, places):
         height, width = self.background.shape[:2]
         reach = np.array(self.templates.shape[1:3]) // 2 + int(np.ceil(SEARCH * width / 64))
