@@ -190,7 +190,7 @@ def spread(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _mean_by_entry(lists: Sequence[list[float | None]]) -> list[float | None]:
     """The mean of several lists, entry by entry, over those that have the entry."""
     length = max(len(values) for values in lists)
-    entries = [[v[i] for v in lists if i < len(v) and v[i] is not None] for i in range(length)]
+    entries = [[x for values in lists for x in values[i : i + 1] if x is not None] for i in range(length)]
     return [float(np.mean(entry)) if entry else None for entry in entries]
 
 

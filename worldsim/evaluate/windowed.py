@@ -81,10 +81,12 @@ class WindowedDistance:
         scores = [score(free, zero=still, one=floor) if floor < still else None for free, still, floor in rows.tolist()]
         result["score_gfvd_window"] = scores
         for horizon in (h for h in SCORED if h <= ages * SPAN):
-            some = scores[: horizon // SPAN]
-            result[f"score_gfvd_{horizon}"] = None if None in some else float(np.mean(some))
+            some = [x for x in scores[: horizon // SPAN] if x is not None]
+            result[f"score_gfvd_{horizon}"] = float(np.mean(some)) if len(some) == horizon // SPAN else None
         if None in scores:
-            result["score_gfvd_reason"] = "recorded frames of two halves differ as much as from a frame that stands still"
+            result["score_gfvd_reason"] = (
+                "recorded frames of two halves differ as much as from a frame that stands still"
+            )
         return result
 
     def _distances(self, age: int) -> tuple[float, float, float]:
