@@ -36,7 +36,8 @@ figure { margin: 1rem 0; } figcaption, .quiet { color: var(--quiet); font-size: 
 .moving { max-width: 24rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .75rem .2rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; } td.number { text-align: right; white-space: nowrap; } .gap td { background: var(--gap); }
+th { font-weight: 600; white-space: nowrap; } td { min-width: 4rem; }
+td.number { text-align: right; white-space: nowrap; } .gap td { background: var(--gap); }
 pre { white-space: pre-wrap; font-size: .8rem; } details { margin: 1rem 0; } summary { cursor: pointer; }
 @media (max-width: 30rem) { .film { grid-template-columns: 1fr; } }
 svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; fill: var(--quiet); }
@@ -85,11 +86,13 @@ def join(parts: Iterable[object]) -> Html:
     return Html("".join(part if isinstance(part, Html) else text(part) for part in parts))
 
 
-def table(head: Sequence[object], rows: Iterable[tuple[Sequence[object], str | None]], *, numbers: int = 1) -> Html:
-    """Lay out rows, each with its class or None; from column `numbers` on cells are aligned as numbers."""
+def table(
+    head: Sequence[object], rows: Iterable[tuple[Sequence[object], str | None]], *, numbers: Sequence[int] = (1,)
+) -> Html:
+    """Lay out rows, each with its class or None; the columns in `numbers` are aligned as numbers."""
     lines = [
         element(
-            "tr", *[element("td", x, class_="number" if i >= numbers else None) for i, x in enumerate(row)], class_=kind
+            "tr", *[element("td", x, class_="number" if i in numbers else None) for i, x in enumerate(row)], class_=kind
         )
         for row, kind in rows
     ]

@@ -137,7 +137,7 @@ def headlines(result: Mapping[str, Any]) -> Html:
         low, high = (numbers.get(x) if isinstance(x, str) else x for x in (zero, one))
         cells = (label, number(low), with_spread(numbers, name), number(high))
         rows.append((cells, "gap" if numbers[name] is None else None))
-    return table(("", "knowing nothing", "this world", "at best"), rows)
+    return table(("", "knowing nothing", "this world", "at best"), rows, numbers=(1, 2, 3))
 
 
 def section(question: str, numbers: Any) -> Html:
@@ -163,7 +163,7 @@ def settings(parts: Mapping[str, Mapping[str, Any]]) -> Html:
     for name, part in parts.items():
         rows = [((key, value), None) for key, value in flatten(part) if not key.startswith("metrics.")]
         blocks.append(
-            element("details", element("summary", name), table(("setting", "value"), rows, numbers=2), open="")
+            element("details", element("summary", name), table(("setting", "value"), rows, numbers=()), open="")
         )
     return join(blocks)
 
