@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.evaluate import toy
 from tests.worlds import SPEC
 from worldsim import cli
 from worldsim.data.store import FootageMeta, FootageWriter
@@ -274,15 +275,24 @@ def test_eval_writes_and_prints_the_same_numbers(capsys, tmp_path, untrained_wor
     assert "data:image/png" in report and result["protocol"]["weights_sha256"] in report
 
 
-def test_a_world_beside_itself_does_not_differ(capsys, tmp_path, untrained_world, bar_folder):
-    args = ("--data", bar_folder, "--out", "beside", "--windows", 2, "--quick", "--json")
-    status, out, err = run(capsys, "compare", untrained_world, untrained_world, *args)
+def test_compare_writes_and_prints_the_same_differences(capsys, monkeypatch, tmp_path):
+    def load(name, **_):
+        world = {"frozen": toy.Frozen, "perfect": toy.Perfect}[name]()
+        world.card |= {"name": name, "fps": 10}
+        world.sampler.noise_scale = 1.0
+        return world
+
+    monkeypatch.setattr("worldsim.simulator.load", load)
+    footage = toy.footage(tmp_path / "footage", episodes=2).path
+    args = ("--data", footage, "--out", "beside", "--windows", 2, "--quick", "--json")
+    status, out, err = run(capsys, "compare", "frozen", "perfect", *args)
     assert status == 0, err
     result = json.loads(out)
-    assert result["verdict"].startswith("No difference") and result == json.loads(
-        (tmp_path / "beside" / "compare.json").read_text()
-    )
-    assert "data:image/png" in (tmp_path / "beside" / "compare.html").read_text()
+    assert result == json.loads((tmp_path / "beside" / "compare.json").read_text())
+    assert not result["differences"]["fidelity"]["psnr_free_16"]["within_noise"]
+    assert result["a"]["speed"]["fps_batch_1"] > 0
+    page = (tmp_path / "beside" / "compare.html").read_text()
+    assert "data:image/png" in page and result["verdict"] in page and "frozen (A) beside perfect (B)" in page
 
 
 def test_compare_refuses_too_few_seeds_and_writes_nothing(capsys, tmp_path, untrained_world, bar_folder):

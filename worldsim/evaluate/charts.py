@@ -59,10 +59,10 @@ def draw(title: str, lines: Mapping[str, Line], *, x_label: str) -> Html:
     marks = ticks(float(reach.min()), float(reach.max())) if reach.size else [0.0, 1.0]
     low, high = marks[0], marks[-1]
 
-    def x(entry: float) -> float:
+    def x(entry: Any) -> float:
         return LEFT + (entry - 1) / max(longest - 1, 1) * (WIDTH - LEFT - RIGHT)
 
-    def y(value: float) -> float:
+    def y(value: Any) -> float:
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     axis = [
@@ -118,7 +118,7 @@ def _points(pairs: Sequence[tuple[Any, Any]], x: Any, y: Any) -> str:
     return " ".join(f"{_pixel(x(entry + 1))},{_pixel(y(value))}" for entry, value in pairs)
 
 
-def _pixel(value: float) -> str:
+def _pixel(value: Any) -> str:
     return f"{value:.1f}"
 
 
