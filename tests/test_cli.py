@@ -1,6 +1,7 @@
 """Every command parses; bad input ends in one line and status 2 with nothing written; --json is one object."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,13 +9,14 @@ import sys
 import numpy as np
 import pytest
 
+from tests.evaluate import toy
 from tests.worlds import SPEC
 from worldsim import cli
 from worldsim.data.store import FootageMeta, FootageWriter
 from worldsim.types import Episode, discrete
 from worldsim.video import read_prompt, write_video
 
-COMMANDS = ["games", "record", "inspect", "train", "rollout", "eval", "bench", "worlds"]
+COMMANDS = ["games", "record", "inspect", "train", "rollout", "eval", "compare", "bench", "worlds"]
 
 
 @pytest.fixture(autouse=True)
@@ -266,6 +268,37 @@ def test_eval_writes_and_prints_the_same_numbers(capsys, tmp_path, untrained_wor
     result = json.loads(out)
     assert result == json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert result["fidelity"]["psnr_copy_last_16"] > 0 and 0 <= result["control"]["action_following"] <= 1
+    assert result["speed"]["fps_batch_1"] > 0
+    said = shlex.split(result["protocol"]["command"])
+    assert cli.parse(said[1:]) == cli.parse(["eval", str(untrained_world), *map(str, args)])
+    report = (tmp_path / "report" / "report.html").read_text()
+    assert "data:image/png" in report and result["protocol"]["weights_sha256"] in report
+
+
+def test_compare_writes_and_prints_the_same_differences(capsys, monkeypatch, tmp_path):
+    def load(name, **_):
+        world = {"frozen": toy.Frozen, "perfect": toy.Perfect}[name]()
+        world.card |= {"name": name, "fps": 10}
+        world.sampler.noise_scale = 1.0
+        return world
+
+    monkeypatch.setattr("worldsim.simulator.load", load)
+    footage = toy.footage(tmp_path / "footage", episodes=2).path
+    args = ("--data", footage, "--out", "beside", "--windows", 2, "--quick", "--json")
+    status, out, err = run(capsys, "compare", "frozen", "perfect", *args)
+    assert status == 0, err
+    result = json.loads(out)
+    assert result == json.loads((tmp_path / "beside" / "compare.json").read_text())
+    assert not result["differences"]["fidelity"]["psnr_free_16"]["within_noise"]
+    assert result["a"]["speed"]["fps_batch_1"] > 0
+    page = (tmp_path / "beside" / "compare.html").read_text()
+    assert "data:image/png" in page and result["verdict"] in page and "frozen (A) beside perfect (B)" in page
+
+
+def test_compare_refuses_too_few_seeds_and_writes_nothing(capsys, tmp_path, untrained_world, bar_folder):
+    args = ("--data", bar_folder, "--out", "beside", "--seeds", 4)
+    assert "at least 5" in refused(capsys, "compare", untrained_world, untrained_world, *args)
+    assert not (tmp_path / "beside").exists()
 
 
 def test_bench_says_how_fast_it_is(capsys, untrained_world):

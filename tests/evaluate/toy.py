@@ -102,7 +102,7 @@ class Perfect(Simulator):
 
     def rollout(self, state, actions):
         obs = self.dream(state.cache, np.asarray(actions))
-        return state, StepOutput(obs, None, None, None, np.zeros(obs.shape[:2]))
+        return state._replace(cache=obs[:, -1]), StepOutput(obs, None, None, None, np.zeros(obs.shape[:2]))
 
     def dream(self, last, actions):
         place, frames = locate(last), []

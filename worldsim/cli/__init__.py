@@ -23,6 +23,7 @@ worldsim: record a game, learn its world, dream it, use the dream as an environm
   worldsim rollout runs/jump --out dream.mp4 --side-by-side footage/jump
                                                                    real left, dream right
   worldsim eval runs/jump --data footage/jump --out report         measure it
+  worldsim compare jump runs/jump --data footage/jump              which differences stand above the noise
   worldsim bench runs/jump                                         how fast it is here
   worldsim worlds                                                  worlds that are here already
 
@@ -73,9 +74,9 @@ def parse(args: Sequence[str]):
     from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
 
     from worldsim.cli.footage import Games, Inspect, Record
-    from worldsim.cli.measure import Bench, Eval
+    from worldsim.cli.measure import Bench, Compare, Eval
     from worldsim.cli.worlds import Rollout, Train, Worlds
 
     config = (FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes)
-    commands = Games | Record | Inspect | Train | Rollout | Eval | Bench | Worlds
+    commands = Games | Record | Inspect | Train | Rollout | Eval | Compare | Bench | Worlds
     return tyro.cli(commands, prog="worldsim", description=OVERVIEW.splitlines()[0], args=list(args), config=config)

@@ -49,6 +49,8 @@ def number(value: Any) -> str:
     """Show a value with four digits that count."""
     if value is None:
         return "-"
+    if isinstance(value, (list, tuple)):
+        return " ".join(number(x) for x in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -40,6 +40,8 @@ def evaluate(
     quick: bool = False,
     with_objects: bool = True,
     batch_size: int = 32,
+    also: Sequence[Simulator] = (),
+    keep_seeds: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Measure fidelity, control, outcome, objects and, with the metrics extra, perceptual distances of a world.
@@ -52,6 +54,8 @@ def evaluate(
         quick: dream 16 frames instead of 64, and leave the perceptual distances out.
         with_objects: whether to look for objects, which costs as much as the rest on a slow machine.
         batch_size: windows that run together.
+        also: other worlds that are to be measured on the same frames: none that one of them was trained on is used.
+        keep_seeds: whether to add "per_seed": for each question the answers of every seed, in the order of `seeds`.
         on_progress: called with questions done and all questions.
 
     Returns:
@@ -68,7 +72,7 @@ def evaluate(
         )
     check_same_world(sim, footage)
     start = time.perf_counter()
-    calibration, held_out, protocol = held_out_columns(sim, footage)
+    calibration, held_out, protocol = held_out_columns(sim, footage, also)
     horizon = longest_horizon(held_out, 16 if quick else 64)
     total, done = 1 + 3 * len(seeds), 0
 
@@ -95,7 +99,8 @@ def evaluate(
         "context": CONTEXT, "horizon": horizon, "num_windows": num_windows, "seeds": [int(s) for s in seeds],
         "seconds": round(time.perf_counter() - start, 1), **hardware(),
     }  # fmt: skip
-    return {"protocol": protocol, **{question: spread(runs) for question, runs in answers.items()}}
+    result = {"protocol": protocol, **{question: spread(runs) for question, runs in answers.items()}}
+    return result | ({"per_seed": answers} if keep_seeds else {})
 
 
 def check_same_world(sim: Simulator, footage: Footage) -> None:
@@ -115,11 +120,22 @@ def check_same_world(sim: Simulator, footage: Footage) -> None:
         )
 
 
-def held_out_columns(sim: Simulator, footage: Footage) -> tuple[Columns, Columns, dict[str, Any]]:
-    """Frames for the detectors, frames to measure on, and how they were told apart."""
-    trained_on = _training_episodes(sim, footage)
+def held_out_columns(
+    sim: Simulator, footage: Footage, also: Sequence[Simulator] = ()
+) -> tuple[Columns, Columns, dict[str, Any]]:
+    """Frames for the detectors, frames to measure on, and how they were told apart.
+
+    Raises:
+        ValueError: several worlds, and no episode that none of them was trained on.
+    """
+    trained_on = set().union(*(_training_episodes(world, footage) for world in (sim, *also)))
     if trained_on:
         held_out = [i for i in range(len(footage)) if i not in trained_on]
+        if not held_out:
+            raise ValueError(
+                f"worlds that are measured together want an episode that none was trained on; {footage.path} has none "
+                f"among its {len(footage)}. Record fresh footage with another seed."
+            )
         rest = sorted(trained_on)
     else:
         rest, held_out = split_episodes(footage, eval_share=0.5)
@@ -158,6 +174,8 @@ def spread(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         values = [run[key] for run in runs if run.get(key) is not None]
         if not values:
             result[key] = None
+        elif isinstance(values[0], list):
+            result[key] = _mean_by_entry(values)
         elif isinstance(values[0], dict):
             result[key] = {k: np.mean([v[k] for v in values], 0).tolist() for k in values[0]}
         elif isinstance(values[0], str):
@@ -167,6 +185,13 @@ def spread(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
             if not key.startswith("num_"):
                 result[f"{key}_sd"] = float(np.std(values))
     return result
+
+
+def _mean_by_entry(lists: Sequence[list[float | None]]) -> list[float | None]:
+    """The mean of several lists, entry by entry, over those that have the entry."""
+    length = max(len(values) for values in lists)
+    entries = [[x for values in lists for x in values[i : i + 1] if x is not None] for i in range(length)]
+    return [float(np.mean(entry)) if entry else None for entry in entries]
 
 
 def write_json(result: dict[str, Any], path: Path | str) -> Path:

@@ -1,0 +1,185 @@
+"""Two worlds, or two checkpoints of one, on the same footage: does the difference stand above the noise?
+
+Both are asked every question on the same windows, with the same random actions and the same noise, once a seed. For
+every number the differences d = B - A of the seeds have a mean and a 95 % confidence interval by Student's t,
+
+    mean(d) ± t(.975, n - 1) sd(d) / sqrt(n),    sd with n - 1 below,
+
+and a difference is within the noise where the interval contains 0. Pairing takes out what both have in common: easy and
+hard windows. Episodes that either world was trained on are left out for both.
+
+What the interval does not cover: seeds draw windows from one footage, so it speaks of these recordings; and two
+trainings of one recipe differ by more than two evaluations of one world. Among many numbers some leave the noise by
+luck: one in twenty, which is said beside the count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import stdtrit
+
+from worldsim.data.store import Footage
+from worldsim.evaluate.run import check_same_world, evaluate
+from worldsim.simulator import Simulator
+
+MIN_SEEDS = 5
+CONFIDENCE = 0.95
+LUCK = 1 - CONFIDENCE
+_MORE_IS_BETTER = ("psnr", "ssim", "score_", "vmaf", "recall", "action_following", "shuffle_ratio", "reward_ap",
+                   "termination_ap")  # fmt: skip
+_LESS_IS_BETTER = ("gfvd", "fd_", "perceptual", "_error", "false_positive")
+
+
+class Difference(NamedTuple):
+    """B less A of one number, over `num_seeds` pairs, and the ends of its confidence interval."""
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    num_seeds: int
+    within_noise: bool
+
+
+def compare_worlds(
+    a: Simulator,
+    b: Simulator,
+    footage: Footage,
+    *,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    on_progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Measure two worlds on the same windows and say which numbers differ by more than the noise.
+
+    Args:
+        a: a world.
+        b: another, of the same frame size and controls.
+        footage: recorded frames of their game.
+        seeds: at least 5 evaluation seeds.
+        on_progress: called with questions done and all questions, of both worlds.
+        options: `num_windows`, `quick`, `with_objects`, `batch_size` of `run.evaluate`.
+
+    Returns:
+        "protocol"; "a" and "b", each of `run.evaluate` with its "per_seed"; "differences", by question and number; and
+        "verdict", a sentence.
+
+    Raises:
+        ValueError: fewer than 5 seeds, footage that either world cannot be measured on, or no episode that both have
+            never seen.
+    """
+    check_seeds(seeds)
+    check_same_world(b, footage)
+    answers = []
+    for turn, (sim, other) in enumerate(((a, b), (b, a))):
+
+        def tick(done: int, total: int, turn: int = turn) -> None:
+            if on_progress is not None:
+                on_progress(turn * total + done, 2 * total)
+
+        answers.append(evaluate(sim, footage, seeds=seeds, also=(other,), keep_seeds=True, on_progress=tick, **options))
+    differences = {
+        question: paired_differences(runs, answers[1]["per_seed"][question])
+        for question, runs in answers[0]["per_seed"].items()
+    }
+    return {
+        "protocol": answers[0]["protocol"],
+        "a": answers[0],
+        "b": answers[1],
+        "differences": {q: {name: d._asdict() for name, d in rows.items()} for q, rows in differences.items()},
+        "verdict": verdict(differences),
+    }
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse what no interval can be had from.
+
+    Raises:
+        ValueError: fewer than 5 seeds, or one twice.
+    """
+    if len(set(seeds)) < MIN_SEEDS or len(set(seeds)) < len(seeds):
+        raise ValueError(f"a comparison wants at least {MIN_SEEDS} different seeds, got {tuple(seeds)}.")
+
+
+def paired_differences(
+    runs_a: Sequence[Mapping[str, Any]], runs_b: Sequence[Mapping[str, Any]]
+) -> dict[str, Difference]:
+    """Compare every number that both worlds answered with at least two common seeds; counts and curves are left out."""
+    both = [(dict(_numbers(one)), dict(_numbers(other))) for one, other in zip(runs_a, runs_b, strict=True)]
+    result = {}
+    for name in dict.fromkeys(name for one, _ in both for name in one):
+        pairs = np.array([(one[name], other[name]) for one, other in both if name in one and name in other])
+        if len(pairs) > 1:
+            result[name] = paired_difference(pairs[:, 0], pairs[:, 1])
+    return result
+
+
+def paired_difference(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> Difference:
+    """The mean of B - A over pairs, and its 95 % confidence interval by Student's t.
+
+    Example:
+        >>> paired_difference(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.5, 3.5])).within_noise
+        False
+    """
+    gap = b - a
+    n, middle = len(gap), float(gap.mean())
+    half = float(stdtrit(n - 1, 1 - LUCK / 2) * gap.std(ddof=1) / math.sqrt(n))
+    low, high = middle - half, middle + half
+    return Difference(float(a.mean()), float(b.mean()), middle, low, high, n, low <= 0 <= high)
+
+
+def verdict(differences: Mapping[str, Mapping[str, Difference]]) -> str:
+    """Say in a sentence how many numbers differ, and how many would by luck."""
+    rows = [row for question in differences.values() for row in question.values()]
+    alive = [row for row in rows if not is_same(row)]
+    outside = sum(not row.within_noise for row in alive)
+    if not alive:
+        return f"No difference: all {len(rows)} numbers are the same for every seed."
+    beyond = f"{outside} of {len(alive)} numbers that are not the same differ by more than the noise"
+    if outside == 0:
+        return f"Within the noise: none of the {len(alive)} numbers that are not the same differ by more."
+    return f"{beyond}; about {LUCK * len(alive):.0f} would by luck."
+
+
+def say(name: str, row: Difference) -> str:
+    """What a difference means, in words."""
+    if is_same(row):
+        return "the same"
+    if row.within_noise:
+        return "within the noise"
+    word = "higher" if row.difference > 0 else "lower"
+    if any(part in name for part in _MORE_IS_BETTER):  # asked first: score_gfvd is no distance
+        return f"B is {word}: {'better' if row.difference > 0 else 'worse'}"
+    if any(part in name for part in _LESS_IS_BETTER):
+        return f"B is {word}: {'worse' if row.difference > 0 else 'better'}"
+    return f"B is {word}"
+
+
+def rows_of(result: Mapping[str, Any]) -> Iterator[tuple[str, str, Difference]]:
+    """Question, name and difference of every number of `compare`, those that differ by more than the noise first."""
+    rows = [(q, name, Difference(**d)) for q, named in result["differences"].items() for name, d in named.items()]
+    yield from sorted(rows, key=lambda row: (row[2].within_noise, is_same(row[2])))
+
+
+def is_same(row: Difference) -> bool:
+    """Whether B answers as A for every seed."""
+    return row.difference == row.low == row.high == 0
+
+
+def _numbers(run: Mapping[str, Any], lead: str = "") -> Iterator[tuple[str, float]]:
+    """Every single number of a question, entries of lists and of nested answers among them."""
+    for name, value in run.items():
+        if name == "curves" or name.startswith("num_") or isinstance(value, (bool, str)) or value is None:
+            continue
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{lead}{name}.")
+        elif isinstance(value, list):
+            yield from _numbers({f"{name}[{i}]": entry for i, entry in enumerate(value)}, lead)
+        else:
+            yield f"{lead}{name}", float(value)
