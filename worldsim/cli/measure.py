@@ -40,7 +40,9 @@ class Eval:
     seeds: int = 3
     """Evaluation seeds; every number is their mean, with the standard deviation beside it."""
     quick: bool = False
-    """Dream 16 frames instead of 64, and time fewer steps."""
+    """A minute's worth: 16 frames instead of 64, objects, action following, outcome, and fewer timed steps."""
+    drift_seconds: float = 600.0
+    """Length of the long dreams, in the world's own time."""
     num_denoise_steps: int | None = None
     """Denoising steps a frame; the world's own where left out."""
     json: bool = False
@@ -63,6 +65,7 @@ class Eval:
                 num_windows=self.windows,
                 seeds=range(self.seeds),
                 quick=self.quick,
+                drift_seconds=self.drift_seconds,
                 keep_seeds=True,
                 on_progress=on_progress,
             )

@@ -18,17 +18,26 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.dataset import Columns, load_columns, split_episodes
+from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage
 from worldsim.evaluate.control import measure_control
 from worldsim.evaluate.dreams import CONTEXT, Clip, dream_clips, longest_horizon
+from worldsim.evaluate.drift import measure_drift
 from worldsim.evaluate.fidelity import Fidelity
+from worldsim.evaluate.inverse import fit_inverse, measure_inverse
+from worldsim.evaluate.memory import measure_memory
 from worldsim.evaluate.objects import Objects, Target, find_targets
+from worldsim.evaluate.opposite import learn_opposites, measure_opposite
 from worldsim.evaluate.outcome import measure_outcome
 from worldsim.evaluate.perceptual import Perceptual
+from worldsim.evaluate.physics import measure_physics
 from worldsim.evaluate.speed import hardware
+from worldsim.evaluate.uncertainty import measure_uncertainty
 from worldsim.simulator import Simulator
 
 MAX_CALIBRATION_FRAMES = 12_000
+_DRIFT_STREAMS = 2  # a seed, and as many standing still
+Ask = Callable[[int], dict[str, Any]]  # seed -> numbers
 
 
 def evaluate(
@@ -40,27 +49,29 @@ def evaluate(
     quick: bool = False,
     with_objects: bool = True,
     batch_size: int = 32,
+    drift_seconds: float = 600.0,
     also: Sequence[Simulator] = (),
     keep_seeds: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure fidelity, control, outcome, objects and, with the metrics extra, perceptual distances of a world.
+    """Ask a world every question; perceptual distances where the metrics extra is installed.
 
     Args:
         sim: the world.
         footage: recorded frames of the same game, size and controls, at least two episodes.
         num_windows: windows a seed and question; 2048 for numbers that compare with others' Frechet distances.
         seeds: evaluation seeds.
-        quick: dream 16 frames instead of 64, and leave the perceptual distances out.
+        quick: only fidelity over 16 frames instead of 64, objects, action following and outcome.
         with_objects: whether to look for objects, which costs as much as the rest on a slow machine.
         batch_size: windows that run together.
+        drift_seconds: length of the long dreams, in the world's own time.
         also: other worlds that are to be measured on the same frames: none that one of them was trained on is used.
         keep_seeds: whether to add "per_seed": for each question the answers of every seed, in the order of `seeds`.
         on_progress: called with questions done and all questions.
 
     Returns:
-        {"protocol": {...}, "fidelity": {...}, "control": {...}, "outcome": {...}, "objects": {...}, "perceptual":
-        {...}}; the modules of this package say what each number is.
+        {"protocol": {...}, "fidelity": {...}, ...}, by question: fidelity, objects, perceptual, control, outcome,
+        uncertainty, physics, memory, drift. The modules of this package say what each number is.
 
     Raises:
         ValueError: footage of another size or other controls, or too little of it.
@@ -74,27 +85,29 @@ def evaluate(
     start = time.perf_counter()
     calibration, held_out, protocol = held_out_columns(sim, footage, also)
     horizon = longest_horizon(held_out, 16 if quick else 64)
-    total, done = 1 + 3 * len(seeds), 0
+    done = 0
 
     def tick() -> None:
         nonlocal done
         done += 1
         if on_progress is not None:
-            on_progress(done, total)
+            on_progress(done, 1 + (1 + len(questions)) * len(seeds))
 
-    targets = find_targets(footage.meta, calibration, held_out) if with_objects else {}
-    tick()
     common = {"num_windows": num_windows, "batch_size": batch_size}
+    targets = find_targets(footage.meta, calibration, held_out) if with_objects else {}
+    questions = _short_questions(sim, held_out, common)
+    if not quick:
+        questions |= _long_questions(sim, (calibration, held_out), footage.meta, targets, drift_seconds, common)
+    tick()
     answers: dict[str, list[dict[str, Any]]] = {}
     for seed in seeds:
         clips = dream_clips(sim, held_out, horizon=horizon, seed=seed, **common)
         for question, numbers in _clip_questions(clips, targets, perceptual=not quick).items():
             answers.setdefault(question, []).append(numbers)
         tick()
-        answers.setdefault("control", []).append(measure_control(sim, held_out, seed=seed, **common))
-        tick()
-        answers.setdefault("outcome", []).append(measure_outcome(sim, held_out, seed=seed, **common))
-        tick()
+        for question, ask in questions.items():
+            answers.setdefault(question, []).append(ask(seed))
+            tick()
     protocol |= {
         "context": CONTEXT, "horizon": horizon, "num_windows": num_windows, "seeds": [int(s) for s in seeds],
         "seconds": round(time.perf_counter() - start, 1), **hardware(),
@@ -220,6 +233,43 @@ def _clip_questions(
         for question in questions.values():
             question.add(clip)
     return {name: question.numbers() for name, question in questions.items()}
+
+
+def _short_questions(sim: Simulator, held_out: Columns, common: dict[str, Any]) -> dict[str, Ask]:
+    return {
+        "control": lambda seed: measure_control(sim, held_out, seed=seed, **common),
+        "outcome": lambda seed: measure_outcome(sim, held_out, seed=seed, **common),
+    }
+
+
+def _long_questions(
+    sim: Simulator,
+    data: tuple[Columns, Columns],
+    meta: FootageMeta,
+    targets: dict[str, Target],
+    drift_seconds: float,
+    common: dict[str, Any],
+) -> dict[str, Ask]:
+    """All that takes minutes; what control and drift learn from recorded frames is learned once."""
+    calibration, held_out = data
+    opposites = learn_opposites(sim.action_spec, calibration, targets)
+    inverse = fit_inverse(sim.action_spec, calibration)
+
+    def control(seed: int) -> dict[str, Any]:
+        numbers = measure_control(sim, held_out, seed=seed, **common)
+        numbers |= measure_opposite(sim, held_out, opposites, seed=seed, **common)
+        return numbers | measure_inverse(sim, held_out, inverse, seed=seed, **common)
+
+    num_frames = round(drift_seconds * sim.fps)
+    return {
+        "control": control,
+        "uncertainty": lambda seed: measure_uncertainty(sim, held_out, seed=seed, **common),
+        "physics": lambda seed: measure_physics(sim, held_out, meta, seed=seed, **common),
+        "memory": lambda seed: measure_memory(sim, held_out, meta, seed=seed, **common),
+        "drift": lambda seed: measure_drift(
+            sim, held_out, num_frames=num_frames, num_streams=_DRIFT_STREAMS, seed=seed
+        ),
+    }
 
 
 def _not_finite(value: Any, name: str) -> list[str]:

@@ -199,7 +199,10 @@ def _card(footage: Footage, name: str, preset: str, configs: dict[str, Any], num
         },
         "training": {}, "metrics": {},
         "licence": {"code": "MIT", "weights": "MIT", "game": meta.licence, "assets": meta.assets_licence},
-        "limits": [f"remembers {configs['dynamics'].window} frames", "knows only what its footage shows"],
+        "limits": [
+            f"remembers {configs['dynamics'].window} frames", "knows only what its footage shows",
+            *(["says nothing of its uncertainty with its one denoising step"] if num_denoise_steps == 1 else []),
+        ],
     }  # fmt: skip
 
 
