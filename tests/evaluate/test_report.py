@@ -147,8 +147,14 @@ def test_speed_stands_in_one_table_with_quality(options):
 
 
 def test_lines_that_belong_together_share_a_chart():
-    lists = {"gfvd_window": [1.0, 2.0], "gfvd_window_floor": [0.5, None], "other": [1.0], "words": ["a"], "none": []}
-    found = charts({"curves": {"psnr_free": [1.0], "psnr_copy": [2.0], "ssim_free": [0.1]}, **lists})
+    lists = {
+        "gfvd_window": [1.0, 2.0],
+        "gfvd_window_floor": [0.5, None],
+        "other": [1.0, 2.0],
+        "words": ["a", "b"],
+        "one": [1.0],
+    }
+    found = charts({"curves": {"psnr_free": [1.0, 2.0], "psnr_copy": [2.0, 2.0], "ssim_free": [0.1, 0.2]}, **lists})
     assert {chart: list(lines) for chart, lines in found.items()} == {
         "psnr": ["psnr_free", "psnr_copy"], "ssim": ["ssim_free"], "gfvd_window": ["gfvd_window", "gfvd_window_floor"],
         "other": ["other"],

@@ -134,8 +134,8 @@ def _sources(question: Mapping[str, Any]) -> dict[tuple[str, str], np.ndarray]:
 
 
 def _numeric(values: Any) -> np.ndarray | None:
-    """A list as numbers, NaN for None; None where it is no list of numbers, or an empty one."""
-    if not isinstance(values, list) or not values or any(isinstance(v, bool) for v in values):
+    """A list as numbers, NaN for None; None where it is no list of numbers, or too short for a line."""
+    if not isinstance(values, list) or len(values) < 2 or any(isinstance(v, bool) for v in values):
         return None
     if not all(v is None or isinstance(v, (int, float)) for v in values):
         return None

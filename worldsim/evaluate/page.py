@@ -29,14 +29,14 @@ _STYLE = """
 body { margin: 0 auto; padding: 1rem; max-width: 72rem; background: var(--page); color: var(--text);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
-img { image-rendering: pixelated; display: block; width: 100%; }
+img { image-rendering: pixelated; display: block; width: 100%; height: auto; }
 figure { margin: 1rem 0; } figcaption, .quiet { color: var(--quiet); font-size: .875rem; }
 .film { display: grid; grid-template-columns: 5.5rem 1fr; align-items: center; font-size: .875rem; max-width: 60rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 0 2rem; }
 .moving { max-width: 24rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .75rem .2rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; white-space: nowrap; } td { min-width: 4rem; }
+th { font-weight: 600; white-space: nowrap; } td { min-width: 4rem; overflow-wrap: break-word; }
 td.number { text-align: right; white-space: nowrap; } .gap td { background: var(--gap); }
 pre { white-space: pre-wrap; font-size: .8rem; } details { margin: 1rem 0; } summary { cursor: pointer; }
 @media (max-width: 30rem) { .film { grid-template-columns: 1fr; } }
