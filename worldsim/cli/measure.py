@@ -43,6 +43,8 @@ class Eval:
     """A minute's worth: 16 frames instead of 64, objects, action following, outcome, and fewer timed steps."""
     drift_seconds: float = 600.0
     """Length of the long dreams, in the world's own time."""
+    horizon: int = 0
+    """Frames to follow the Frechet distance out to, 1024 say; not followed by default."""
     num_denoise_steps: int | None = None
     """Denoising steps a frame; the world's own where left out."""
     json: bool = False
@@ -66,6 +68,7 @@ class Eval:
                 seeds=range(self.seeds),
                 quick=self.quick,
                 drift_seconds=self.drift_seconds,
+                windowed_horizon=self.horizon,
                 keep_seeds=True,
                 on_progress=on_progress,
             )
@@ -109,7 +112,7 @@ class Compare:
     windows: int = 64
     """Windows a seed and question."""
     quick: bool = False
-    """Dream 16 frames instead of 64, and time fewer steps."""
+    """Only fidelity over 16 frames instead of 64, objects, action following and outcome, and fewer timed steps."""
     num_denoise_steps: int | None = None
     """Denoising steps a frame, for both; each world's own where left out."""
     json: bool = False

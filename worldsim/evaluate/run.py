@@ -33,6 +33,7 @@ from worldsim.evaluate.perceptual import Perceptual
 from worldsim.evaluate.physics import measure_physics
 from worldsim.evaluate.speed import hardware
 from worldsim.evaluate.uncertainty import measure_uncertainty
+from worldsim.evaluate.windowed import measure_windowed
 from worldsim.simulator import Simulator
 
 MAX_CALIBRATION_FRAMES = 12_000
@@ -50,6 +51,7 @@ def evaluate(
     with_objects: bool = True,
     batch_size: int = 32,
     drift_seconds: float = 600.0,
+    windowed_horizon: int = 0,
     also: Sequence[Simulator] = (),
     keep_seeds: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
@@ -65,6 +67,7 @@ def evaluate(
         with_objects: whether to look for objects, which costs as much as the rest on a slow machine.
         batch_size: windows that run together.
         drift_seconds: length of the long dreams, in the world's own time.
+        windowed_horizon: frames to follow the Frechet distance out to, up to 1,024 say; not asked by default.
         also: other worlds that are to be measured on the same frames: none that one of them was trained on is used.
         keep_seeds: whether to add "per_seed": for each question the answers of every seed, in the order of `seeds`.
         on_progress: called with questions done and all questions.
@@ -98,6 +101,10 @@ def evaluate(
     questions = _short_questions(sim, held_out, common)
     if not quick:
         questions |= _long_questions(sim, (calibration, held_out), footage.meta, targets, drift_seconds, common)
+    if windowed_horizon:
+        questions["windowed"] = lambda seed: measure_windowed(
+            sim, held_out, horizon=windowed_horizon, seed=seed, **common
+        )
     tick()
     answers: dict[str, list[dict[str, Any]]] = {}
     for seed in seeds:
