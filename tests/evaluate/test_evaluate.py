@@ -27,7 +27,7 @@ def columns(footage):
 @pytest.fixture(scope="module")
 def answers(footage):
     def ask(world):
-        return evaluate(world(), footage, num_windows=8, seeds=(0, 1), batch_size=4, drift_seconds=8)
+        return evaluate(world(), footage, num_windows=8, seeds=(0, 1), batch_size=4, drift_seconds=8.0)
 
     return {world: ask(world) for world in (toy.Perfect, toy.Frozen, toy.Blind)}
 
