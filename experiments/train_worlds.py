@@ -38,8 +38,12 @@ from worldsim.video import beside, label_columns, write_video
 ROOT = Path(__file__).parents[1]
 CONTEXT, PREVIEW_FRAMES = 8, 90
 LIMITS = {
-    "jump": ["new platforms and fruit come in at random places, as in the game", "the score is not counted on"],
-    "pong": ["long rallies end in the wrong place", "the score is not counted on"],
+    "jump": [
+        "the player fades within about ten dreamed frames",
+        "no new platforms come in",
+        "the score is not counted on",
+    ],
+    "pong": ["the ball fades within about ten dreamed frames, and nothing is scored", "the score is not counted on"],
 }
 
 
