@@ -27,6 +27,11 @@ class Columns(NamedTuple):
     state: np.ndarray | None  # float32 [n s], the engine's ground truth where it gives any
     bounds: np.ndarray  # int64 [e+1]
 
+    @property
+    def longest(self) -> int:
+        """Frames of the longest episode."""
+        return int(np.diff(self.bounds).max(initial=0))
+
 
 def split_episodes(footage: Footage, eval_share: float = 0.1, seed: int = 0) -> tuple[list[int], list[int]]:
     """Divide the episodes into training and evaluation, by whole episodes, aiming at a share of the frames.
@@ -100,8 +105,7 @@ class Windows:
         starts = np.maximum(np.diff(columns.bounds) - min_real + 1, 0)  # windows that begin in each episode
         self._ends = np.cumsum(starts)
         if not len(self):
-            longest = int(np.diff(columns.bounds).max(initial=0))
-            raise ValueError(f"windows want an episode of at least {min_real} frames, the longest has {longest}.")
+            raise ValueError(f"windows want an episode of at least {min_real} frames, the longest has {columns.longest}.")
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0

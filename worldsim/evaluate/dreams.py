@@ -36,7 +36,7 @@ def longest_horizon(columns: Columns, limit: int = HORIZONS[0]) -> int:
     Raises:
         ValueError: no episode has CONTEXT + 16 frames.
     """
-    longest = int(np.diff(columns.bounds).max(initial=0))
+    longest = columns.longest
     for horizon in HORIZONS:
         if horizon <= limit and CONTEXT + horizon <= longest:
             return horizon

@@ -70,7 +70,7 @@ def measure_drift(
             f"drift wants at least 1 stream and 2 seconds, {2 * second} frames, got num_streams={num_streams} and "
             f"num_frames={num_frames}."
         )
-    if (longest := int(np.diff(columns.bounds).max(initial=0))) <= second:
+    if (longest := columns.longest) <= second:
         reason = f"the bands want an episode of more than one second, {second} frames; the longest has {longest}"
         return {**{f"collapse_seconds_{kind}": None for kind in KINDS}, "drift_reason": reason}
     bands = real_bands(columns, second)

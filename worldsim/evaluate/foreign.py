@@ -119,7 +119,7 @@ def fit(obs: UInt8[np.ndarray, "n t h w c"], size: tuple[int, int]) -> UInt8[np.
 
 
 def _of_another_game(other: Columns, count: int, seed: int, size: tuple[int, int]) -> np.ndarray:
-    longest = int(np.diff(other.bounds).max(initial=0))
+    longest = other.longest
     if longest < CONTEXT:
         raise ValueError(f"footage of another game wants an episode of {CONTEXT} frames, the longest has {longest}.")
     return fit(other.obs[draw_windows(other, CONTEXT, count, seed)], size)

@@ -59,7 +59,7 @@ def measure_irreversible(
         return _nothing("the footage has no object that it calls irreversible")
     for thing in things:
         _check_never_back(thing, columns)
-    longest = int(np.diff(columns.bounds).max(initial=0))
+    longest = columns.longest
     if longest < CONTEXT + LEAST_HORIZON:
         return _nothing(f"no episode has {CONTEXT + LEAST_HORIZON} frames, the longest has {longest}")
     rows = draw_windows(columns, min(CONTEXT + HORIZON, longest), num_windows, seed)

@@ -59,7 +59,7 @@ def measure_memory(
     cards = find_cards(meta)
     if columns.state is None or not cards:
         return _nothing("the footage has no object with a face that is hidden at times")
-    longest = int(np.diff(columns.bounds).max(initial=0))
+    longest = columns.longest
     if longest < CONTEXT + LEAST_HORIZON:
         return _nothing(f"no episode has {CONTEXT + LEAST_HORIZON} frames, the longest has {longest}")
     length = min(CONTEXT + HORIZON, longest)

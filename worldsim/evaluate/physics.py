@@ -72,7 +72,7 @@ def measure_velocity(
     balls = find_balls(meta)
     if columns.state is None or not balls.names:
         return _nothing("the footage has no object with a colour and with ground truth of x, y and radius")
-    longest = int(np.diff(columns.bounds).max(initial=0))
+    longest = columns.longest
     if longest < CONDITION + LEAST_HORIZON:
         return _nothing(f"no episode has {CONDITION + LEAST_HORIZON} frames, the longest has {longest}")
     rows = draw_windows(columns, min(CONDITION + HORIZON, longest), num_windows, seed)

@@ -119,7 +119,7 @@ def measure_windowed(
     Raises:
         ValueError: no episode has CONTEXT + 16 frames.
     """
-    longest = int(np.diff(columns.bounds).max(initial=0)) - CONTEXT
+    longest = columns.longest - CONTEXT
     horizon = min(horizon, longest) // SPAN * SPAN
     if horizon < SPAN:
         raise ValueError(

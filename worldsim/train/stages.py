@@ -228,7 +228,7 @@ def free_running_judge(
 
 def _fitting(held: Columns) -> tuple[int, int]:
     """Shorten context and horizon where held-out episodes are shorter than both."""
-    longest = int(np.diff(held.bounds).max())
+    longest = held.longest
     if longest < 3:
         raise ValueError(f"held-out episodes want at least 3 frames, the longest has {longest}; record longer ones.")
     context = min(CONTEXT, max(1, longest // 3))
