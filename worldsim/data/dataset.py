@@ -105,7 +105,9 @@ class Windows:
         starts = np.maximum(np.diff(columns.bounds) - min_real + 1, 0)  # windows that begin in each episode
         self._ends = np.cumsum(starts)
         if not len(self):
-            raise ValueError(f"windows want an episode of at least {min_real} frames, the longest has {columns.longest}.")
+            raise ValueError(
+                f"windows want an episode of at least {min_real} frames, the longest has {columns.longest}."
+            )
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0

@@ -23,10 +23,10 @@ from jaxtyping import Float, UInt8
 
 from worldsim.data.dataset import Columns
 from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows, free_run
+from worldsim.evaluate.motion import differs
 from worldsim.simulator import Simulator
 
 HORIZON = 16
-CHANGED = 16  # grey levels
 
 
 def measure_control(
@@ -58,10 +58,9 @@ def changed_error(
     real: UInt8[np.ndarray, "b t h w c"], dream: UInt8[np.ndarray, "b horizon h w c"]
 ) -> Float[np.ndarray, " b"]:
     """Mean squared error of each dream on the changed pixels, all channels summed; 0 where nothing changed."""
-    last = real[:, CONTEXT - 1 : CONTEXT].astype(np.int16)
-    target = real[:, CONTEXT : CONTEXT + dream.shape[1]].astype(np.int16)
-    changed = (np.abs(target - last) > CHANGED).any(-1)
-    squared = np.square((target - dream).astype(np.float64) / 255).sum(-1)
+    target = real[:, CONTEXT : CONTEXT + dream.shape[1]]
+    changed = differs(target, real[:, CONTEXT - 1 : CONTEXT])
+    squared = np.square(np.subtract(target, dream, dtype=np.float64) / 255).sum(-1)
     return (squared * changed).sum((1, 2, 3)) / np.maximum(changed.sum((1, 2, 3)), 1)
 
 

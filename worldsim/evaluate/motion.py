@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 
 from worldsim.data.dataset import Columns
 
@@ -33,6 +33,11 @@ MAX_STRETCHES = 300
 _CHUNK = 256
 _STILLNESS = 1.0  # squared grey levels a changed pixel that one more pixel of shift has to win
 _JUMP = 0.25  # of the frame: what goes farther in HOLD frames was put elsewhere and did not move
+
+
+def differs(one: Shaped[np.ndarray, "*n h w c"], two: Shaped[np.ndarray, "*m h w c"]) -> Bool[np.ndarray, "*k h w"]:
+    """Where two pictures differ visibly: by more than CHANGED grey levels in some channel."""
+    return np.asarray((np.abs(np.subtract(one, two, dtype=np.float32)) > CHANGED).any(-1))
 
 
 class Direction(NamedTuple):
@@ -104,8 +109,8 @@ def learn_direction(first: Float[np.ndarray, "n 2"], second: Float[np.ndarray, "
 def _shifts(before, after):
     height, width = before.shape[1:3]
     reach = max(width // 8, 1)
+    changed = differs(after, before)
     before, after = before.astype(np.float32), after.astype(np.float32)
-    changed = (np.abs(after - before) > CHANGED).any(-1)
     mask = changed[..., None].astype(np.float32)
     cost = _correlate(mask, np.square(before).sum(-1, keepdims=True)).sum(-1)
     cost -= 2 * _correlate(mask * after, before).sum(-1)  # m |after|^2 is the same for every shift

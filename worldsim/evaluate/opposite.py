@@ -35,7 +35,7 @@ from jaxtyping import Float, UInt8
 
 from worldsim.data.dataset import Columns
 from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows, free_run
-from worldsim.evaluate.motion import CHANGED, Direction, displacement, held_displacements, learn_direction
+from worldsim.evaluate.motion import Direction, differs, displacement, held_displacements, learn_direction
 from worldsim.evaluate.objects import Target
 from worldsim.simulator import Simulator
 from worldsim.types import ActionSpec
@@ -133,8 +133,7 @@ def visible_difference(
     one: UInt8[np.ndarray, "b t h w c"], two: UInt8[np.ndarray, "b t h w c"]
 ) -> Float[np.ndarray, "b t h w c"]:
     """The first less the second, in grey levels, on the pixels that differ visibly."""
-    difference = one.astype(np.float32) - two
-    return np.where((np.abs(difference) > CHANGED).any(-1, keepdims=True), difference, 0)
+    return np.where(differs(one, two)[..., None], np.subtract(one, two, dtype=np.float32), 0)
 
 
 def difference_products(

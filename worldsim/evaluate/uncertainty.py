@@ -35,10 +35,10 @@ from jaxtyping import Float, Int64, PRNGKeyArray, UInt8
 
 from worldsim import metrics
 from worldsim.data.dataset import Columns
-from worldsim.evaluate.control import CHANGED
 from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows
 from worldsim.evaluate.ensemble import coverage, crps, spread_skill
 from worldsim.evaluate.foreign import measure_foreign
+from worldsim.evaluate.motion import differs
 from worldsim.simulator import Simulator
 
 HORIZON = 16
@@ -129,8 +129,8 @@ def score_window(
 ) -> Scores:
     """Hold the dreams of one window against its recorded frames."""
     last, target = real[CONTEXT - 1], real[CONTEXT : CONTEXT + dreams.shape[1]]
-    changed = _differs(target, last)
-    moved = changed | _differs(dreams, last).any(0)
+    changed = differs(target, last)
+    moved = changed | differs(dreams, last).any(0)
     y, x = _unit(target), _unit(dreams)
     score, still = crps(x, y).mean(-1), np.abs(y - _unit(last)).mean(-1)
     error, apart = x - y, x - x[0]  # exactly nothing where dreams are right, or the same: means of equals are rounded
@@ -201,10 +201,6 @@ def _correlation(doubt: Float[np.ndarray, " n"], error: Float[np.ndarray, " n"])
         return None
     found = metrics.spearman(doubt, error)
     return 0.0 if found is None else found
-
-
-def _differs(frames: np.ndarray, last: np.ndarray) -> np.ndarray:
-    return np.asarray((np.abs(frames.astype(np.int16) - last) > CHANGED).any(-1))
 
 
 def _unit(obs: np.ndarray) -> np.ndarray:
