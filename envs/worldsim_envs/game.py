@@ -50,6 +50,14 @@ def choice(*options: tuple[str, tuple[str, ...]]) -> dict[str, Any]:
     return {"choices": [{"name": "action", "labels": labels, "keys": keys}], "buttons": [], "axes": []}
 
 
+def drawn_here(size: int, *, fps: int) -> dict[str, Any]:
+    """Describe what the games share that this package draws itself, on a square of `size` pixels."""
+    return {
+        "package": "numpy", "licence": "MIT", "assets_licence": "MIT", "native_size": [size, size],
+        "size": [size, size], "frame_skip": 1, "render_fps": fps,
+    }  # fmt: skip
+
+
 def centre(x: float, y: float, native_size: tuple[int, int] | list[int]) -> tuple[float, float]:
     """Turn a centre in native pixels into fractions 0..1 of width and height; NaN when outside the frame."""
     height, width = native_size

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .game import GameEnv, centre, choice
+from .game import GameEnv, centre, choice, drawn_here
 
 SIDE = 4
 CELL, CARD = 16, 12  # pixels
@@ -47,13 +47,7 @@ class MemoryCards(GameEnv):
         "memory-cards": {
             "title": "Memory cards",
             "prompts": ["memory cards", "memory"],
-            "package": "numpy",
-            "licence": "MIT",
-            "assets_licence": "MIT",
-            "native_size": [SIZE, SIZE],
-            "size": [SIZE, SIZE],
-            "frame_skip": 1,
-            "render_fps": 10,
+            **drawn_here(SIZE, fps=10),
             "action": choice(("noop", ()), *((f"turn {i}", (key,)) for i, key in enumerate(KEYS, 1))),
             "state": [f"card{i}_{name}" for i in range(SIDE**2) for name in ("x", "y", "up", "face")],
             "objects": {

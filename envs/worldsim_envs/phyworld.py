@@ -27,7 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .game import GameEnv, centre, choice
+from .game import GameEnv, centre, choice, drawn_here
 
 WORLD = 10.0  # units, both sides
 FPS = 10
@@ -154,13 +154,7 @@ def _about(scene: str, split: str) -> dict[str, Any]:
     return {
         "title": f"PhyWorld, {scene}{'' if split == 'in' else ', out of distribution'}",
         "prompts": ["phyworld", scene, "balls"],
-        "package": "numpy",
-        "licence": "MIT",
-        "assets_licence": "MIT",
-        "native_size": [NATIVE, NATIVE],
-        "size": [NATIVE, NATIVE],
-        "frame_skip": 1,
-        "render_fps": FPS,
+        **drawn_here(NATIVE, fps=FPS),
         "scene": scene,
         "split": split,
         "action": choice(("noop", ()), ("watch", ("Space",))),  # a choice wants two options; neither does anything

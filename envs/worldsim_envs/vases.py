@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .game import NAN, GameEnv, centre, choice
+from .game import NAN, GameEnv, centre, choice, drawn_here
 
 SIZE = 64
 WALL, SHELF, CURTAIN = (214, 204, 186), (110, 80, 56), (70, 60, 110)
@@ -55,13 +55,7 @@ class Vases(GameEnv):
         "vases": {
             "title": "Vases",
             "prompts": ["vases", "breaking things"],
-            "package": "numpy",
-            "licence": "MIT",
-            "assets_licence": "MIT",
-            "native_size": [SIZE, SIZE],
-            "size": [SIZE, SIZE],
-            "frame_skip": 1,
-            "render_fps": 10,
+            **drawn_here(SIZE, fps=10),
             "action": choice(("noop", ()), *((f"break {i}", (f"Digit{i}",)) for i in range(1, len(CORNERS) + 1))),
             "state": [f"vase{i}_{name}" for i in range(len(CORNERS)) for name in ("x", "y", "broken")],
             "objects": {

@@ -44,10 +44,11 @@ def charts(question: Mapping[str, Any], runs: Sequence[Mapping[str, Any]] = ()) 
     return result
 
 
-def figure(title: str, lines: Mapping[str, Line], *, x_label: str, note: str = "") -> Html:
-    """A chart with its key below."""
+def figure(title: str, lines: Mapping[str, Line], *, note: str = "") -> Html:
+    """A chart with its key below; the entries of lists about windows are 16 frames, others one."""
     keys = [element("span", name, class_=f"key s{i % COLOURS}") for i, name in enumerate(lines)]
     caption = element("figcaption", element("strong", title), *([f" {note}"] if note else []), element("br"), *keys)
+    x_label = "16 frames each" if "window" in title else "frame"
     return element("figure", draw(title, lines, x_label=x_label), caption)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from worldsim.evaluate.charts import Line, charts, figure
 from worldsim.evaluate.compare import Difference, is_same, rows_of, say
 from worldsim.evaluate.gallery import Example, farthest_apart, films, strips
-from worldsim.evaluate.page import Html, element, join, page, table, write_page
+from worldsim.evaluate.page import Html, element, join, page, table, write_text
 from worldsim.evaluate.report import HEADLINES, number, settings, with_spread
 
 HEAD = ("number", "A", "B", "B - A [95 %]", "seeds", "")
@@ -48,7 +48,7 @@ def render(result: Mapping[str, Any], *, cards: Sequence[Mapping[str, Any]], exa
 
 def write_comparison(path: Path | str, result: Mapping[str, Any], **options: Any) -> Path:
     """Write the page of `render`, whole or not at all."""
-    return write_page(render(result, **options), path)
+    return write_text(render(result, **options), path)
 
 
 def _pictures(examples: Sequence[Example], fps: float) -> Html:
@@ -87,6 +87,5 @@ def _curves(result: Mapping[str, Any]) -> Html:
                     both[name] = line
                 else:
                     both |= {f"A: {name}": line, f"B: {name}": other}
-            x_label = "16 frames each" if "window" in chart else "frame"
-            figures.append(figure(chart, both, x_label=x_label, note=f"{question}; band: one standard deviation."))
+            figures.append(figure(chart, both, note=f"{question}; band: one standard deviation."))
     return join([element("h2", "Curves"), element("div", *figures, class_="grid")]) if figures else Html("")

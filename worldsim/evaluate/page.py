@@ -132,8 +132,8 @@ def page(title: str, *content: Html) -> str:
     return "<!DOCTYPE html>\n" + element("html", head, "\n", element("body", *content), lang="en") + "\n"
 
 
-def write_page(document: str, path: Path | str) -> Path:
-    """Write a document, whole or not at all."""
+def write_text(document: str, path: Path | str) -> Path:
+    """Write a document, whole or not at all; its folder is made where there is none."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.{os.getpid()}")

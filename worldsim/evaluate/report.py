@@ -20,7 +20,7 @@ from typing import Any
 
 from worldsim.evaluate.charts import charts, figure
 from worldsim.evaluate.gallery import Example, films, strips, worst
-from worldsim.evaluate.page import Html, element, join, page, table, write_page
+from worldsim.evaluate.page import Html, element, join, page, table, write_text
 
 NOT_QUESTIONS = ("protocol", "per_seed")
 HEADLINES: tuple[tuple[str, str, str, str | float | None, str | float | None], ...] = (
@@ -94,7 +94,7 @@ def render(
 
 def write_report(path: Path | str, result: Mapping[str, Any], **options: Any) -> Path:
     """Write the page of `render`, whole or not at all."""
-    return write_page(render(result, **options), path)
+    return write_text(render(result, **options), path)
 
 
 def _subtitle(card: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
@@ -135,8 +135,7 @@ def curves(
         runs = per_seed.get(question, ())
         note = f"{question}; band: one standard deviation over {len(runs)} seeds." if len(runs) > 1 else f"{question}."
         for chart, lines in charts(numbers, runs).items():
-            x_label = "16 frames each" if "window" in chart else "frame"
-            figures.append(figure(chart, lines, x_label=x_label, note=note))
+            figures.append(figure(chart, lines, note=note))
     return join([element("h2", heading), element("div", *figures, class_="grid")]) if figures else Html("")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from worldsim.evaluate.memory import measure_memory
 from worldsim.evaluate.objects import Objects, Target, find_targets
 from worldsim.evaluate.opposite import learn_opposites, measure_opposite
 from worldsim.evaluate.outcome import measure_outcome
+from worldsim.evaluate.page import write_text
 from worldsim.evaluate.perceptual import Perceptual
 from worldsim.evaluate.physics import measure_physics
 from worldsim.evaluate.speed import hardware
@@ -220,14 +220,9 @@ def write_json(result: dict[str, Any], path: Path | str) -> Path:
     Raises:
         ValueError: a number is not finite; the message names it.
     """
-    path = Path(path)
     if bad := _not_finite(result, ""):
         raise ValueError(f"numbers want to be finite, these are not: {', '.join(bad[:5])}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.{os.getpid()}")
-    temp.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temp, path)
-    return path
+    return write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", path)
 
 
 def _clip_questions(

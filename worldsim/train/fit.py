@@ -129,7 +129,8 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     tokenizer = merge(graph, first.params)
     latents = encode_footage(tokenizer, train, held, keep_statistics=origin is not None)
     dynamics, outcome = new_dynamics(tokenizer.config, run.footage.meta.action_spec, preset, seed)
-    set_statistics(dynamics, latents.train, train)
+    if origin is None:
+        set_statistics(dynamics, latents.train, train)
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
     graphs = (parts["dynamics"][0], parts["outcome"][0])
     begin = {k: v[1] if origin is None else floats(origin.params[k]) for k, v in parts.items()}
@@ -154,8 +155,8 @@ def _budgets(preset: Preset, minutes: float | None, num_train_steps: int | None)
     if num_train_steps is not None:
         if num_train_steps < 2:
             raise ValueError(f"num_train_steps must be at least 2, one a stage; got {num_train_steps}.")
-        first = min(max(1, round(num_train_steps * preset.tokenizer_share)), num_train_steps - 1)
-        first *= preset.tokenizer_share > 0
+        least = 1 if preset.tokenizer_share else 0  # a world that goes on has its tokenizer
+        first = min(max(least, round(num_train_steps * preset.tokenizer_share)), num_train_steps - 1)
         return Budget(first, None), Budget(num_train_steps - first, None)
     seconds = 60 * (10.0 if minutes is None else minutes)
     if not seconds > 0:
