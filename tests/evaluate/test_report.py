@@ -6,7 +6,7 @@ import pytest
 
 from tests.evaluate import toy
 from worldsim.data.dataset import load_columns
-from worldsim.evaluate.charts import charts, ticks
+from worldsim.evaluate.charts import charts, entries, ticks
 from worldsim.evaluate.dreams import CONTEXT, dream_clips
 from worldsim.evaluate.fidelity import Fidelity
 from worldsim.evaluate.gallery import Example, farthest_apart, gather, worst
@@ -160,6 +160,14 @@ def test_lines_that_belong_together_share_a_chart():
         "other": ["other"],
     }  # fmt: skip
     assert np.isnan(found["gfvd_window"]["gfvd_window_floor"].values[1])
+
+
+def test_a_long_dream_counts_its_parts_and_not_frames():
+    drift = {"num_seconds": 600.0, "curves": {"seconds": [150.0, 450.0], "motion_policy": [1.0, 2.0]}}
+    assert list(charts(drift)) == ["motion"], "time is an axis and no line"
+    assert entries("motion", drift) == "2 parts of 600 s"
+    assert entries("psnr", {"curves": {"psnr_free": [1.0]}}) == "frame"
+    assert entries("gfvd_window", {}) == "16 frames each"
 
 
 @pytest.mark.parametrize("low, high", [(0.0, 1.0), (-3.2, 58.9), (1e-4, 3e-4), (5.0, 5.0), (0.0, 0.0), (-1e6, 2e6)])

@@ -44,11 +44,18 @@ def charts(question: Mapping[str, Any], runs: Sequence[Mapping[str, Any]] = ()) 
     return result
 
 
-def figure(title: str, lines: Mapping[str, Line], *, note: str = "") -> Html:
-    """A chart with its key below; the entries of lists about windows are 16 frames, others one."""
+def entries(chart: str, question: Mapping[str, Any]) -> str:
+    """What the entries of a chart's lines are; curves with "seconds" beside them are parts of a long dream."""
+    if "window" in chart:
+        return "16 frames each"
+    seconds = (question.get("curves") or {}).get("seconds")
+    return f"{len(seconds)} parts of {question['num_seconds']:g} s" if seconds else "frame"
+
+
+def figure(title: str, lines: Mapping[str, Line], *, x_label: str, note: str = "") -> Html:
+    """A chart with its key below."""
     keys = [element("span", name, class_=f"key s{i % COLOURS}") for i, name in enumerate(lines)]
     caption = element("figcaption", element("strong", title), *([f" {note}"] if note else []), element("br"), *keys)
-    x_label = "16 frames each" if "window" in title else "frame"
     return element("figure", draw(title, lines, x_label=x_label), caption)
 
 
@@ -126,7 +133,7 @@ def _pixel(value: Any) -> str:
 def _sources(question: Mapping[str, Any]) -> dict[tuple[str, str], np.ndarray]:
     """Every list of numbers by chart and name."""
     curves = question.get("curves")
-    found = {(name.split("_")[0], name): values for name, values in (curves or {}).items()}
+    found = {(name.split("_")[0], name): values for name, values in (curves or {}).items() if name != "seconds"}
     lists = sorted(name for name, value in question.items() if name != "curves" and isinstance(value, list))
     for name in lists:
         base = next((other for other in lists if name == other or name.startswith(f"{other}_")), name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.evaluate.charts import Line, charts, figure
+from worldsim.evaluate.charts import Line, charts, entries, figure
 from worldsim.evaluate.compare import Difference, is_same, rows_of, say
 from worldsim.evaluate.gallery import Example, farthest_apart, films, strips
 from worldsim.evaluate.page import Html, element, join, page, table, write_text
@@ -87,5 +87,12 @@ def _curves(result: Mapping[str, Any]) -> Html:
                     both[name] = line
                 else:
                     both |= {f"A: {name}": line, f"B: {name}": other}
-            figures.append(figure(chart, both, note=f"{question}; band: one standard deviation."))
+            figures.append(
+                figure(
+                    chart,
+                    both,
+                    x_label=entries(chart, result["a"][question]),
+                    note=f"{question}; band: one standard deviation.",
+                )
+            )
     return join([element("h2", "Curves"), element("div", *figures, class_="grid")]) if figures else Html("")

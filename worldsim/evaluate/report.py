@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worldsim.evaluate.charts import charts, figure
+from worldsim.evaluate.charts import charts, entries, figure
 from worldsim.evaluate.gallery import Example, films, strips, worst
 from worldsim.evaluate.page import Html, element, join, page, table, write_text
 
@@ -135,7 +135,7 @@ def curves(
         runs = per_seed.get(question, ())
         note = f"{question}; band: one standard deviation over {len(runs)} seeds." if len(runs) > 1 else f"{question}."
         for chart, lines in charts(numbers, runs).items():
-            figures.append(figure(chart, lines, note=note))
+            figures.append(figure(chart, lines, x_label=entries(chart, numbers), note=note))
     return join([element("h2", heading), element("div", *figures, class_="grid")]) if figures else Html("")
 
 
