@@ -118,7 +118,7 @@ def _shifts(before, after):
     distance = np.hypot(y[:, None], x)
     cost += _STILLNESS * changed.sum((1, 2))[:, None, None] * distance
     near = (np.abs(y)[:, None] <= reach) & (np.abs(x) <= reach)
-    cost = np.where(near & (changed.any((1, 2))[:, None, None] | (distance == 0)), cost, np.inf)
+    cost = np.where(near & (np.asarray(changed.any((1, 2)))[:, None, None] | (distance == 0)), cost, np.inf)
     best = cost.reshape(len(cost), -1).argmin(1)
     return np.stack([x[best % width], y[best // width]], -1)
 
