@@ -12,6 +12,15 @@ tinywmcraft, so that numbers on its data compare.
 
 Rankings. Average precision: the mean of the precision over the recalled positives. AUROC: the chance that a positive
 scores above a negative, a tie counting one half. Spearman: the linear correlation of the ranks, ties sharing theirs.
+
+Forecasts. CRPS, the continuous ranked probability score of members x_1 .. x_M for what came, y, in its fair form
+
+    1/M sum |x_i - y| - 1/(2 M (M - 1)) sum |x_i - x_j|,
+
+whose mean does not depend on M (Ferro, "Fair scores for ensemble forecasts", 2014). In the units of the values, 0 is
+best; M equal members score their absolute error. For members of N(mu, s^2) it expects
+s (z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)) with z = (y - mu) / s (Gneiting and Raftery, "Strictly proper scoring
+rules, prediction, and estimation", 2007, equation 21).
 """
 
 from __future__ import annotations
@@ -222,6 +231,19 @@ def _ssim(real, other, band_h, band_w):
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     top = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
     return (top / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean((1, 2, 3))
+
+
+def crps(members: Float[np.ndarray, "m ..."], truth: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Fair CRPS of each value by itself; see the module docstring.
+
+    Raises:
+        ValueError: fewer than two members.
+    """
+    if (count := len(members)) < 2:
+        raise ValueError(f"CRPS wants at least 2 members, got {count}.")
+    below = np.arange(1, count, dtype=members.dtype)  # each gap of the ordered members lies between i and M - i of them
+    gaps = np.tensordot(below * (count - below), np.diff(np.sort(members, 0), axis=0), 1)
+    return np.asarray(np.abs(members - truth).mean(0) - gaps / (count * (count - 1)))
 
 
 def _gaussian_band(size: int) -> Float[np.ndarray, "out size"]:

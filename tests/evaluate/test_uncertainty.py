@@ -9,10 +9,11 @@ from worldsim import metrics
 from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage
 from worldsim.evaluate.dreams import CONTEXT, draw_windows
-from worldsim.evaluate.ensemble import coverage, crps, spread_skill
+from worldsim.evaluate.ensemble import coverage, spread_skill
 from worldsim.evaluate.foreign import CORRUPTIONS, fit, measure_foreign
 from worldsim.evaluate.run import spread, write_json
 from worldsim.evaluate.uncertainty import HORIZON, LEVELS, MAX_WINDOWS, MEMBERS, measure_uncertainty
+from worldsim.metrics import crps
 from worldsim.simulator import load
 
 WORLDS = (coin.Calibrated, coin.OverConfident, coin.UnderConfident, coin.Anywhere, coin.Frozen, coin.Contrary)

@@ -2,14 +2,7 @@
 
 Members x_1 .. x_M are draws of what could come, y is what came; every value (a channel of a pixel) stands by itself.
 
-CRPS, the continuous ranked probability score, in its fair form
-
-    1/M sum |x_i - y| - 1/(2 M (M - 1)) sum |x_i - x_j|,
-
-whose mean does not depend on M (Ferro, "Fair scores for ensemble forecasts", 2014). In the units of the values, 0 is
-best; M equal members score their absolute error. For members of N(mu, s^2) it expects
-s (z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)) with z = (y - mu) / s (Gneiting and Raftery, "Strictly proper scoring
-rules, prediction, and estimation", 2007, equation 21).
+The score of both at once, CRPS, is in `worldsim.metrics`.
 
 Coverage. If the ensemble is right, y is like one more member, so its rank among M + 1 values is uniform. Pixels tie
 often, and a value that ties could have any rank of the tie: rank / (M + 1) is spread evenly over
@@ -29,18 +22,6 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 _NOTHING = 1e-9  # a ratio of nothing to nothing is 1
-
-
-def crps(members: Float[np.ndarray, "m ..."], truth: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Fair CRPS of each value; see the module docstring.
-
-    Raises:
-        ValueError: fewer than two members.
-    """
-    count = _count(members, 2)
-    below = np.arange(1, count, dtype=members.dtype)  # each gap of the ordered members lies between i and M - i of them
-    gaps = np.tensordot(below * (count - below), np.diff(np.sort(members, 0), axis=0), 1)
-    return np.asarray(np.abs(members - truth).mean(0) - gaps / (count * (count - 1)))
 
 
 def coverage(

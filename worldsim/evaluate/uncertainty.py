@@ -36,7 +36,7 @@ from jaxtyping import Float, Int64, PRNGKeyArray, UInt8
 from worldsim import metrics
 from worldsim.data.dataset import Columns
 from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows
-from worldsim.evaluate.ensemble import coverage, crps, spread_skill
+from worldsim.evaluate.ensemble import coverage, spread_skill
 from worldsim.evaluate.foreign import measure_foreign
 from worldsim.evaluate.motion import differs
 from worldsim.simulator import Simulator
@@ -132,7 +132,7 @@ def score_window(
     changed = differs(target, last)
     moved = changed | differs(dreams, last).any(0)
     y, x = _unit(target), _unit(dreams)
-    score, still = crps(x, y).mean(-1), np.abs(y - _unit(last)).mean(-1)
+    score, still = metrics.crps(x, y).mean(-1), np.abs(y - _unit(last)).mean(-1)
     error, apart = x - y, x - x[0]  # exactly nothing where dreams are right, or the same: means of equals are rounded
     variance, squared = apart.var(0, ddof=1).mean(-1), np.square(error.mean(0)).mean(-1)
     covered = [(coverage(dreams, target, level / 100).mean(-1) * moved).sum((1, 2)) for level in LEVELS]
