@@ -35,12 +35,12 @@ class Eval:
     held-out episodes are used."""
     game: str | None = None
     """A game to record fresh footage of, with a seed that nobody trains on."""
-    windows: int = 64
-    """Windows a seed and question; 2048 for Frechet distances that compare with those of others."""
+    windows: int | None = None
+    """Windows a seed and question: 64, or 24 with --quick; 2048 for Frechet distances that compare with others'."""
     seeds: int = 3
     """Evaluation seeds; every number is their mean, with the standard deviation beside it."""
     quick: bool = False
-    """A minute's worth: 16 frames instead of 64, objects, action following, outcome, and fewer timed steps."""
+    """A minute's worth: 16 frames instead of 64, objects, action following, outcome, and the speed of one world."""
     drift_seconds: float = 600.0
     """Length of the long dreams, in the world's own time."""
     horizon: int = 0
@@ -60,11 +60,12 @@ class Eval:
         sim = load(self.world, num_denoise_steps=self.num_denoise_steps)
         footage = _footage(self.data, self.game, self.out, sim.size)
         check_same_world(sim, footage)
+        num_windows = _num_windows(self.windows, self.quick)
         with closing(console.Counter("questions")) as on_progress:
             result = evaluate(
                 sim,
                 footage,
-                num_windows=self.windows,
+                num_windows=num_windows,
                 seeds=range(self.seeds),
                 quick=self.quick,
                 drift_seconds=self.drift_seconds,
@@ -77,7 +78,7 @@ class Eval:
         result["speed"] = _speed(sim, self.quick)
         held_out = held_out_columns(sim, footage)[1]
         examples = gather(
-            {"dreamed": sim}, held_out, horizon=result["protocol"]["horizon"], num_windows=min(self.windows, _SHOWN)
+            {"dreamed": sim}, held_out, horizon=result["protocol"]["horizon"], num_windows=min(num_windows, _SHOWN)
         )
         write_json(result, self.out / "metrics.json")
         write_report(self.out / "report.html", result, card=sim.card, examples=examples, per_seed=per_seed)
@@ -109,10 +110,10 @@ class Compare:
     """Folder for compare.json, compare.html and, with --game, the footage."""
     seeds: int = 5
     """Evaluation seeds, at least 5: the differences are paired by seed."""
-    windows: int = 64
-    """Windows a seed and question."""
+    windows: int | None = None
+    """Windows a seed and question: 64, or 24 with --quick."""
     quick: bool = False
-    """Only fidelity over 16 frames instead of 64, objects, action following and outcome, and fewer timed steps."""
+    """Only fidelity over 16 frames instead of 64, objects, action following, outcome, and the speed of one world."""
     num_denoise_steps: int | None = None
     """Denoising steps a frame, for both; each world's own where left out."""
     json: bool = False
@@ -132,13 +133,14 @@ class Compare:
         footage = _footage(self.data, self.game, self.out, a.size)
         for sim in (a, b):
             check_same_world(sim, footage)
+        num_windows = _num_windows(self.windows, self.quick)
         with closing(console.Counter("questions")) as on_progress:
             result = compare_worlds(
                 a,
                 b,
                 footage,
                 seeds=range(self.seeds),
-                num_windows=self.windows,
+                num_windows=num_windows,
                 quick=self.quick,
                 on_progress=on_progress,
             )
@@ -148,7 +150,7 @@ class Compare:
             result[side]["speed"] = _speed(sim, self.quick)
         held_out = held_out_columns(a, footage, (b,))[1]
         examples = gather(
-            {"A": a, "B": b}, held_out, horizon=result["protocol"]["horizon"], num_windows=min(self.windows, _SHOWN)
+            {"A": a, "B": b}, held_out, horizon=result["protocol"]["horizon"], num_windows=min(num_windows, _SHOWN)
         )
         write_json(result, self.out / "compare.json")
         write_comparison(self.out / "compare.html", result, cards=(a.card, b.card), examples=examples)
@@ -216,11 +218,22 @@ def _footage(data: Path | None, game: str | None, out: Path, size: tuple[int, in
         return record(str(game), folder, num_frames=_GAME_FRAMES, seed=_GAME_SEED, size=size, on_progress=on_progress)
 
 
+def _num_windows(asked: int | None, quick: bool) -> int:
+    """The windows that were asked for, or the default."""
+    if asked is None:
+        return 24 if quick else 64
+    return asked
+
+
 def _speed(sim: Any, quick: bool) -> dict[str, Any]:
-    """Time a world, shorter than `worldsim bench` does."""
+    """Time a world, shorter than `worldsim bench` does; a quick look compiles nothing more."""
     from worldsim.evaluate import bench
 
-    return bench(sim, num_repeats=3, seconds_per_repeat=0.2 if quick else 1.0)
+    return (
+        bench(sim, num_repeats=3, seconds_per_repeat=0.3, batch_size=1)
+        if quick
+        else bench(sim, num_repeats=3, seconds_per_repeat=1.0)
+    )
 
 
 def _identity(sim: Any) -> dict[str, Any]:
