@@ -26,6 +26,7 @@ GAMES: dict[str, tuple[str, int]] = {
     "doom-defend-center": ("doom_games:DoomGame", 525),
     "doom-corridor": ("doom_games:DoomGame", 525),
     "doom-mywayhome": ("doom_games:DoomGame", 525),
+    "doom-lookaway": ("doom_games:DoomGame", 525),
     "phyworld-uniform": ("phyworld:PhyWorld", 31),
     "phyworld-uniform-out": ("phyworld:PhyWorld", 31),
     "phyworld-collision": ("phyworld:PhyWorld", 31),

@@ -1,7 +1,8 @@
 """Doom scenarios through ViZDoom, headless, with the free Freedoom pictures that come in its wheel.
 
 Ground truth is the engine's: place in map units, angle in degrees counter-clockwise from east, health. The
-picture shows the world from inside, so no object has a place in it to speak of and `objects` is empty.
+picture shows the world from inside, so no object has a place in it to speak of; where `objects` is not empty, it says
+which columns are the pose that the picture is seen from.
 Rewards are those of the scenarios; their own time limits are replaced by Gymnasium's, so that a limit truncates.
 
 Sources: Kempka et al. 2016, arXiv 1605.02097; https://github.com/Farama-Foundation/ViZDoom.
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .doom_players import PLAYERS, Scene
+from .doom_players import PLAYERS, TURN, Scene
 from .game import GameEnv, choice, import_optional
 
 _DOOM = {
@@ -54,7 +55,10 @@ _BUTTONS = {
     "right": "MOVE_RIGHT",
     "strafe-left": "MOVE_LEFT",
     "strafe-right": "MOVE_RIGHT",
+    "look-left": "TURN_LEFT_RIGHT_DELTA",
+    "look-right": "TURN_LEFT_RIGHT_DELTA",
 }
+_PRESSED = {"look-left": -TURN, "look-right": TURN}  # any other button is down, 1, or not, 0
 
 
 def _both(first: tuple[str, tuple[str, ...]], second: tuple[str, tuple[str, ...]]) -> tuple[str, tuple[str, ...]]:
@@ -104,21 +108,31 @@ class DoomGame(GameEnv):
             "action": choice(_NOOP, _FORWARD, *_TURNS, *(_both(_FORWARD, turn) for turn in _TURNS), *_STRAFES),
             "state": _STATE,
         },
+        "doom-lookaway": {
+            "title": "Doom: Look Away",
+            "prompts": ["look away", "look away and come back", "doom rooms"],
+            **_DOOM,
+            "action": choice(_NOOP, _FORWARD, ("look-left", ("ArrowLeft",)), ("look-right", ("ArrowRight",))),
+            "state": _STATE,
+            "objects": {"player": {"view": {"x": "x", "y": "y", "angle": "angle", "degrees": 90, "near": 0.5}}},
+        },
     }
     _scenarios: ClassVar[dict[str, str]] = {
         "doom-takecover": "take_cover",
         "doom-defend-center": "defend_the_center",
         "doom-corridor": "deadly_corridor",
         "doom-mywayhome": "my_way_home",
+        "doom-lookaway": "my_way_home",
     }
 
     def __init__(self, game: str, **kwargs: Any):
         super().__init__(game, **kwargs)
         self._vizdoom = import_optional("vizdoom", "vizdoom")
         self._labels: list[str] = self.metadata["action"]["choices"][0]["labels"]
-        held = [set() if label == "noop" else {_BUTTONS[part] for part in label.split("+")} for label in self._labels]
+        parts = [() if label == "noop" else label.split("+") for label in self._labels]
+        held = [{_BUTTONS[part]: _PRESSED.get(part, 1.0) for part in label} for label in parts]
         names = sorted(set().union(*held))
-        self._buttons = [[float(name in down) for name in names] for down in held]
+        self._buttons = [[down.get(name, 0.0) for name in names] for down in held]
         self._button_names = names
         self._engine: Any = None
 
@@ -134,7 +148,7 @@ class DoomGame(GameEnv):
         engine.set_screen_format(vzd.ScreenFormat.RGB24)
         engine.set_episode_timeout(0)
         engine.set_objects_info_enabled(True)
-        engine.set_sectors_info_enabled(self.game == "doom-mywayhome")
+        engine.set_sectors_info_enabled(self._scenarios[self.game] == "my_way_home")
         engine.set_available_buttons([getattr(vzd.Button, name) for name in self._button_names])
         self._variables = [getattr(vzd.GameVariable, _VARIABLES[name]) for name in self.metadata["state"]]
         engine.set_available_game_variables(self._variables)
@@ -187,6 +201,7 @@ class DoomGame(GameEnv):
             x=self._truth["x"],
             y=self._truth["y"],
             angle=self._truth["angle"],
+            num_tics=self.frame_skip,
             objects=self._last.objects,
             sectors=self._last.sectors,
         )

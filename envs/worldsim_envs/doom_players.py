@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+TURN = 5.625  # degrees a tic of look-left and look-right: 1/64 of a circle, which the engine turns without rounding
+
 
 class Scene(NamedTuple):
-    """What a player knows: its place in map units, its angle in degrees, things and walls of the map."""
+    """What a player knows: place in map units, angle in degrees, tics an action lasts, things and walls of the map."""
 
     x: float
     y: float
     angle: float
+    num_tics: int
     objects: list[Any]
     sectors: list[Any]
 
@@ -107,7 +111,8 @@ def draw_map(walls: tuple[tuple[float, float, float, float], ...]) -> tuple[np.n
 class Walker:
     """My Way Home: walk to places drawn at random, now and then to the vest, along shortest ways through the rooms."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, vest_share: float = 0.25):
+        self._vest_share = vest_share
         self._random = random.Random(seed)
         self._free: np.ndarray | None = None
         self._steps_to: np.ndarray | None = None
@@ -115,6 +120,14 @@ class Walker:
 
     def play(self, scene: Scene) -> str:
         """Turn and go towards the next cell on the way."""
+        turn = self.turn_ahead(scene)
+        side = "turn-left" if turn > 0 else "turn-right"
+        if abs(turn) > 40:
+            return side
+        return f"forward+{side}" if abs(turn) > 8 else "forward"
+
+    def turn_ahead(self, scene: Scene) -> float:
+        """The angle to turn by to face the way, degrees in -180..180, positive to the left."""
         if self._free is None:
             walls = {(w.x1, w.y1, w.x2, w.y2) for s in scene.sectors for w in s.lines if w.is_blocking}
             self._free, self._low = draw_map(tuple(sorted(walls)))
@@ -123,12 +136,7 @@ class Walker:
         self._patience -= 1
         if self._steps_to is None or self._steps_to[here] <= 2 or self._patience < 0:
             self._choose(scene, here)
-        x, y = self._ahead(here)
-        turn = turn_to(scene, x, y)
-        side = "turn-left" if turn > 0 else "turn-right"
-        if abs(turn) > 40:
-            return side
-        return f"forward+{side}" if abs(turn) > 8 else "forward"
+        return turn_to(scene, *self._ahead(here))
 
     def _cell_of(self, x: float, y: float) -> tuple[int, int]:
         """The free cell nearest to a point."""
@@ -145,7 +153,7 @@ class Walker:
         if len(cells):
             row, column = cells[self._random.randrange(len(cells))]
             place = int(row), int(column)
-        if goal is not None and self._random.random() < 0.25:
+        if goal is not None and self._random.random() < self._vest_share:
             place = self._cell_of(goal.position_x, goal.position_y)
         self._steps_to = self._count_steps(place)
         self._patience = 150
@@ -178,4 +186,83 @@ class Walker:
         return self._low[0] + (column + 0.5) * _CELL, self._low[1] + (row + 0.5) * _CELL
 
 
-PLAYERS = {"doom-takecover": Dodger, "doom-defend-center": Gunner, "doom-corridor": Gunner, "doom-mywayhome": Walker}
+_WALK = (8, 24)  # steps between two places
+_VISITS = (2, 4)  # times that a place is looked away from
+_TURNS = (90, 180, 360, 360)  # degrees; noise spoils more of the long ones
+_REST = (2, 6)  # steps of standing before the player looks away
+_AWAY = (0, 24)  # steps that it stays away
+_STILL = 0.25  # map units a step; a player who slides less has less than one unit to go
+
+
+class Looker:
+    """Look Away: look around, turn by 90, 180 or 360 degrees, stay away, turn back to the first angle; then walk on."""
+
+    def __init__(self, seed: int):
+        self._random = random.Random(seed)
+        self._walker = Walker(seed, vest_share=0.0)
+        self._plan = self._live()
+        self._angle: float | None = None  # degrees, counted on past 360
+
+    def play(self, scene: Scene) -> str:
+        """Do the next thing of the plan, whatever others have done to the pose since the last."""
+        if self._angle is None:
+            self._scene, self._angle = scene, scene.angle
+        self._moved = math.hypot(scene.x - self._scene.x, scene.y - self._scene.y)
+        self._angle += (scene.angle - self._angle + 180) % 360 - 180
+        self._scene = scene
+        return next(self._plan)
+
+    def _live(self) -> Iterator[str]:
+        while True:
+            for _ in range(self._random.randint(*_VISITS)):
+                yield from self._look_around()
+                yield from self._look_away()
+            yield from self._walk()
+
+    def _look_around(self) -> Iterator[str]:
+        """Glance to both sides while the walk runs out, then stand."""
+        assert self._angle is not None
+        first = self._angle
+        for _ in range(2):
+            yield from self._face(first + 22.5 * self._random.randint(-2, 2), steps=self._random.randint(1, 3))
+        while self._moved > _STILL:
+            yield "noop"
+        yield from self._face(first, steps=self._random.randint(*_REST))
+
+    def _look_away(self) -> Iterator[str]:
+        """A full circle rests half-way, goes on to the same side and ends where it began."""
+        assert self._angle is not None
+        first, side = self._angle, self._random.choice((1, -1))
+        turn = self._random.choice(_TURNS)
+        yield from self._face(first + side * min(turn, 180), steps=self._random.randint(*_AWAY))
+        yield from self._face(first + side * (360 if turn == 360 else 0), steps=1)
+
+    def _face(self, angle: float, steps: int) -> Iterator[str]:
+        """Turn to an angle and keep it for some steps."""
+        while True:
+            assert self._angle is not None
+            off = angle - self._angle
+            if abs(off) > TURN * self._scene.num_tics / 2:
+                yield "look-left" if off > 0 else "look-right"
+            elif steps > 0:
+                steps -= 1
+                yield "noop"
+            else:
+                return
+
+    def _walk(self) -> Iterator[str]:
+        for _ in range(self._random.randint(*_WALK)):
+            turn = self._walker.turn_ahead(self._scene)
+            if abs(turn) > TURN * self._scene.num_tics / 2:
+                yield "look-left" if turn > 0 else "look-right"
+            else:
+                yield "forward"
+
+
+PLAYERS = {
+    "doom-takecover": Dodger,
+    "doom-defend-center": Gunner,
+    "doom-corridor": Gunner,
+    "doom-mywayhome": Walker,
+    "doom-lookaway": Looker,
+}

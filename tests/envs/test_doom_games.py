@@ -14,8 +14,9 @@ def shared_memory():
     return {p.name for p in Path("/dev/shm").glob("ViZDoom*")} if Path("/dev/shm").is_dir() else set()
 
 
-def test_doom_keeps_the_contract(seen):
-    check_world_env(lambda: seen("doom-takecover"))
+@pytest.mark.parametrize("game", ["doom-takecover", "doom-lookaway"])
+def test_doom_keeps_the_contract(game, seen):
+    check_world_env(lambda: seen(game))
 
 
 def test_an_episode_depends_on_its_seed_only_whatever_was_played_before(player):
@@ -62,6 +63,34 @@ def test_death_terminates(player):
     while not cover.step("noop"):
         assert cover.state["health"] > 0
     assert cover.terminated and not cover.truncated and cover.state["health"] <= 0
+
+
+def test_the_looker_turns_away_by_90_180_and_360_degrees_and_back_to_the_very_angle(player):
+    looks = player("doom-lookaway").reset(0)
+    poses, over = [], False
+    while not over:
+        over = looks.step(looks.scripted())
+        poses.append((looks.state["x"], looks.state["y"], looks.state["angle"]))
+    x, y, angle = np.array(poses).T
+    steps = (np.diff(angle, prepend=angle[0]) + 180) % 360 - 180
+    assert set(np.round(np.abs(steps), 3)) == {0, 22.5}
+    heading = np.round(np.cumsum(steps) / 22.5).astype(int)
+    for turn in (4, 8, 16):
+        assert any(
+            (x[i], y[i]) == (x[j], y[j])
+            and angle[i] == pytest.approx(angle[j], abs=1e-3)
+            and abs(heading[i : j + 1] - heading[i]).max() == turn
+            for i in np.flatnonzero((steps[:-1] == 0) & (steps[1:] != 0))
+            for j in range(i + 8, min(i + 42, len(x)))
+        )
+
+
+def test_looking_turns_by_the_same_angle_in_every_tic(player):
+    for frame_skip in (1, 3):
+        looks = player("doom-lookaway", frame_skip=frame_skip).reset(0)
+        before = looks.state["angle"]
+        looks.step("look-left")
+        assert (looks.state["angle"] - before) % 360 == pytest.approx(5.625 * frame_skip, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ def test_descriptions_are_complete_and_in_the_shape_of_an_action_spec(game):
     assert {"title", "prompts", "package", "extra", "licence", "assets_licence", "render_fps"} <= about.keys()
     assert len(set(about["state"])) == len(about["state"])
     for name, thing in about["objects"].items():
+        if "view" in thing:  # what the picture is seen from, which has no place in it
+            assert {thing["view"][column] for column in ("x", "y", "angle")} <= set(about["state"])
+            continue
         assert {f"{name}_x", f"{name}_y"} <= set(about["state"]) and len(thing["size"]) == 2
 
 

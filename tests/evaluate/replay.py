@@ -49,6 +49,9 @@ class Replay(Simulator):
         future = rows[:, None] + 1 + np.arange(actions.shape[1])
         return state, StepOutput(self.dream(future, prompt[:, -1]), None, None, None, None)
 
+    def reconstruct(self, obs):
+        return obs
+
     def dream(self, rows, last):
         """Frames of the rows `[b t]` that the game would go on with, after frames `last`."""
         return self.columns.obs[rows]

@@ -29,7 +29,8 @@ class FootageMeta:
     """Columns of the engine's ground truth, empty where it gives none."""
     objects: Mapping[str, Any]
     """What evaluation looks for: name -> {"size": [h, w], "colour": [r, g, b]}, and optionally "kind", "irreversible"
-    (`worldsim.evaluate.irreversible`) and "faces" (`worldsim.evaluate.memory`)."""
+    (`worldsim.evaluate.irreversible`) and "faces" (`worldsim.evaluate.memory`); or {"view": {...}} for what the picture
+    is seen from (`worldsim.evaluate.lookaway`)."""
     recorder: Mapping[str, Any]
     """policy, seed, frame_skip, package, version, command."""
     licence: str = "unknown"

@@ -7,7 +7,7 @@
 - `perceptual` (with `efficientnet`): how near to the eye? Where the metrics extra is installed.
 - `uncertainty` (with `ensemble`, `foreign`): does it know what it does not know?
 - `physics` (with `irreversible`): do things move and break as the law says?
-- `memory` (with `looks`): is what was hidden still the same?
+- `memory` (with `looks`, `lookaway`): is what was hidden still the same?
 - `drift`: how long does a dream last?
 - `speed`: how fast does it run here?
 

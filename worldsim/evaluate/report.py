@@ -44,6 +44,7 @@ HEADLINES: tuple[tuple[str, str, str, str | float | None, str | float | None], .
     ("90 % intervals that cover", "uncertainty", "coverage_90", 0.0, 0.9),
     ("velocity error, units a second", "physics", "velocity_error", "velocity_error_copy_last", "velocity_error_floor"),
     ("memory of hidden faces", "memory", "memory_score", 0.0, 1.0),
+    ("memory of a view, dB", "memory", "lookaway_psnr_dream", "lookaway_psnr_unrelated", "lookaway_psnr_replay"),
     ("seconds to collapse, random keys", "drift", "collapse_seconds_policy", 0.0, "num_seconds"),
     ("ball recall, tokenizer", "objects", "ball_recall", 0.0, "ball_recall_real"),
     ("player recall, tokenizer", "objects", "player_recall", 0.0, "player_recall_real"),

@@ -24,6 +24,7 @@ from worldsim.evaluate.dreams import CONTEXT, Clip, dream_clips, longest_horizon
 from worldsim.evaluate.drift import measure_drift
 from worldsim.evaluate.fidelity import Fidelity
 from worldsim.evaluate.inverse import fit_inverse, measure_inverse
+from worldsim.evaluate.lookaway import measure_lookaway
 from worldsim.evaluate.memory import measure_memory
 from worldsim.evaluate.objects import Objects, Target, find_targets
 from worldsim.evaluate.opposite import learn_opposites, measure_opposite
@@ -262,12 +263,16 @@ def _long_questions(
         numbers |= measure_opposite(sim, held_out, opposites, seed=seed, **common)
         return numbers | measure_inverse(sim, held_out, inverse, seed=seed, **common)
 
+    def memory(seed: int) -> dict[str, Any]:
+        numbers = measure_memory(sim, held_out, meta, seed=seed, **common)
+        return numbers | measure_lookaway(sim, held_out, meta, seed=seed, **common)
+
     num_frames = round(drift_seconds * sim.fps)
     return {
         "control": control,
         "uncertainty": lambda seed: measure_uncertainty(sim, held_out, seed=seed, **common),
         "physics": lambda seed: measure_physics(sim, held_out, meta, seed=seed, **common),
-        "memory": lambda seed: measure_memory(sim, held_out, meta, seed=seed, **common),
+        "memory": memory,
         "drift": lambda seed: measure_drift(
             sim, held_out, num_frames=num_frames, num_streams=_DRIFT_STREAMS, seed=seed
         ),
