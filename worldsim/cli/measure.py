@@ -45,6 +45,10 @@ class Eval:
     """Length of the long dreams, in the world's own time."""
     horizon: int = 0
     """Frames to follow the Frechet distance out to, 1024 say; not followed by default."""
+    lpips: Path | None = None
+    """An ONNX file to measure LPIPS with; docs/lpips-fvd.md says how to make it."""
+    fvd: Path | None = None
+    """An ONNX file to measure FVD with; the same."""
     num_denoise_steps: int | None = None
     """Denoising steps a frame; the world's own where left out."""
     json: bool = False
@@ -68,6 +72,8 @@ class Eval:
                 num_windows=num_windows,
                 seeds=range(self.seeds),
                 quick=self.quick,
+                lpips=self.lpips,
+                fvd=self.fvd,
                 drift_seconds=self.drift_seconds,
                 windowed_horizon=self.horizon,
                 keep_seeds=True,
@@ -114,6 +120,10 @@ class Compare:
     """Windows a seed and question: 64, or 24 with --quick."""
     quick: bool = False
     """Only fidelity over 16 frames instead of 64, objects, action following, outcome, and the speed of one world."""
+    lpips: Path | None = None
+    """An ONNX file to measure LPIPS with; docs/lpips-fvd.md says how to make it."""
+    fvd: Path | None = None
+    """An ONNX file to measure FVD with; the same."""
     num_denoise_steps: int | None = None
     """Denoising steps a frame, for both; each world's own where left out."""
     json: bool = False
@@ -142,6 +152,8 @@ class Compare:
                 seeds=range(self.seeds),
                 num_windows=num_windows,
                 quick=self.quick,
+                lpips=self.lpips,
+                fvd=self.fvd,
                 on_progress=on_progress,
             )
         result["protocol"] |= {"command": _command(self)}

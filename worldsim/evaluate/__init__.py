@@ -5,6 +5,7 @@
 - `outcome`: does it know when there is a reward, and when it is over?
 - `objects` (with `detector`): are ball, paddle and player there, and where the game has them?
 - `perceptual` (with `efficientnet`): how near to the eye? Where the metrics extra is installed.
+- `weights` (with `network`): LPIPS and FVD, where the user names their files.
 - `uncertainty` (with `ensemble`, `foreign`): does it know what it does not know?
 - `physics` (with `irreversible`): do things move and break as the law says?
 - `memory` (with `looks`, `lookaway`): is what was hidden still the same?

@@ -33,8 +33,8 @@ LUCK = 1 - CONFIDENCE
 _MORE_IS_BETTER = ("psnr", "ssim", "score_", "vmaf", "recall", "action_following", "shuffle_ratio", "reward_ap",
                    "termination_ap", "parting", "opposite_direction", "inverse_accuracy_dream", "crps_skill", "auroc",
                    "collapse_seconds", "memory_score", "lookaway_score")  # fmt: skip
-_LESS_IS_BETTER = ("gfvd", "fd_", "perceptual", "_error", "false_positive", "crps", "false_revert", "false_break",
-                   "collapse_share", "outside_share", "latency_frames")  # fmt: skip
+_LESS_IS_BETTER = ("fvd", "fd_", "lpips", "perceptual", "_error", "false_positive", "crps", "false_revert",
+                   "false_break", "collapse_share", "outside_share", "latency_frames")  # fmt: skip
 
 
 class Difference(NamedTuple):
@@ -66,7 +66,7 @@ def compare_worlds(
         footage: recorded frames of their game.
         seeds: at least 5 evaluation seeds.
         on_progress: called with questions done and all questions, of both worlds.
-        options: `num_windows`, `quick`, `with_objects`, `batch_size` of `run.evaluate`.
+        options: `num_windows`, `quick`, `with_objects`, `batch_size`, `lpips`, `fvd` of `run.evaluate`.
 
     Returns:
         "protocol"; "a" and "b", each of `run.evaluate` with its "per_seed"; "differences", by question and number; and

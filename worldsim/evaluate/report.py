@@ -29,6 +29,8 @@ HEADLINES: tuple[tuple[str, str, str, str | float | None, str | float | None], .
     ("SSIM, 16 dreamed frames", "fidelity", "ssim_free_16", "ssim_copy_last_16", "ssim_tokenizer"),
     ("Frechet distance score, frames 1 to 16", "fidelity", "score_gfvd_16", 0.0, 1.0),
     ("Frechet distance score, frames 1 to 64", "fidelity", "score_gfvd_64", 0.0, 1.0),
+    ("LPIPS, 16 dreamed frames", "weights", "lpips_16", "lpips_16_copy_last", 0.0),
+    ("FVD, 16 dreamed frames", "weights", "fvd_16", "fvd_16_copy_last", 0.0),
     ("action following", "control", "action_following", 0.5, 1.0),
     ("left and right part", "control", "opposite_parting", 0.0, 1.0),
     (

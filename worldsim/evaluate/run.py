@@ -34,6 +34,7 @@ from worldsim.evaluate.perceptual import Perceptual
 from worldsim.evaluate.physics import measure_physics
 from worldsim.evaluate.speed import hardware
 from worldsim.evaluate.uncertainty import measure_uncertainty
+from worldsim.evaluate.weights import Judges, NamedWeights, load_judges
 from worldsim.evaluate.windowed import measure_windowed
 from worldsim.simulator import Simulator
 
@@ -53,6 +54,8 @@ def evaluate(
     batch_size: int = 32,
     drift_seconds: float = 600.0,
     windowed_horizon: int = 0,
+    lpips: Path | None = None,
+    fvd: Path | None = None,
     also: Sequence[Simulator] = (),
     keep_seeds: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
@@ -69,6 +72,8 @@ def evaluate(
         batch_size: windows that run together.
         drift_seconds: length of the long dreams, in the world's own time.
         windowed_horizon: frames to follow the Frechet distance out to, up to 1,024 say; not asked by default.
+        lpips: an ONNX file of LPIPS; with it or `fvd` the question "weights" is asked too (docs/lpips-fvd.md).
+        fvd: an ONNX file of FVD's features.
         also: other worlds that are to be measured on the same frames: none that one of them was trained on is used.
         keep_seeds: whether to add "per_seed": for each question the answers of every seed, in the order of `seeds`.
         on_progress: called with questions done and all questions.
@@ -78,7 +83,7 @@ def evaluate(
         uncertainty, physics, memory, drift. The modules of this package say what each number is.
 
     Raises:
-        ValueError: footage of another size or other controls, or too little of it.
+        ValueError: footage of another size or other controls, or too little of it; a weights file that does not do.
     """
     if num_windows < 2 or batch_size < 1 or not seeds:
         raise ValueError(
@@ -86,6 +91,7 @@ def evaluate(
             f"batch_size={batch_size}."
         )
     check_same_world(sim, footage)
+    judges = load_judges(lpips, fvd, footage.meta.size)
     start = time.perf_counter()
     calibration, held_out, protocol = held_out_columns(sim, footage, also)
     horizon = longest_horizon(held_out, 16 if quick else 64)
@@ -110,7 +116,7 @@ def evaluate(
     answers: dict[str, list[dict[str, Any]]] = {}
     for seed in seeds:
         clips = dream_clips(sim, held_out, horizon=horizon, seed=seed, **common)
-        for question, numbers in _clip_questions(clips, targets, perceptual=not quick).items():
+        for question, numbers in _clip_questions(clips, targets, judges, perceptual=not quick).items():
             answers.setdefault(question, []).append(numbers)
         tick()
         for question, ask in questions.items():
@@ -227,11 +233,12 @@ def write_json(result: dict[str, Any], path: Path | str) -> Path:
 
 
 def _clip_questions(
-    clips: Iterable[Clip], targets: dict[str, Target], *, perceptual: bool
+    clips: Iterable[Clip], targets: dict[str, Target], judges: Judges, *, perceptual: bool
 ) -> dict[str, dict[str, Any]]:
     """The questions that share the clips they are asked on."""
     questions: dict[str, Any] = {"fidelity": Fidelity(), "objects": Objects(targets)}
     questions |= {"perceptual": Perceptual()} if perceptual else {}
+    questions |= {"weights": NamedWeights(judges)} if any(judges) else {}
     for clip in clips:
         for question in questions.values():
             question.add(clip)
