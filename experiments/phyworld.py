@@ -1,4 +1,4 @@
-"""Did a world learn the law of motion, or its examples? PhyWorld's three scenes, inside and outside of the distribution.
+"""Did a world learn the law of motion, or its examples? PhyWorld's three scenes, in and out of the distribution.
 
     python experiments/phyworld.py --runs runs                     # records, trains and measures all three
     python experiments/phyworld.py --runs runs --scenes parabola --minutes 20
@@ -33,8 +33,8 @@ from worldsim.evaluate.speed import hardware
 from worldsim.pictures import strip
 from worldsim.train import PRESETS
 
-# What a frame of PhyWorld hangs on are the two before it, so windows are short, and more steps fit into the time: after
-# 4 minutes on one core 16 free-running frames had 19.5 dB with 2 windows of 8 frames a step, 18.3 with 2 of 16, and 17.4
+# What a frame of PhyWorld hangs on are the two before it, so windows are short and more steps fit into the time: after 4
+# minutes on one core 16 free-running frames had 19.5 dB with 2 windows of 8 frames a step, 18.3 with 2 of 16, and 17.4
 # with 4 of 16. No key matters, and no episode begins from nothing.
 RECIPE = {"frames": 8, "single_share": 0.0, "action_dropout": 0.0, "pure_share": 0.6}
 BATCH_SIZE = {"tiny": 2, "small": 64}
@@ -101,7 +101,8 @@ def main() -> None:
         sim = worldsim.load(str(run / "world"))
         result = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
         result[scene] = {
-            **measure(sim, scene, args.runs, args.windows), "preset": args.preset, "minutes": sim.card["training"]["minutes"],
+            **measure(sim, scene, args.runs, args.windows),
+            "preset": args.preset, "minutes": sim.card["training"]["minutes"],
             "command": f"python experiments/phyworld.py --minutes {args.minutes:g} --preset {args.preset}",
             "weights": sim.card["weights"]["sha256"], **hardware(),
         }  # fmt: skip
