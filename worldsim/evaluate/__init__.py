@@ -8,7 +8,8 @@
 - `uncertainty` (with `ensemble`, `foreign`): does it know what it does not know?
 - `physics` (with `irreversible`): do things move and break as the law says?
 - `memory` (with `looks`, `lookaway`): is what was hidden still the same?
-- `drift`: how long does a dream last?
+- `drift` (with `streams`): how long does a dream last?
+- `births`: how often does an object come or go without cause?
 - `speed`: how fast does it run here?
 
 `run.evaluate` asks all but `speed`; `dreams` draws the clips that they are asked on. `compare` asks two worlds on the

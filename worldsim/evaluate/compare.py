@@ -34,7 +34,7 @@ _MORE_IS_BETTER = ("psnr", "ssim", "score_", "vmaf", "recall", "action_following
                    "termination_ap", "parting", "opposite_direction", "inverse_accuracy_dream", "crps_skill", "auroc",
                    "collapse_seconds", "memory_score", "lookaway_score")  # fmt: skip
 _LESS_IS_BETTER = ("gfvd", "fd_", "perceptual", "_error", "false_positive", "crps", "false_revert", "false_break",
-                   "collapse_share", "outside_share", "latency_frames")  # fmt: skip
+                   "collapse_share", "outside_share", "latency_frames", "born_per", "gone_per")  # fmt: skip
 
 
 class Difference(NamedTuple):

@@ -19,6 +19,7 @@ import numpy as np
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage
+from worldsim.evaluate.births import measure_births
 from worldsim.evaluate.control import measure_control
 from worldsim.evaluate.dreams import CONTEXT, Clip, dream_clips, longest_horizon
 from worldsim.evaluate.drift import measure_drift
@@ -75,7 +76,7 @@ def evaluate(
 
     Returns:
         {"protocol": {...}, "fidelity": {...}, ...}, by question: fidelity, objects, perceptual, control, outcome,
-        uncertainty, physics, memory, drift. The modules of this package say what each number is.
+        uncertainty, physics, memory, drift, births. The modules of this package say what each number is.
 
     Raises:
         ValueError: footage of another size or other controls, or too little of it.
@@ -276,6 +277,7 @@ def _long_questions(
         "drift": lambda seed: measure_drift(
             sim, held_out, num_frames=num_frames, num_streams=_DRIFT_STREAMS, seed=seed
         ),
+        **({"births": lambda seed: measure_births(sim, calibration, held_out, targets, seed=seed)} if targets else {}),
     }
 
 
