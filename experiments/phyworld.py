@@ -33,7 +33,7 @@ from worldsim.evaluate.speed import hardware
 from worldsim.pictures import strip
 from worldsim.train import PRESETS
 
-# What a frame of PhyWorld hangs on are the two before it, so windows are short and more steps fit into the time: after 4
+# A frame of PhyWorld hangs on the two before it, so windows are short and more steps fit into the time: after 4
 # minutes on one core 16 free-running frames had 19.5 dB with 2 windows of 8 frames a step, 18.3 with 2 of 16, and 17.4
 # with 4 of 16. No key matters, and no episode begins from nothing.
 RECIPE = {"frames": 8, "single_share": 0.0, "action_dropout": 0.0, "pure_share": 0.6}

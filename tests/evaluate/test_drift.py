@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_numbers(columns):
 def test_too_little_is_refused_or_told(columns):
     with pytest.raises(ValueError, match="2 seconds, 20 frames"):
         measure_drift(toy_control.Perfect(), columns, num_frames=19)
-    with pytest.raises(ValueError, match="wants 5 contexts"):
+    with pytest.raises(ValueError, match="want 5 contexts"):
         measure_drift(toy_control.Perfect(), columns._replace(bounds=np.array([0, 11])), num_frames=20, num_streams=5)
     short = columns._replace(bounds=np.arange(0, 91, 9))
     numbers = measure_drift(toy_control.Perfect(), short, num_frames=20)

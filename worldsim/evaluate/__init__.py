@@ -2,14 +2,15 @@
 
 - `fidelity` (with `windowed`): how near do dreamed frames stay to the recorded ones?
 - `control` (with `opposite`, `inverse`, `motion`): does the world do what the actions say?
-- `outcome`: does it know when there is a reward, and when it is over?
+- `outcome` (with `returns`): does it know when there is a reward, and when it is over?
 - `objects` (with `detector`): are ball, paddle and player there, and where the game has them?
 - `perceptual` (with `efficientnet`): how near to the eye? Where the metrics extra is installed.
 - `weights` (with `network`): LPIPS and FVD, where the user names their files.
 - `uncertainty` (with `ensemble`, `foreign`): does it know what it does not know?
 - `physics` (with `irreversible`): do things move and break as the law says?
 - `memory` (with `looks`, `lookaway`): is what was hidden still the same?
-- `drift`: how long does a dream last?
+- `drift` (with `streams`): how long does a dream last?
+- `births`: how often does an object come or go without cause?
 - `speed`: how fast does it run here?
 
 `run.evaluate` asks all but `speed`; `dreams` draws the clips that they are asked on. `compare` asks two worlds on the

@@ -23,20 +23,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from worldsim.data.dataset import Columns
-from worldsim.data.policies import sticky_random
-from worldsim.evaluate.dreams import CONTEXT, draw_windows
+from worldsim.evaluate.streams import dream_streams
 from worldsim.simulator import Simulator
 
 STATISTICS = ("brightness", "contrast", "sharpness", "motion")
 QUANTILES = (0.01, 0.99)
-CHUNK = 128  # frames that are dreamed, measured and forgotten together
 POINTS = 100
-HOLD = 8  # a random action lasts 1 to 8 frames
 KINDS = ("policy", "still")
 PIECE = 512
 
@@ -80,10 +76,10 @@ def measure_drift(
         "num_streams": num_streams,
         "outside_share_real": bands.outside,
     }
-    curves: dict[str, list[float]] = {"seconds": _points(np.arange(1, num_frames + 1) / sim.fps)}
+    curves: dict[str, list[float]] = {"seconds": points(np.arange(1, num_frames + 1) / sim.fps)}
     for kind, own in zip(KINDS, np.split(statistics, 2)):
         result |= _collapse(own, bands, kind, second, sim.fps)
-        curves |= {f"{name}_{kind}": _points(own[..., i].mean(0)) for i, name in enumerate(STATISTICS)}
+        curves |= {f"{name}_{kind}": points(own[..., i].mean(0)) for i, name in enumerate(STATISTICS)}
     low, high = bands.low, bands.high
     result["curves"] = curves
     result["bands"] = {name: [float(low[i]), float(high[i])] for i, name in enumerate(STATISTICS)}
@@ -117,27 +113,13 @@ def real_bands(columns: Columns, second: int) -> Bands:
 
 def _dream(sim, columns, *, num_frames, num_streams, seed) -> Float[np.ndarray, "b t s"]:
     """Statistics of the streams: those under random actions first, then as many standing still."""
-    rows = draw_windows(columns, CONTEXT, num_streams, seed)
-    if len(rows) < num_streams:
-        raise ValueError(f"drift wants {num_streams} contexts of {CONTEXT} frames, the footage has {len(rows)}.")
-    rows = np.concatenate([rows, rows])
-    rngs = np.random.default_rng([seed, 17]).spawn(num_streams)
-    policies = [sticky_random(sim.action_spec, rng, HOLD) for rng in rngs]
-    obs = columns.obs[rows]
-    state, _ = sim.reset(jax.random.key(seed), prompt=obs, prompt_actions=columns.prev_action[rows])
-    last, parts = obs[:, -1:], []
-    for start in range(0, num_frames, CHUNK):  # whole chunks, so that one program serves all
-        actions = np.stack(
-            [np.stack([policy() for _ in range(CHUNK)]) for policy in policies]
-            + [np.tile(sim.action_spec.noop, (CHUNK, 1))] * num_streams
-        )
-        state, out = sim.rollout(state, actions)
-        if out.uncertainty is not None and not np.isfinite(np.asarray(out.uncertainty)).all():
-            raise ValueError(f"the world gave NaN within frames {start + 1} to {start + CHUNK} of a long dream.")
-        dreamed = np.concatenate([last, np.asarray(out.obs)], 1)
+    streams = dream_streams(sim, columns, num_frames=num_frames, num_streams=num_streams, seed=seed, also_still=True)
+    last, parts = next(streams)[:, -1:], []
+    for obs in streams:
+        dreamed = np.concatenate([last, obs], 1)
         parts.append(frame_statistics(dreamed))
         last = dreamed[:, -1:]
-    return np.concatenate(parts, 1)[:, :num_frames]
+    return np.concatenate(parts, 1)
 
 
 def _collapse(statistics, bands: Bands, kind: str, second: int, fps: float) -> dict[str, Any]:
@@ -167,6 +149,6 @@ def _second_means(statistics: np.ndarray, second: int) -> np.ndarray:
     return (total[:, second:] - total[:, :-second]) / second
 
 
-def _points(curve: np.ndarray) -> list[float]:
+def points(curve: np.ndarray) -> list[float]:
     """The means of about POINTS equal parts of a curve."""
     return [float(part.mean()) for part in np.array_split(curve, min(POINTS, len(curve)))]

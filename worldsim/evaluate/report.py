@@ -42,6 +42,8 @@ HEADLINES: tuple[tuple[str, str, str, str | float | None, str | float | None], .
     ),
     ("reward, average precision", "outcome", "reward_ap", "reward_base_rate", 1.0),
     ("termination, average precision", "outcome", "termination_ap", "termination_base_rate", 1.0),
+    ("termination, Brier skill", "outcome", "termination_brier_skill", 0.0, 1.0),
+    ("returns of dream and game, correlation", "outcome", "return_pearson", 0.0, 1.0),
     ("CRPS skill over copy-last", "uncertainty", "crps_skill", 0.0, 1.0),
     ("90 % intervals that cover", "uncertainty", "coverage_90", 0.0, 0.9),
     ("velocity error, units a second", "physics", "velocity_error", "velocity_error_copy_last", "velocity_error_floor"),

@@ -19,6 +19,7 @@ import numpy as np
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage
+from worldsim.evaluate.births import measure_births
 from worldsim.evaluate.control import measure_control
 from worldsim.evaluate.dreams import CONTEXT, Clip, dream_clips, longest_horizon
 from worldsim.evaluate.drift import measure_drift
@@ -32,6 +33,7 @@ from worldsim.evaluate.outcome import measure_outcome
 from worldsim.evaluate.page import write_text
 from worldsim.evaluate.perceptual import Perceptual
 from worldsim.evaluate.physics import measure_physics
+from worldsim.evaluate.returns import measure_returns
 from worldsim.evaluate.speed import hardware
 from worldsim.evaluate.uncertainty import measure_uncertainty
 from worldsim.evaluate.weights import Judges, NamedWeights, load_judges
@@ -80,7 +82,7 @@ def evaluate(
 
     Returns:
         {"protocol": {...}, "fidelity": {...}, ...}, by question: fidelity, objects, perceptual, control, outcome,
-        uncertainty, physics, memory, drift. The modules of this package say what each number is.
+        uncertainty, physics, memory, drift, births. The modules of this package say what each number is.
 
     Raises:
         ValueError: footage of another size or other controls, or too little of it; a weights file that does not do.
@@ -274,15 +276,21 @@ def _long_questions(
         numbers = measure_memory(sim, held_out, meta, seed=seed, **common)
         return numbers | measure_lookaway(sim, held_out, meta, seed=seed, **common)
 
+    def outcome(seed: int) -> dict[str, Any]:
+        numbers = measure_outcome(sim, held_out, seed=seed, **common)
+        return numbers | measure_returns(sim, held_out, seed=seed, **common)
+
     num_frames = round(drift_seconds * sim.fps)
     return {
         "control": control,
+        "outcome": outcome,
         "uncertainty": lambda seed: measure_uncertainty(sim, held_out, seed=seed, **common),
         "physics": lambda seed: measure_physics(sim, held_out, meta, seed=seed, **common),
         "memory": memory,
         "drift": lambda seed: measure_drift(
             sim, held_out, num_frames=num_frames, num_streams=_DRIFT_STREAMS, seed=seed
         ),
+        **({"births": lambda seed: measure_births(sim, calibration, held_out, targets, seed=seed)} if targets else {}),
     }
 
 
