@@ -102,7 +102,11 @@ class Perfect(Simulator):
 
     def rollout(self, state, actions):
         obs = self.dream(state.cache, np.asarray(actions))
-        return state._replace(cache=obs[:, -1]), StepOutput(obs, None, None, None, np.zeros(obs.shape[:2]))
+        reward = self.pay(obs)
+        return state._replace(cache=obs[:, -1]), StepOutput(obs, reward, None, None, np.zeros(obs.shape[:2]))
+
+    def pay(self, obs):
+        return np.stack([locate(obs[:, t])[:, 0] < SIZE // 4 for t in range(obs.shape[1])], 1).astype(np.float32)
 
     def dream(self, last, actions):
         place, frames = locate(last), []
@@ -118,8 +122,7 @@ class Perfect(Simulator):
         return obs
 
     def teacher_forced_outcome(self, obs, prev_action, key):
-        place = np.stack([locate(obs[:, t]) for t in range(obs.shape[1])], 1)
-        return (place[..., 0] < SIZE // 4).astype(np.float32), np.zeros(obs.shape[:2], np.float32)
+        return self.pay(obs), np.zeros(obs.shape[:2], np.float32)
 
 
 class Frozen(Perfect):
