@@ -1,4 +1,4 @@
-"""The whole judge: a world that is bad in one thing gets the bottom of its own question, and a fair score in the others.
+"""The whole judge: a world that is bad in one thing gets the bottom of its own question, and a fair score elsewhere.
 
 One game in which everything can be asked (`tests.evaluate.playground`), the game played on, and five worlds of one
 fault each, all measured by `evaluate` as any world is.
@@ -82,7 +82,7 @@ def answers(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         fit = run.fit_inverse
         patch.setattr(run, "find_targets", once(run.find_targets))
-        patch.setattr(run, "fit_inverse", once(lambda *args: fit(*args, num_steps=300)))
+        patch.setattr(run, "fit_inverse", once(lambda *args: fit(*args, num_steps=150)))
         for name in ["Perfect", *(row[0] for row in ROWS)]:
             numbers = run.evaluate(getattr(playground_worlds, name)(recorded), recorded, **how)
             physics = numbers["physics"]

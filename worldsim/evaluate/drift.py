@@ -29,7 +29,7 @@ from jaxtyping import Float, UInt8
 
 from worldsim.data.dataset import Columns
 from worldsim.data.policies import sticky_random
-from worldsim.evaluate.dreams import CONTEXT, draw_windows
+from worldsim.evaluate.dreams import CONTEXT, draw_windows, dream_on
 from worldsim.simulator import Simulator
 
 STATISTICS = ("brightness", "contrast", "sharpness", "motion")
@@ -131,9 +131,10 @@ def _dream(sim, columns, *, num_frames, num_streams, seed) -> Float[np.ndarray, 
             [np.stack([policy() for _ in range(CHUNK)]) for policy in policies]
             + [np.tile(sim.action_spec.noop, (CHUNK, 1))] * num_streams
         )
-        state, out = sim.rollout(state, actions)
-        if out.uncertainty is not None and not np.isfinite(np.asarray(out.uncertainty)).all():
-            raise ValueError(f"the world gave NaN within frames {start + 1} to {start + CHUNK} of a long dream.")
+        try:
+            state, out = dream_on(sim, state, actions)
+        except ValueError as error:
+            raise ValueError(f"frames {start + 1} to {start + CHUNK} of a long dream: {error}") from error
         dreamed = np.concatenate([last, np.asarray(out.obs)], 1)
         parts.append(frame_statistics(dreamed))
         last = dreamed[:, -1:]
