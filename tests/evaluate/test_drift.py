@@ -112,5 +112,7 @@ def test_a_world_that_gives_nan_is_named(columns):
             state, out = super().rollout(state, actions)
             return state, out._replace(uncertainty=np.full(actions.shape[:2], np.nan))
 
-    with pytest.raises(ValueError, match="NaN within frames 1 to"):
+    with pytest.raises(
+        ValueError, match="frames 1 to 128 of a long dream: the world gave NaN or infinity as uncertainty in 2 of 2"
+    ):
         measure_drift(Broken(), columns, num_frames=20, num_streams=1)

@@ -83,7 +83,7 @@ def test_a_return_that_is_no_number_is_refused(columns):
         def pay(self, obs):
             return np.full(obs.shape[:2], np.nan, np.float32)
 
-    with pytest.raises(ValueError, match="no number"):
+    with pytest.raises(ValueError, match="NaN or infinity as reward"):
         returns(Broken(), columns)
     with pytest.raises(ValueError, match="no number"):
         outcome(Broken(), columns)

@@ -38,20 +38,21 @@ def measure_control(
         return {"action_following": None, "reason": "the footage has frames whose action is not known"}
     rng = np.random.default_rng([seed, 7])
     errors = []
-    for number, (ids, count) in enumerate(batches(rows, batch_size)):
+    others = np.roll(rows, 1, axis=0)[:, CONTEXT:]
+    for number, (both, count) in enumerate(batches(np.concatenate([rows, others], 1), batch_size)):
+        ids = both[:, : CONTEXT + HORIZON]
         obs, actions = columns.obs[ids], columns.prev_action[ids]
         guessed, swapped = actions.copy(), actions.copy()
         guessed[:, CONTEXT:] = sim.action_spec.sample(rng, (len(ids), HORIZON))
-        swapped[:, CONTEXT:] = np.roll(actions[:, CONTEXT:], 1, axis=0)
+        swapped[:, CONTEXT:] = columns.prev_action[both[:, CONTEXT + HORIZON :]]
         key = jax.random.fold_in(jax.random.key(seed), number)
         dreams = [free_run(sim, obs, choice, key) for choice in (actions, guessed, swapped)]
         errors.append([changed_error(obs, dream)[:count] for dream in dreams])
     true, random, shuffled = np.concatenate(errors, axis=1)
-    return {
-        "action_following": action_following(true, random),
-        "action_shuffle_ratio": float((shuffled.mean() + 1e-12) / (true.mean() + 1e-12)),
-        "num_windows": len(rows),
-    }
+    result: dict[str, Any] = {"action_following": action_following(true, random), "num_windows": len(rows)}
+    if len(rows) < 2:
+        return result | {"action_shuffle_ratio": None, "reason": "another window's actions want 2 windows, got 1"}
+    return result | {"action_shuffle_ratio": float((shuffled.mean() + 1e-12) / (true.mean() + 1e-12))}
 
 
 def changed_error(

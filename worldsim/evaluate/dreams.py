@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64, PRNGKeyArray, UInt8
 
 from worldsim.data.dataset import Columns, Windows
 from worldsim.simulator import Simulator
+from worldsim.types import SimState, StepOutput
 
 CONTEXT = 8
 HORIZONS = (64, 32, 16)
@@ -70,8 +71,29 @@ def free_run(
 ) -> UInt8[np.ndarray, "b horizon h w c"]:
     """Dream on from the first `context` frames of `obs` under `actions` (by arrival, those of the context included)."""
     state, _ = sim.reset(key, prompt=obs[:, :context], prompt_actions=actions[:, :context])
-    _, out = sim.rollout(state, actions[:, context:])
-    return np.asarray(out.obs)
+    return np.asarray(dream_on(sim, state, actions[:, context:])[1].obs)
+
+
+def dream_on(sim: Simulator, state: SimState, actions: Float[np.ndarray, "b horizon a"]) -> tuple[SimState, StepOutput]:
+    """Take steps, as `Simulator.rollout` does, and see to it that what comes can be measured.
+
+    Pictures of whole numbers cannot say that they come of NaN, so that the uncertainty and the reward are asked.
+
+    Raises:
+        ValueError: the world gives NaN or infinity, or pictures that are not uint8.
+    """
+    state, out = sim.rollout(state, actions)
+    for name in ("uncertainty", "reward"):
+        said = getattr(out, name)
+        if said is not None and (bad := ~np.isfinite(np.asarray(said))).any():
+            frame = int(bad.any(0).argmax()) + 1
+            raise ValueError(
+                f"the world gave NaN or infinity as {name} in {int(bad.any(1).sum())} of {len(bad)} dreams, "
+                f"first in frame {frame} of {bad.shape[1]}: nothing that it dreams can be measured."
+            )
+    if (dtype := np.asarray(out.obs).dtype) != np.uint8:
+        raise ValueError(f"a dream wants uint8 frames, the world gave {dtype}.")
+    return state, out
 
 
 def dream_clips(

@@ -13,6 +13,9 @@ here and badly on PSNR. `gfvd_window` and its kin follow the distance through th
 Scores say where a number stands between its references: `score_psnr_free_16` is (free - copy_last) / (tokenizer -
 copy_last), each the mean over frames 1 to 16: 0 = as good as standing still, 1 = the tokenizer's ceiling, below 0 =
 worse than standing still. None, with a reason, where the ceiling is no better than standing still.
+
+Where the game itself is left to chance, PSNR and SSIM reward a world that always dreams what is likeliest, above one
+that draws what comes as the game does; `crps_skill` and `spread_skill` (`worldsim.evaluate.uncertainty`) do not.
 """
 
 from __future__ import annotations
@@ -68,7 +71,7 @@ class Fidelity:
                 result |= {f"{name}_{h}": float(curve[:h].mean()) for h in REPORTED if h <= len(curve)}
             else:
                 result[name] = float(curve.mean())
-        for horizon in DISTANCES:
+        for horizon in (h for h in DISTANCES if h <= len(curves["psnr_free"])):
             result |= self._distances(horizon)
         for metric in PICTURES:
             result |= _scores(metric, curves)
@@ -81,10 +84,11 @@ class Fidelity:
             part = metrics.video_moments(video)
             self._moments[key] = self._moments[key] + part if key in self._moments else part
 
-    def _distances(self, horizon: int) -> dict[str, float]:
+    def _distances(self, horizon: int) -> dict[str, Any]:
         free, first, second = (self._moments.get((horizon, name)) for name in ("free", "real0", "real1"))
         if free is None or first is None or second is None:
-            return {}
+            reason = f"a Frechet distance wants at least 2 windows, got {self._num_windows}"
+            return {f"gfvd_{horizon}": None, f"gfvd_{horizon}_floor": None, "gfvd_reason": reason}
         return {
             f"gfvd_{horizon}": metrics.frechet_distance(first + second, free),
             f"gfvd_{horizon}_floor": metrics.frechet_distance(first, second),

@@ -121,6 +121,8 @@ def measure_inverse(
     rows = draw_windows(columns, CONTEXT + HORIZON, num_windows, seed)
     if np.isnan(columns.prev_action[rows[:, 1:]]).any():
         return {"inverse_accuracy_dream": None, "inverse_reason": "the footage has frames whose action is not known"}
+    if len(rows) < 2:
+        return {"inverse_accuracy_dream": None, "inverse_reason": "another window's actions want 2 windows, got 1"}
     guesses: dict[str, list[np.ndarray]] = {"real": [], "reconstruction": [], "dream": []}
     foreign = np.roll(rows, 1, axis=0)[:, CONTEXT:]
     for number, (ids, count) in enumerate(batches(np.concatenate([rows, foreign], 1), batch_size)):
@@ -138,6 +140,8 @@ def measure_inverse(
         truth = given if name == "dream" else recorded
         accuracy, chance = _accuracy(inverse, truth, np.concatenate(parts))
         result |= {f"inverse_accuracy_{name}": accuracy, "inverse_accuracy_chance": chance}
+    if result["inverse_accuracy_dream"] is None:
+        result["inverse_reason"] = f"no two known options of a choice or button occur in the {len(rows)} windows"
     return result
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from worldsim import metrics
 from worldsim.data.dataset import Columns
-from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows
+from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows, dream_on
 from worldsim.simulator import Simulator
 
 HORIZON = 64
@@ -37,7 +37,7 @@ def measure_returns(
     """Compare the returns of up to `num_windows` dreams with those that were recorded.
 
     Raises:
-        ValueError: a foretold reward that is no number.
+        ValueError: the world gives NaN.
     """
     if (longest := columns.longest) < CONTEXT + LEAST_HORIZON:
         return _nothing(f"no episode has {CONTEXT + LEAST_HORIZON} frames, the longest has {longest}")
@@ -48,13 +48,11 @@ def measure_returns(
         key, actions = jax.random.fold_in(jax.random.key(seed), number), columns.prev_action[ids]
         prompt = columns.obs[ids[:, :CONTEXT]]
         state, _ = sim.reset(key, prompt=prompt, prompt_actions=actions[:, :CONTEXT])
-        _, out = sim.rollout(state, actions[:, CONTEXT:])
+        _, out = dream_on(sim, state, actions[:, CONTEXT:])
         if out.reward is None:
             return _nothing("the world foretells no rewards")
         dreamed.append(np.asarray(out.reward, np.float64)[:count].sum(1))
     dream, real = np.concatenate(dreamed), columns.reward[rows[:, CONTEXT:]].astype(np.float64).sum(1)
-    if not np.isfinite(dream).all():
-        raise ValueError("the world foretold a reward that is no number.")
     return {
         **_correlations(dream, real),
         "return_dream": float(dream.mean()),

@@ -85,7 +85,8 @@ def evaluate(
         uncertainty, physics, memory, drift, births. The modules of this package say what each number is.
 
     Raises:
-        ValueError: footage of another size or other controls, or too little of it; a weights file that does not do.
+        ValueError: footage of another game, size, pace or controls, or too little of it; a world that gives NaN; a
+            weights file that does not do.
     """
     if num_windows < 2 or batch_size < 1 or not seeds:
         raise ValueError(
@@ -133,11 +134,16 @@ def evaluate(
 
 
 def check_same_world(sim: Simulator, footage: Footage) -> None:
-    """Refuse footage that the world cannot be measured on.
+    """Refuse footage that the world cannot be measured on; a world whose card names no game may be of any.
 
     Raises:
-        ValueError: another frame size or other controls.
+        ValueError: another game, frame size or pace, or other controls.
     """
+    own = sim.card.get("game")
+    if own is not None and own != footage.meta.game:
+        raise ValueError(f"the world is of the game {own!r}, the footage of {footage.meta.game!r}.")
+    if footage.meta.fps != sim.fps:
+        raise ValueError(f"the world runs at {sim.fps:g} frames a second, the footage at {footage.meta.fps:g}.")
     if tuple(footage.meta.size) != tuple(sim.size):
         raise ValueError(
             f"the world wants frames of size {tuple(sim.size)}, the footage has {tuple(footage.meta.size)}."
@@ -196,7 +202,8 @@ def _training_episodes(sim: Simulator, footage: Footage) -> set[int]:
 def spread(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The mean over runs of every number, with its standard deviation as `_sd`; counts, lists and reasons as they come.
 
-    A number that is None in some run is averaged over the others; lists are averaged by entry and get no `_sd`.
+    A number that is None in some run is averaged over the others, and `num_runs_<number>` counts these; lists are
+    averaged by entry and get no `_sd`.
     """
     result: dict[str, Any] = {}
     for key in dict.fromkeys(key for run in runs for key in run):
@@ -213,6 +220,8 @@ def spread(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
             result[key] = float(np.mean(values))
             if not key.startswith("num_"):
                 result[f"{key}_sd"] = float(np.std(values))
+                if len(values) < len(runs):
+                    result[f"num_runs_{key}"] = len(values)
     return result
 
 

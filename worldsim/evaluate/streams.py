@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from worldsim.data.dataset import Columns
 from worldsim.data.policies import sticky_random
-from worldsim.evaluate.dreams import CONTEXT, draw_windows
+from worldsim.evaluate.dreams import CONTEXT, draw_windows, dream_on
 from worldsim.simulator import Simulator
 
 CHUNK = 128  # frames that are dreamed, measured and forgotten together
@@ -53,7 +53,8 @@ def dream_streams(
             [np.stack([policy() for _ in range(CHUNK)]) for policy in policies]
             + [np.tile(sim.action_spec.noop, (CHUNK, 1))] * num_still
         )
-        state, out = sim.rollout(state, actions)
-        if out.uncertainty is not None and not np.isfinite(np.asarray(out.uncertainty)).all():
-            raise ValueError(f"the world gave NaN within frames {start + 1} to {start + CHUNK} of a long dream.")
+        try:
+            state, out = dream_on(sim, state, actions)
+        except ValueError as error:
+            raise ValueError(f"frames {start + 1} to {start + CHUNK} of a long dream: {error}") from error
         yield np.asarray(out.obs)[:, : num_frames - start]

@@ -11,9 +11,11 @@ The dreams.
   `control`). Easier to read, since standing pixels dilute the other; but it looks only where something happened, so it
   favours a world that expects too much (Lerch et al., "Forecaster's dilemma", 2017). Rank worlds by `crps`.
 - `coverage_50`, `_80`, `_90`: how often the central interval of the dreams holds what came; calibrated = .5, .8, .9.
-- `spread_skill`: 1 = calibrated, 0 = always certain. Both are taken where the recorded frame or any dream differs from
-  the last context frame: chosen by what was recorded alone, a right ensemble would look wrong. What the tokenizer
-  cannot paint counts as error, and a sampler with a noise scale below 1 has too little spread by its own choice.
+  What is certain and right counts as covered, so that much of it hides a small thing of which a world is too sure.
+- `spread_skill`: 1 = calibrated, 0 = always certain. It hides nothing of that kind, as errors are squared. Both are
+  taken where the recorded frame or any dream differs from the last context frame: chosen by what was recorded alone, a
+  right ensemble would look wrong. What the tokenizer cannot paint counts as error, and a sampler with a noise scale
+  below 1 has too little spread by its own choice.
 
 Rank correlations (Spearman) over recorded frames; constant doubt tells nothing and scores 0.
 - `spearman_spread`: spread of the dreams with the error of their mean.
@@ -35,7 +37,7 @@ from jaxtyping import Float, Int64, PRNGKeyArray, UInt8
 
 from worldsim import metrics
 from worldsim.data.dataset import Columns
-from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows
+from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows, dream_on
 from worldsim.evaluate.ensemble import coverage, spread_skill
 from worldsim.evaluate.foreign import measure_foreign
 from worldsim.evaluate.motion import differs
@@ -114,7 +116,7 @@ def dream_ensembles(
     for number, (ids, count) in enumerate(batches(np.repeat(rows, MEMBERS, 0), batch_size)):
         obs, actions = columns.obs[ids[:, :CONTEXT]], columns.prev_action[ids]
         state, _ = sim.reset(jax.random.fold_in(key, number), prompt=obs, prompt_actions=actions[:, :CONTEXT])
-        _, out = sim.rollout(state, actions[:, CONTEXT:])
+        _, out = dream_on(sim, state, actions[:, CONTEXT:])
         frames.extend(np.asarray(out.obs)[:count])
         said.extend(np.asarray(out.uncertainty)[:count])
         while len(frames) >= MEMBERS:

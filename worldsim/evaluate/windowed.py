@@ -26,7 +26,7 @@ from jaxtyping import Int, UInt8
 
 from worldsim import metrics
 from worldsim.data.dataset import Columns
-from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows
+from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows, dream_on
 from worldsim.simulator import Simulator
 
 SPAN = 16  # frames
@@ -135,7 +135,7 @@ def measure_windowed(
         order = number * batch_size + np.arange(count)
         for age in range(horizon // SPAN):
             frames = slice(CONTEXT + age * SPAN, CONTEXT + (age + 1) * SPAN)
-            state, out = sim.rollout(state, actions[:, frames])
+            state, out = dream_on(sim, state, actions[:, frames])
             real = columns.obs[ids[:count, frames]]
             windowed.add(real, np.asarray(out.obs)[:count], obs[:count, -1], order, first=age)
     return {**windowed.numbers(), "num_frames_dreamed": horizon, "num_windows": len(rows)}
