@@ -39,3 +39,9 @@ def untrained_world(tmp_path_factory) -> Path:
     world.card["footage"]["recorder"] = {"seed": 1}
     save_world(world, path)
     return path
+
+
+@pytest.fixture
+def somewhere_empty(tmp_path, monkeypatch):
+    """Work in a folder of its own, where there are no worlds."""
+    monkeypatch.chdir(tmp_path)

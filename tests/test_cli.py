@@ -1,7 +1,6 @@
 """Every command parses; bad input ends in one line and status 2 with nothing written; --json is one object."""
 
 import json
-import shlex
 import signal
 import subprocess
 import sys
@@ -9,45 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from tests.evaluate import toy
-from tests.worlds import SPEC
+from tests.commands import make_footage, refused, run
 from worldsim import cli
-from worldsim.data.store import FootageMeta, FootageWriter
-from worldsim.types import Episode, discrete
+from worldsim.types import discrete
 from worldsim.video import read_prompt, write_video
 
+pytestmark = pytest.mark.usefixtures("somewhere_empty")
 COMMANDS = ["games", "record", "inspect", "train", "rollout", "eval", "compare", "bench", "worlds"]
-
-
-@pytest.fixture(autouse=True)
-def _somewhere_empty(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def make_footage(path, size=(16, 16), spec=SPEC, lengths=(40, 40)):
-    """Write dark footage of any size and controls."""
-    meta = FootageMeta(game="bar", title="Bar", size=size, fps=10.0, action_spec=spec, objects={}, recorder={})
-    with FootageWriter(path, meta) as writer:
-        for n in lengths:
-            obs, end = np.zeros((n + 1, *size, 3), np.uint8), np.zeros(n, bool)
-            writer.add(Episode(obs, np.zeros((n, 1), np.float32), np.zeros(n, np.float32), end, end))
-
-
-def run(capsys, *args):
-    """One command in this process: (status, stdout, stderr)."""
-    try:
-        status = cli.main([str(x) for x in args])
-    except SystemExit as stop:
-        status = stop.code
-    return status, *capsys.readouterr()
-
-
-def refused(capsys, *args):
-    """The one line that a command ends with."""
-    status, out, err = run(capsys, *args)
-    assert status == 2 and out == ""
-    assert err.startswith("worldsim: error: ") and err.count("\n") == 1
-    return err
 
 
 def test_without_a_command_it_teaches(capsys):
@@ -247,64 +214,3 @@ def test_a_damaged_world_is_refused(capsys, tmp_path, untrained_world):
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     refused(capsys, "rollout", "broken", "--out", "a.gif")
     assert not (tmp_path / "a.gif").exists()
-
-
-def test_eval_refuses_footage_of_another_size_or_controls_and_writes_nothing(capsys, tmp_path, untrained_world):
-    make_footage("wide", size=(16, 32))
-    make_footage("other", spec=discrete(("noop", "jump")))
-    for folder, said in (("wide", "size"), ("other", "controls"), ("nowhere", "not a footage folder")):
-        assert said in refused(capsys, "eval", untrained_world, "--data", folder, "--out", "report")
-    assert not (tmp_path / "report").exists()
-
-
-def test_eval_wants_footage_or_a_game(capsys, untrained_world):
-    assert "either --data" in refused(capsys, "eval", untrained_world, "--out", "report")
-
-
-def test_eval_writes_and_prints_the_same_numbers(capsys, tmp_path, untrained_world, bar_folder):
-    args = ("--data", bar_folder, "--out", "report", "--windows", 4, "--seeds", 1, "--quick", "--json")
-    status, out, err = run(capsys, "eval", untrained_world, *args)
-    assert status == 0, err
-    result = json.loads(out)
-    assert result == json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert result["fidelity"]["psnr_copy_last_16"] > 0 and 0 <= result["control"]["action_following"] <= 1
-    assert result["speed"]["fps_batch_1"] > 0
-    said = shlex.split(result["protocol"]["command"])
-    assert cli.parse(said[1:]) == cli.parse(["eval", str(untrained_world), *map(str, args)])
-    report = (tmp_path / "report" / "report.html").read_text()
-    assert "data:image/png" in report and result["protocol"]["weights_sha256"] in report
-
-
-def test_compare_writes_and_prints_the_same_differences(capsys, monkeypatch, tmp_path):
-    def load(name, **_):
-        world = {"frozen": toy.Frozen, "perfect": toy.Perfect}[name]()
-        world.card |= {"name": name, "fps": 10}
-        world.sampler.noise_scale = 1.0
-        return world
-
-    monkeypatch.setattr("worldsim.simulator.load", load)
-    footage = toy.footage(tmp_path / "footage", episodes=2).path
-    args = ("--data", footage, "--out", "beside", "--windows", 2, "--quick", "--json")
-    status, out, err = run(capsys, "compare", "frozen", "perfect", *args)
-    assert status == 0, err
-    result = json.loads(out)
-    assert result == json.loads((tmp_path / "beside" / "compare.json").read_text())
-    assert not result["differences"]["fidelity"]["psnr_free_16"]["within_noise"]
-    assert result["a"]["speed"]["fps_batch_1"] > 0
-    page = (tmp_path / "beside" / "compare.html").read_text()
-    assert "data:image/png" in page and result["verdict"] in page and "frozen (A) beside perfect (B)" in page
-
-
-def test_compare_refuses_too_few_seeds_and_writes_nothing(capsys, tmp_path, untrained_world, bar_folder):
-    args = ("--data", bar_folder, "--out", "beside", "--seeds", 4)
-    assert "at least 5" in refused(capsys, "compare", untrained_world, untrained_world, *args)
-    assert not (tmp_path / "beside").exists()
-
-
-def test_bench_says_how_fast_it_is(capsys, untrained_world):
-    args = ("--repeats", 1, "--seconds", 0.01, "--batch-size", 2, "--json")
-    status, out, err = run(capsys, "bench", untrained_world, *args)
-    assert status == 0, err
-    result = json.loads(out)
-    wanted = ("fps_batch_1", "fps_batch_2", "latency_p50_ms", "latency_p95_ms", "compute_seconds_per_video_minute")
-    assert all(result[name] > 0 for name in wanted)

@@ -49,6 +49,8 @@ class Eval:
     """An ONNX file to measure LPIPS with; docs/lpips-fvd.md says how to make it."""
     fvd: Path | None = None
     """An ONNX file to measure FVD with; the same."""
+    other: Path | None = None
+    """Footage of another game, which the world should be unsure of; frames of its own game, corrupted, by default."""
     num_denoise_steps: int | None = None
     """Denoising steps a frame; the world's own where left out."""
     json: bool = False
@@ -56,6 +58,7 @@ class Eval:
 
     def run(self) -> None:
         """Measure, write the numbers, and print them."""
+        from worldsim.data.store import Footage
         from worldsim.evaluate import evaluate, gather, write_json, write_report
         from worldsim.evaluate.run import check_same_world, held_out_columns
         from worldsim.simulator import load
@@ -76,6 +79,7 @@ class Eval:
                 fvd=self.fvd,
                 drift_seconds=self.drift_seconds,
                 windowed_horizon=self.horizon,
+                other=None if self.other is None else Footage.open(self.other),
                 keep_seeds=True,
                 on_progress=on_progress,
             )
@@ -120,6 +124,10 @@ class Compare:
     """Windows a seed and question: 64, or 24 with --quick."""
     quick: bool = False
     """Only fidelity over 16 frames instead of 64, objects, action following, outcome, and the speed of one world."""
+    drift_seconds: float = 600.0
+    """Length of the long dreams, in the worlds' own time."""
+    horizon: int = 0
+    """Frames to follow the Frechet distance out to, 1024 say; not followed by default."""
     lpips: Path | None = None
     """An ONNX file to measure LPIPS with; docs/lpips-fvd.md says how to make it."""
     fvd: Path | None = None
@@ -152,6 +160,8 @@ class Compare:
                 seeds=range(self.seeds),
                 num_windows=num_windows,
                 quick=self.quick,
+                drift_seconds=self.drift_seconds,
+                windowed_horizon=self.horizon,
                 lpips=self.lpips,
                 fvd=self.fvd,
                 on_progress=on_progress,

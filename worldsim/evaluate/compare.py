@@ -24,7 +24,7 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 
 from worldsim.data.store import Footage
-from worldsim.evaluate.run import check_same_world, evaluate
+from worldsim.evaluate.run import check_same_world, evaluate, learn
 from worldsim.simulator import Simulator
 
 MIN_SEEDS = 5
@@ -68,7 +68,7 @@ def compare_worlds(
         footage: recorded frames of their game.
         seeds: at least 5 evaluation seeds.
         on_progress: called with questions done and all questions, of both worlds.
-        options: `num_windows`, `quick`, `with_objects`, `batch_size`, `lpips`, `fvd` of `run.evaluate`.
+        options: others of `run.evaluate`, such as `num_windows` and `quick`.
 
     Returns:
         "protocol"; "a" and "b", each of `run.evaluate` with its "per_seed"; "differences", by question and number; and
@@ -79,7 +79,9 @@ def compare_worlds(
             never seen.
     """
     check_seeds(seeds)
-    check_same_world(b, footage)
+    for sim in (a, b):
+        check_same_world(sim, footage)
+    learned = learn(a, footage, (b,), **{name: options[name] for name in ("quick", "with_objects") if name in options})
     answers = []
     for turn, (sim, other) in enumerate(((a, b), (b, a))):
 
@@ -87,7 +89,11 @@ def compare_worlds(
             if on_progress is not None:
                 on_progress(turn * total + done, 2 * total)
 
-        answers.append(evaluate(sim, footage, seeds=seeds, also=(other,), keep_seeds=True, on_progress=tick, **options))
+        answers.append(
+            evaluate(
+                sim, footage, seeds=seeds, also=(other,), learned=learned, keep_seeds=True, on_progress=tick, **options
+            )
+        )
     differences = {
         question: paired_differences(runs, answers[1]["per_seed"][question])
         for question, runs in answers[0]["per_seed"].items()

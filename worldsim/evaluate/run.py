@@ -10,39 +10,24 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from worldsim.data.dataset import Columns, load_columns, split_episodes
-from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage
-from worldsim.evaluate.births import measure_births
-from worldsim.evaluate.control import measure_control
-from worldsim.evaluate.dreams import CONTEXT, Clip, dream_clips, longest_horizon
-from worldsim.evaluate.drift import measure_drift
-from worldsim.evaluate.fidelity import Fidelity
-from worldsim.evaluate.inverse import fit_inverse, measure_inverse
-from worldsim.evaluate.lookaway import measure_lookaway
-from worldsim.evaluate.memory import measure_memory
-from worldsim.evaluate.objects import Objects, Target, find_targets
-from worldsim.evaluate.opposite import learn_opposites, measure_opposite
-from worldsim.evaluate.outcome import measure_outcome
+from worldsim.evaluate.dreams import CONTEXT, dream_clips, longest_horizon
 from worldsim.evaluate.page import write_text
-from worldsim.evaluate.perceptual import Perceptual
-from worldsim.evaluate.physics import measure_physics
-from worldsim.evaluate.returns import measure_returns
+from worldsim.evaluate.questions import Data, Learned, clip_questions, learn_from, long_questions, short_questions
 from worldsim.evaluate.speed import hardware
-from worldsim.evaluate.uncertainty import measure_uncertainty
-from worldsim.evaluate.weights import Judges, NamedWeights, load_judges
+from worldsim.evaluate.weights import load_judges
 from worldsim.evaluate.windowed import measure_windowed
 from worldsim.simulator import Simulator
 
 MAX_CALIBRATION_FRAMES = 12_000
-_DRIFT_STREAMS = 2  # a seed, and as many standing still
-Ask = Callable[[int], dict[str, Any]]  # seed -> numbers
+MAX_FOREIGN_EPISODES = 32
 
 
 def evaluate(
@@ -58,7 +43,9 @@ def evaluate(
     windowed_horizon: int = 0,
     lpips: Path | None = None,
     fvd: Path | None = None,
+    other: Footage | None = None,
     also: Sequence[Simulator] = (),
+    learned: Learned | None = None,
     keep_seeds: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -76,7 +63,9 @@ def evaluate(
         windowed_horizon: frames to follow the Frechet distance out to, up to 1,024 say; not asked by default.
         lpips: an ONNX file of LPIPS; with it or `fvd` the question "weights" is asked too (docs/lpips-fvd.md).
         fvd: an ONNX file of FVD's features.
+        other: footage of another game, which the world should be unsure of; corrupted frames of its own by default.
         also: other worlds that are to be measured on the same frames: none that one of them was trained on is used.
+        learned: what `learn` gave for the same worlds and footage, to save its time.
         keep_seeds: whether to add "per_seed": for each question the answers of every seed, in the order of `seeds`.
         on_progress: called with questions done and all questions.
 
@@ -86,15 +75,18 @@ def evaluate(
 
     Raises:
         ValueError: footage of another game, size, pace or controls, or too little of it; a world that gives NaN; a
-            weights file that does not do.
+            weights file that does not do; `other` of the same game, or with `quick`.
     """
     if num_windows < 2 or batch_size < 1 or not seeds:
         raise ValueError(
             f"evaluation wants at least 2 windows and 1 seed, got num_windows={num_windows}, seeds={tuple(seeds)}, "
             f"batch_size={batch_size}."
         )
+    if quick and other is not None:
+        raise ValueError("footage of another game is asked about by the whole set of questions; leave quick out.")
     check_same_world(sim, footage)
     judges = load_judges(lpips, fvd, footage.meta.size)
+    foreign = None if other is None else load_foreign(other, footage)
     start = time.perf_counter()
     calibration, held_out, protocol = held_out_columns(sim, footage, also)
     horizon = longest_horizon(held_out, 16 if quick else 64)
@@ -107,10 +99,12 @@ def evaluate(
             on_progress(done, 1 + (1 + len(questions)) * len(seeds))
 
     common = {"num_windows": num_windows, "batch_size": batch_size}
-    targets = find_targets(footage.meta, calibration, held_out) if with_objects else {}
-    questions = _short_questions(sim, held_out, common)
+    if learned is None:
+        learned = learn_from(footage.meta, calibration, held_out, quick=quick, with_objects=with_objects)
+    questions = short_questions(sim, held_out, common)
     if not quick:
-        questions |= _long_questions(sim, (calibration, held_out), footage.meta, targets, drift_seconds, common)
+        data = Data(footage.meta, calibration, held_out, foreign)
+        questions |= long_questions(sim, data, learned, drift_seconds, common)
     if windowed_horizon:
         questions["windowed"] = lambda seed: measure_windowed(
             sim, held_out, horizon=windowed_horizon, seed=seed, **common
@@ -119,7 +113,7 @@ def evaluate(
     answers: dict[str, list[dict[str, Any]]] = {}
     for seed in seeds:
         clips = dream_clips(sim, held_out, horizon=horizon, seed=seed, **common)
-        for question, numbers in _clip_questions(clips, targets, judges, perceptual=not quick).items():
+        for question, numbers in clip_questions(clips, learned.targets, judges, perceptual=not quick).items():
             answers.setdefault(question, []).append(numbers)
         tick()
         for question, ask in questions.items():
@@ -131,6 +125,30 @@ def evaluate(
     }  # fmt: skip
     result = {"protocol": protocol, **{question: spread(runs) for question, runs in answers.items()}}
     return result | ({"per_seed": answers} if keep_seeds else {})
+
+
+def learn(
+    sim: Simulator,
+    footage: Footage,
+    also: Sequence[Simulator] = (),
+    *,
+    quick: bool = False,
+    with_objects: bool = True,
+) -> Learned:
+    """Learn from recorded frames what `evaluate` wants, once for several worlds that are measured on the same."""
+    calibration, held_out, _ = held_out_columns(sim, footage, also)
+    return learn_from(footage.meta, calibration, held_out, quick=quick, with_objects=with_objects)
+
+
+def load_foreign(other: Footage, footage: Footage) -> Columns:
+    """Load some episodes of another game.
+
+    Raises:
+        ValueError: it is the same game.
+    """
+    if other.meta.game == footage.meta.game:
+        raise ValueError(f"footage of another game is wanted, {other.path} is of {other.meta.game!r} too.")
+    return load_columns(other, range(min(len(other), MAX_FOREIGN_EPISODES)))
 
 
 def check_same_world(sim: Simulator, footage: Footage) -> None:
@@ -241,66 +259,6 @@ def write_json(result: dict[str, Any], path: Path | str) -> Path:
     if bad := _not_finite(result, ""):
         raise ValueError(f"numbers want to be finite, these are not: {', '.join(bad[:5])}.")
     return write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", path)
-
-
-def _clip_questions(
-    clips: Iterable[Clip], targets: dict[str, Target], judges: Judges, *, perceptual: bool
-) -> dict[str, dict[str, Any]]:
-    """The questions that share the clips they are asked on."""
-    questions: dict[str, Any] = {"fidelity": Fidelity(), "objects": Objects(targets)}
-    questions |= {"perceptual": Perceptual()} if perceptual else {}
-    questions |= {"weights": NamedWeights(judges)} if any(judges) else {}
-    for clip in clips:
-        for question in questions.values():
-            question.add(clip)
-    return {name: question.numbers() for name, question in questions.items()}
-
-
-def _short_questions(sim: Simulator, held_out: Columns, common: dict[str, Any]) -> dict[str, Ask]:
-    return {
-        "control": lambda seed: measure_control(sim, held_out, seed=seed, **common),
-        "outcome": lambda seed: measure_outcome(sim, held_out, seed=seed, **common),
-    }
-
-
-def _long_questions(
-    sim: Simulator,
-    data: tuple[Columns, Columns],
-    meta: FootageMeta,
-    targets: dict[str, Target],
-    drift_seconds: float,
-    common: dict[str, Any],
-) -> dict[str, Ask]:
-    """All that takes minutes; what control and drift learn from recorded frames is learned once."""
-    calibration, held_out = data
-    opposites = learn_opposites(sim.action_spec, calibration, targets)
-    inverse = fit_inverse(sim.action_spec, calibration)
-
-    def control(seed: int) -> dict[str, Any]:
-        numbers = measure_control(sim, held_out, seed=seed, **common)
-        numbers |= measure_opposite(sim, held_out, opposites, seed=seed, **common)
-        return numbers | measure_inverse(sim, held_out, inverse, seed=seed, **common)
-
-    def memory(seed: int) -> dict[str, Any]:
-        numbers = measure_memory(sim, held_out, meta, seed=seed, **common)
-        return numbers | measure_lookaway(sim, held_out, meta, seed=seed, **common)
-
-    def outcome(seed: int) -> dict[str, Any]:
-        numbers = measure_outcome(sim, held_out, seed=seed, **common)
-        return numbers | measure_returns(sim, held_out, seed=seed, **common)
-
-    num_frames = round(drift_seconds * sim.fps)
-    return {
-        "control": control,
-        "outcome": outcome,
-        "uncertainty": lambda seed: measure_uncertainty(sim, held_out, seed=seed, **common),
-        "physics": lambda seed: measure_physics(sim, held_out, meta, seed=seed, **common),
-        "memory": memory,
-        "drift": lambda seed: measure_drift(
-            sim, held_out, num_frames=num_frames, num_streams=_DRIFT_STREAMS, seed=seed
-        ),
-        **({"births": lambda seed: measure_births(sim, calibration, held_out, targets, seed=seed)} if targets else {}),
-    }
 
 
 def _not_finite(value: Any, name: str) -> list[str]:
