@@ -39,9 +39,7 @@ def test_eval_writes_and_prints_the_same_numbers(capsys, tmp_path, untrained_wor
     assert "data:image/png" in report and result["protocol"]["weights_sha256"] in report
 
 
-def test_footage_of_the_same_game_is_no_other_game(
-    capsys, tmp_path, untrained_world, bar_folder
-):
+def test_footage_of_the_same_game_is_no_other_game(capsys, tmp_path, untrained_world, bar_folder):
     args = ("eval", untrained_world, "--data", bar_folder, "--out", "report", "--other", bar_folder)
     assert "of 'bar' too" in refused(capsys, *args)
     assert "leave quick out" in refused(capsys, *args, "--quick")

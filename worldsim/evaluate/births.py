@@ -1,9 +1,10 @@
 """Births: how often does a long dream make an object, or lose one, without cause?
 
 A few streams are dreamed under random held actions (`worldsim.evaluate.streams`), and in every frame each object that
-the footage knows the truth of is looked for anywhere, by its detector (`worldsim.evaluate.detector`). An object is
-there once it was seen in 2 frames in a row, and gone once it was missed in 3 in a row, so that a detector that flickers
-makes no event. It is born at the first place where it was seen, and goes at the last. What the first frames of a stream
+the footage knows the truth of is looked for anywhere, by its detector (`worldsim.evaluate.detector`). It is seen from a
+score of 3/4 on, that of half contrast: below, half a paddle would pass for a ball. An object is there once it was seen
+in 2 frames in a row, and gone once it was missed in 3 in a row, so that a detector that flickers makes no event. It is
+born at the first place where it was seen, and goes at the last. What the first frames of a stream
 settle, the recorded context among them, is no event.
 
 An event has a cause where the game has the like: the ground truth of the calibration episodes says, by the same rule,
@@ -28,13 +29,14 @@ recorded ones of its kind is without cause. What happens between the episodes is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int8, UInt8
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from worldsim.data.dataset import Columns
 from worldsim.evaluate.dreams import CONTEXT, draw_windows
@@ -43,6 +45,7 @@ from worldsim.evaluate.objects import Target
 from worldsim.evaluate.streams import dream_streams
 from worldsim.simulator import Simulator
 
+SCORE = 0.75
 SEEN = 2  # frames in a row until an object is there
 MISSED = 3  # and until it is gone
 RADIUS = 8.0  # pixels of a frame 64 pixels wide
@@ -83,7 +86,7 @@ def measure_births(
         held_out: other recorded frames: where the streams begin, and the floor.
         targets: the objects and their detectors, of `find_targets`.
         num_frames: length of each stream.
-        num_streams: streams, and recorded windows at most.
+        num_streams: streams; about as many frames are looked at in recorded windows, if there are as many.
         seed: of the contexts, the actions, the noise and the recorded windows.
 
     Raises:
@@ -94,7 +97,7 @@ def measure_births(
             f"births want at least 1 stream of {LEAST_FRAMES} frames, got num_streams={num_streams} and "
             f"num_frames={num_frames}."
         )
-    followed = {name: target for name, target in targets.items() if len(target.columns) == 1}
+    followed = {name: _strict(target) for name, target in targets.items() if len(target.columns) == 1}
     skipped = ", ".join(
         f"{name} ({len(t.columns)} that look alike)" for name, t in targets.items() if name not in followed
     )
@@ -103,7 +106,8 @@ def measure_births(
         return _nothing("the footage has no single object with ground truth that a detector can be fitted to") | told
     if held_out.longest < CONTEXT + LEAST_FRAMES:
         return _nothing(f"no episode has {CONTEXT + LEAST_FRAMES} frames, the longest has {held_out.longest}") | told
-    rows = draw_windows(held_out, min(CONTEXT + num_frames, held_out.longest), num_streams, seed)
+    length = min(CONTEXT + num_frames, held_out.longest)
+    rows = draw_windows(held_out, length, math.ceil(num_streams * num_frames / (length - CONTEXT)), seed)
     films = {
         "": dream_streams(sim, held_out, num_frames=num_frames, num_streams=num_streams, seed=seed),
         "_real": iter([held_out.obs[rows]]),
@@ -122,7 +126,7 @@ def measure_births(
 def locate_all(
     parts: Iterable[UInt8[np.ndarray, "b t h w c"]], targets: Mapping[str, Target]
 ) -> dict[str, Float[np.ndarray, "b t 2"]]:
-    """Find each object in films that come part by part: x, y in pixels of a frame 64 wide, NaN where it is not."""
+    """Find each object in films that come part by part: x, y in pixels of a frame 64 wide, NaN where it is missed."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in targets}
     for obs in parts:
         for name, target in targets.items():
@@ -133,7 +137,8 @@ def locate_all(
 
 def follow(places: Float[np.ndarray, "b t 2"], start: int = 0) -> Track:
     """Say when an object that was seen at `places`, NaN where it was missed, is there, from frame `start` on."""
-    there = np.stack([settle(seen) for seen in np.isfinite(places).all(-1)])
+    seen = np.isfinite(places).all(-1)
+    there = np.stack([settle(film) for film in seen])
     known = (there[:, :-1] >= 0) & (np.arange(1, there.shape[1]) >= start)
     change = np.where(known, np.diff(there), 0)
     return Track(there[:, start:] == 1, {"born": places[:, 1:][change == 1], "gone": places[:, :-1][change == -1]})
@@ -169,7 +174,7 @@ def near(places: Float[np.ndarray, "n 2"], others: Float[np.ndarray, "m 2"]) -> 
     """Which places lie within RADIUS of one of the others."""
     if not len(others):
         return np.zeros(len(places), bool)
-    return cKDTree(others).query(places)[0] <= RADIUS
+    return KDTree(others).query(places)[0] <= RADIUS
 
 
 def _numbers(tracks: Mapping[str, Track], causes: Mapping[str, Causes], ending: str) -> dict[str, Any]:
@@ -194,6 +199,12 @@ def _numbers(tracks: Mapping[str, Track], causes: Mapping[str, Causes], ending: 
     means = {name: float(track.there.mean()) for name, track in tracks.items()}
     result |= {f"{name}_objects_mean{ending}": mean for name, mean in means.items()}
     return result | {f"objects_mean{ending}": float(sum(means.values()))}
+
+
+def _strict(target: Target) -> Target:
+    """The same object, seen only from SCORE on."""
+    detector = target.detector
+    return target._replace(detector=detector._replace(thresholds=np.maximum(detector.thresholds, np.float32(SCORE))))
 
 
 def _none(stem: str, ending: str, reason: str) -> dict[str, Any]:
