@@ -113,7 +113,7 @@ def test_a_world_that_blinks_has_both_at_the_rate_at_which_it_blinks(numbers):
 def test_one_or_two_frames_that_miss_it_or_one_that_sees_it_are_no_event(numbers, world):
     assert numbers[world]["born_per_1000"] == 0
     assert numbers[world]["gone_per_1000"] <= (1000 * 3 / (3 * 256) if world is Ghostly else 0)  # it is lost once
-    assert numbers[world]["objects_mean"] == pytest.approx(numbers[Game]["objects_mean"] * (world is Missing), abs=0.05)
+    assert numbers[world]["objects_mean"] == pytest.approx(numbers[Game]["objects_mean"] * (world is Missing), abs=0.1)
 
 
 def test_an_object_is_there_after_two_sightings_and_gone_after_three_misses():

@@ -137,7 +137,7 @@ def locate_all(
 
 def follow(places: Float[np.ndarray, "b t 2"], start: int = 0) -> Track:
     """Say when an object that was seen at `places`, NaN where it was missed, is there, from frame `start` on."""
-    seen = np.isfinite(places).all(-1)
+    seen = np.asarray(np.isfinite(places).all(-1))
     there = np.stack([settle(film) for film in seen])
     known = (there[:, :-1] >= 0) & (np.arange(1, there.shape[1]) >= start)
     change = np.where(known, np.diff(there), 0)
