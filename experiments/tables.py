@@ -138,7 +138,65 @@ def worlds_table(root: Path) -> list[str]:
     return lines
 
 
-TABLES: dict[str, Callable[[Path], list[str]]] = {"worlds": worlds_table, "results": results_table}
+JUDGED: tuple[tuple[str, str, str, str, str, int], ...] = (
+    # what, question, number, what knowing nothing scores, the best, digits
+    ("PSNR of 64 dreamed frames, dB", "fidelity", "psnr_free_64", "psnr_copy_last_64", "psnr_tokenizer", 1),
+    ("Frechet distance score, frames 1 to 64", "fidelity", "score_gfvd_64", "0", "1", 2),
+    ("opposite keys part, the right way", "control", "opposite_direction", "0.5", "1", 2),
+    ("frames from key to change", "control", "latency_frames", "", "1", 1),
+    ("keys told from the dream by an inverse model", "control", "inverse_accuracy_dream", "inverse_accuracy_chance",
+     "inverse_accuracy_real", 2),
+    ("reward, average precision", "outcome", "reward_ap", "reward_base_rate", "1", 2),
+    ("returns of dream and game, correlation", "outcome", "return_pearson", "0", "1", 2),
+    ("CRPS skill, 19 dreams", "uncertainty", "crps_skill", "0", "1", 2),
+    ("share that 90 % intervals hold", "uncertainty", "coverage_90", "", "0.9", 2),
+    ("said uncertainty against next frame's error, Spearman", "uncertainty", "spearman_uncertainty_1", "0", "1", 2),
+    ("foreign frames told, AUROC", "uncertainty", "auroc_foreign", "0.5", "1", 2),
+    ("seconds until a dream collapses, of 600", "drift", "collapse_seconds_policy", "0", "600", 0),
+    ("objects born without cause per 1,000 frames", "births", "born_per_1000", "", "born_per_1000_real", 1),
+    ("objects gone without cause per 1,000 frames", "births", "gone_per_1000", "", "gone_per_1000_real", 1),
+)  # fmt: skip
+
+
+def judged_table(root: Path) -> list[str]:
+    """The shipped worlds by the judge's questions: each number, and in brackets what stands for nothing and for all."""
+    files = sorted((root / "experiments" / "results").glob("world_*.json"))
+    results = {path.stem.removeprefix("world_"): json.loads(path.read_text(encoding="utf-8")) for path in files}
+    links = [f"[{name}](experiments/results/world_{name}.json)" for name in results]
+    lines = [f"| what (knowing nothing .. at best) | {' | '.join(links)} |", "|---" * (1 + len(links)) + "|"]
+    for what, question, name, zero, one, digits in JUDGED:
+        cells = [_between(found.get(question) or {}, name, (zero, one), digits) for found in results.values()]
+        if any(cells):
+            lines.append(f"| {what} | {' | '.join(cell or 'not measured' for cell in cells)} |")
+    return lines
+
+
+def _between(numbers: dict[str, Any], name: str, references: tuple[str, str], digits: int) -> str:
+    """A number with its spread, and its references."""
+    value = number(name)(numbers)
+    if not isinstance(value, Value):
+        return ""
+    ends = [f"{numbers[x]:.{digits}f}" if x in numbers and numbers[x] is not None else x for x in references]
+    return f"{value.show(digits)} ({' .. '.join(ends).strip()})"
+
+
+def phyworld_table(root: Path) -> list[str]:
+    """PhyWorld's scenes: velocity error in and out of the distribution, beside the parser's floor."""
+    path = root / "experiments" / "results" / "phyworld.json"
+    lines = ["| scene | in distribution | out of it | parser's floor, in, out | a still film, in, out | trained |"]
+    lines.append("|---|---|---|---|---|---|")
+    for scene, found in (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}).items():
+        errors = [number(split, "velocity_error")(found) for split in ("in", "out")]
+        cells = [value.show(3) if isinstance(value, Value) else "not measured" for value in errors]
+        for end in ("floor", "copy_last"):
+            cells.append(", ".join(f"{found[split][f'velocity_error_{end}']:.3f}" for split in ("in", "out")))
+        lines.append(f"| {scene} | {' | '.join(cells)} | `{found['preset']}`, {found['minutes']:.0f} min |")
+    return lines
+
+
+TABLES: dict[str, Callable[[Path], list[str]]] = {
+    "worlds": worlds_table, "results": results_table, "judged": judged_table, "phyworld": phyworld_table,
+}  # fmt: skip
 
 
 def _minutes(training: dict) -> float:
