@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.evaluate import playground, playground_worlds
-from worldsim.evaluate import run
+from worldsim.evaluate import questions, run
 
 
 class Column(NamedTuple):
@@ -80,9 +80,9 @@ def answers(tmp_path_factory):
     how = {"num_windows": 16, "seeds": (0,), "batch_size": 64, "drift_seconds": 8.0}
     result = {}
     with pytest.MonkeyPatch.context() as patch:
-        fit = run.fit_inverse
-        patch.setattr(run, "find_targets", once(run.find_targets))
-        patch.setattr(run, "fit_inverse", once(lambda *args: fit(*args, num_steps=150)))
+        fit = questions.fit_inverse
+        patch.setattr(questions, "find_targets", once(questions.find_targets))
+        patch.setattr(questions, "fit_inverse", once(lambda *args: fit(*args, num_steps=150)))
         for name in ["Perfect", *(row[0] for row in ROWS)]:
             numbers = run.evaluate(getattr(playground_worlds, name)(recorded), recorded, **how)
             physics = numbers["physics"]
