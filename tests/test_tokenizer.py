@@ -11,8 +11,8 @@ from worldsim.tokenizer import Tokenizer, TokenizerConfig, balanced_weight, rari
 SMALL = {"width": 32, "num_layers": (1, 1), "head_dim": 16, "patch": 4, "latent_channels": 4}
 
 
-@pytest.mark.parametrize("size", [(16, 16), (16, 24)])
-def test_any_size_that_the_patch_divides(size):
+@pytest.mark.parametrize("size", [(16, 16), (16, 24), (15, 17)])
+def test_any_size_goes_in_and_comes_back(size):
     config = TokenizerConfig(size=size, **SMALL)
     tokenizer = Tokenizer(config, rngs=nnx.Rngs(0))
     frame = jnp.zeros((2, 3, *size, 3))
@@ -21,9 +21,19 @@ def test_any_size_that_the_patch_divides(size):
     assert jax.jit(tokenizer.decode)(z).shape == frame.shape
 
 
-def test_a_size_that_the_patch_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match="multiples of patch"):
-        TokenizerConfig(size=(20, 16), **SMALL)
+def test_a_frame_smaller_than_a_token_is_refused():
+    with pytest.raises(ValueError, match="at least patch"):
+        TokenizerConfig(size=(7, 16), **SMALL)
+
+
+def test_a_frame_that_the_tokens_do_not_divide_is_coded_as_if_its_edge_went_on():
+    odd, even = (Tokenizer(TokenizerConfig(size=s, **SMALL), rngs=nnx.Rngs(0)) for s in ((15, 16), (16, 16)))
+    assert odd.config.grid == even.config.grid and odd.config.margin == (1, 0)
+    frame = jax.random.uniform(jax.random.key(0), (2, 15, 16, 3))
+    larger = jnp.concatenate([frame, frame[:, -1:]], 1)
+    np.testing.assert_allclose(odd.encode(frame), even.encode(larger), atol=1e-6)
+    z = odd.encode(frame)
+    np.testing.assert_allclose(odd.decode(z), even.decode(z)[:, :15], atol=1e-6)
 
 
 def test_untrained_tokenizer_paints_the_mean_picture():

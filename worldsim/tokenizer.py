@@ -16,6 +16,9 @@ Latents are normalised by the mean of their own place and one deviation for all,
 what the decoder hardly reads stays small. (A deviation for each channel made every channel count alike: those with the
 least to say change the most from frame to frame, and the dynamics learned them first.)
 
+Where the tokens do not divide a frame, the deviation of its last row and column is repeated on the way in, and what is
+painted past the frame is cut off: frames of any size, and nobody outside sees more than the frame.
+
 Frames are coded alone, so that any frame can be decoded, forked and rewound by itself; time is the dynamics' part.
 """
 
@@ -61,16 +64,22 @@ class TokenizerConfig:
 
     def __post_init__(self):
         unit = self.patch * self.pack
-        if any(s % unit for s in self.size) or min(self.size) < unit:
-            raise ValueError(f"frame height and width must be multiples of patch * pack = {unit}, got {self.size}.")
+        if min(self.size) < unit:
+            raise ValueError(f"frame height and width must be at least patch * pack = {unit}, got {self.size}.")
         if any(self.num_layers) and self.width % self.head_dim:
             raise ValueError(f"width must be a multiple of head_dim={self.head_dim}, got {self.width}.")
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of packed tokens."""
+        """Rows and columns of packed tokens; the last ones may reach past the frame."""
         unit = self.patch * self.pack
-        return self.size[0] // unit, self.size[1] // unit
+        return -(-self.size[0] // unit), -(-self.size[1] // unit)
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """Rows and columns of pixels by which the tokens reach past the frame."""
+        unit = self.patch * self.pack
+        return -self.size[0] % unit, -self.size[1] % unit
 
     @property
     def token_dim(self) -> int:
@@ -133,12 +142,17 @@ class Tokenizer(nnx.Module):
         for block in self.local:
             cells = block(cells)
         patches = self.leave(cells)
-        picture = unpatchify(patches, self.config.patch).astype(jnp.float32)
+        height, width = self.config.size
+        picture = unpatchify(patches, self.config.patch)[..., :height, :width, :].astype(jnp.float32)
         return picture + _like(self.mean_picture[...], picture)
 
     def _raw(self, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b gh gw c2"]:
         mean = jax.lax.stop_gradient(self.mean_picture[...])
-        patches = patchify(frame - _like(mean, frame), self.config.patch)
+        deviation = frame - _like(mean, frame)
+        if any(self.config.margin):
+            ends = [(0, margin) for margin in self.config.margin]
+            deviation = jnp.pad(deviation, [(0, 0)] * (frame.ndim - 3) + ends + [(0, 0)], mode="edge")
+        patches = patchify(deviation, self.config.patch)
         height, width = patches.shape[-3:-1]
         x = self.enter(rearrange(patches, "... h w c -> ... (h w) c"))
         angles = grid_angles(height, width, 0, self.config.head_dim)

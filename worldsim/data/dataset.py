@@ -8,6 +8,7 @@ action is unknown (NaN), its reward 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +73,8 @@ def load_columns(footage: Footage, ids: Sequence[int]) -> Columns:
     prev_action = np.full((n, meta.action_spec.size), np.nan, np.float32)
     reward, terminated = np.zeros(n, np.float32), np.zeros(n, bool)
     state = np.empty((n, len(meta.state_names)), np.float32) if meta.state_names else None
-    for i, start, stop in zip(ids, bounds[:-1], bounds[1:], strict=True):
+
+    def fill(i: int, start: int, stop: int) -> None:
         episode = footage.read(i)
         obs[start:stop] = episode.obs
         prev_action[start + 1 : stop] = episode.action
@@ -80,6 +82,9 @@ def load_columns(footage: Footage, ids: Sequence[int]) -> Columns:
         terminated[start + 1 : stop] = episode.terminated
         if state is not None and episode.state is not None:
             state[start:stop] = episode.state
+
+    with ThreadPoolExecutor() as pool:  # which mostly wait for the disk
+        list(pool.map(fill, ids, bounds[:-1].tolist(), bounds[1:].tolist()))
     return Columns(obs, prev_action, reward, terminated, state, bounds)
 
 

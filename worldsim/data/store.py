@@ -168,6 +168,10 @@ class FootageWriter:
 
     def add(self, episode: Episode, *, seed: int | None = None, policy: str = "unknown") -> EpisodeInfo:
         """Write and list one whole episode: for importers, agents and tests."""
+        return self.commit(*self.write(episode), seed=seed, policy=policy)
+
+    def write(self, episode: Episode) -> tuple[Path, dict[str, Any]]:
+        """Write one whole episode without listing it, and give what `commit` wants; threads may do so side by side."""
         writer = self.new_episode()
         state = [None] * len(episode.obs) if episode.state is None else episode.state
         try:
@@ -175,7 +179,7 @@ class FootageWriter:
             for t in range(len(episode.action)):
                 outcome = float(episode.reward[t]), bool(episode.terminated[t]), bool(episode.truncated[t])
                 writer.step(episode.action[t], episode.obs[t + 1], *outcome, state[t + 1])
-            return self.commit(writer.path, writer.close(), seed=seed, policy=policy)
+            return writer.path, writer.close()
         except BaseException:
             writer.abandon()
             shutil.rmtree(writer.path, ignore_errors=True)
