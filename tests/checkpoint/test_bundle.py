@@ -1,0 +1,98 @@
+"""Bundles come back as they were saved."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.checkpoint.bundles import make_world
+from worldsim.checkpoint.bundle import World, flatten, load_world, save_world, unflatten
+from worldsim.checkpoint.card import read_card
+from worldsim.types import discrete
+
+
+def test_a_world_comes_back_bit_identical(bundle):
+    world, saved = load_world(bundle), make_world()
+    flat, wanted = flatten(world.params), flatten(saved.params)
+    assert flat.keys() == wanted.keys()
+    for name, leaf in wanted.items():
+        assert flat[name].dtype == leaf.dtype
+        np.testing.assert_array_equal(flat[name], np.asarray(leaf))
+    for name, array in saved.starts.items():
+        np.testing.assert_array_equal(world.starts[name], array)
+    assert {k: world.card[k] for k in saved.card} == json.loads(json.dumps(saved.card))
+    assert world.card["weights"]["num_params"] == 23
+    assert world.action_spec == discrete(("noop", "up", "down"))
+
+
+def test_weights_can_be_stored_in_bfloat16(tmp_path):
+    save_world(make_world(), tmp_path / "half", dtype=jnp.bfloat16)
+    world = load_world(tmp_path / "half")
+    assert world.card["weights"]["dtype"] == "bfloat16"
+    assert {x.dtype for x in flatten(world.params).values()} == {np.dtype(jnp.bfloat16)}
+
+
+def test_saving_again_replaces_the_bundle_and_leaves_nothing_beside_it(bundle):
+    save_world(make_world(title="Second"), bundle, extra_files={"preview.gif": b"GIF89a"})
+    assert load_world(bundle).card["title"] == "Second"
+    assert [x.name for x in bundle.parent.iterdir()] == ["pong"]
+    assert (bundle / "preview.gif").read_bytes() == b"GIF89a"
+    assert (bundle / "README.md").read_text().startswith("# Second")
+
+
+def test_a_failed_save_leaves_the_old_bundle(bundle, monkeypatch):
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_world(make_world(title="Second"), bundle)
+    assert load_world(bundle).card["title"] == "A dream of pong"
+    assert [x.name for x in bundle.parent.iterdir()] == ["pong"]
+
+
+def test_saving_over_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="something else"):
+        save_world(make_world(), tmp_path)
+
+
+def test_nan_in_the_card_becomes_null(tmp_path):
+    save_world(make_world(metrics={"psnr": float("nan"), "n": np.float32(2)}), tmp_path / "w")
+    assert read_card(tmp_path / "w")["metrics"] == {"psnr": None, "n": 2.0}
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/../b", "", "a" * 65])
+def test_a_world_whose_name_is_no_plain_name_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="name wants"):
+        save_world(make_world(name=name), tmp_path / "w")
+
+
+@pytest.mark.parametrize("name", ["../evil.gif", "/evil.gif", ".hidden", "a/b.gif"])
+def test_extra_files_stay_in_the_folder(tmp_path, name):
+    with pytest.raises(ValueError, match="plain names"):
+        save_world(make_world(), tmp_path / "w", extra_files={name: b""})
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda s: s | {"obs": s["obs"][:, :, :4]}, "obs wants uint8"),
+        (lambda s: s | {"obs": s["obs"].astype(np.float32)}, "obs wants uint8"),
+        (lambda s: s | {"prev_action": s["prev_action"][:, :3]}, "prev_action wants"),
+        (lambda s: {"obs": s["obs"]}, "obs and prev_action"),
+    ],
+)
+def test_starts_of_a_wrong_size_are_refused(tmp_path, change, message):
+    world = make_world()
+    world = World(card=world.card, params=world.params, starts=change(world.starts))
+    with pytest.raises(ValueError, match=message):
+        save_world(world, tmp_path / "w")
+    assert not (tmp_path / "w").exists()
+
+
+def test_unflatten_undoes_flatten():
+    tree = {"a": {"0": {"b": 1}, "1": 2}, "c": 3}
+    assert unflatten(flatten(tree)) == tree

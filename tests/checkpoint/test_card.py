@@ -1,0 +1,43 @@
+"""A name or a prompt finds its world."""
+
+import pytest
+
+from tests.checkpoint.bundles import make_world
+from worldsim.checkpoint.bundle import load_world, save_world
+from worldsim.checkpoint.card import list_worlds
+
+
+@pytest.fixture
+def three_worlds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("worldsim.checkpoint.card.SHIPPED", ())
+    save_world(make_world("pong-small", game="pong", prompts=["pong", "table tennis"]), "checkpoints/pong-small")
+    save_world(make_world("doom-takecover", prompts=["doom", "take cover"]), "checkpoints/doom-takecover")
+    save_world(make_world("jump", title="Jump from floe to floe"), "runs/monday/world")
+
+
+@pytest.mark.parametrize(
+    "said, meant",
+    [
+        ("pong", "pong-small"), ("play pong please", "pong-small"), ("Table tennis, please!", "pong-small"),
+        ("doom-takecover", "doom-takecover"), ("a game of DOOM", "doom-takecover"), ("jump", "jump"),
+        ("monday", "jump"), ("runs/monday", "jump"), ("runs/monday/world", "jump"), ("the one with the floe", "jump"),
+    ],
+)  # fmt: skip
+def test_a_name_or_a_prompt_finds_its_world(three_worlds, said, meant):
+    assert load_world(said).card["name"] == meant
+
+
+@pytest.mark.parametrize("said", ["minecraft", "", "play a game", "../pong", "pingpong"])
+def test_a_prompt_that_means_nothing_lists_what_exists(three_worlds, said):
+    if said == "../pong":
+        said = "../nothing"
+    with pytest.raises(ValueError, match="doom-takecover, jump, pong-small"):
+        load_world(said)
+
+
+def test_listing_leaves_out_what_is_broken(three_worlds, tmp_path):
+    (tmp_path / "checkpoints/pong-small/card.json").write_text("{")
+    assert [card["name"] for card in list_worlds()] == ["doom-takecover", "jump"]
+    with pytest.raises(ValueError, match="JSON"):
+        load_world("pong-small")

@@ -1,0 +1,109 @@
+"""What is damaged, forged or of another kind is not taken for a bundle."""
+
+import hashlib
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from tests.checkpoint.bundles import change_card
+from worldsim.checkpoint.bundle import load_world
+
+
+def rehash(folder, name, raw):
+    """Change a file and its hash in the card, as somebody would who means harm."""
+    (folder / f"{name}.safetensors").write_bytes(raw)
+    change_card(folder, lambda card: card[name].update(sha256=hashlib.sha256(raw).hexdigest()))
+
+
+def forge(arrays, dtype="F32"):
+    """Bytes of a safetensors file with these (name, shape), whatever they are."""
+    header, offset = {}, 0
+    for name, shape in arrays:
+        size = int(np.prod(shape)) * 4
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(offset)
+
+
+@pytest.mark.parametrize("key", ["schema_version", "action_spec", "licence", "weights", "starts"])
+def test_a_missing_key_of_the_card_is_named(bundle, key):
+    change_card(bundle, lambda card: card.pop(key))
+    with pytest.raises(ValueError, match=key):
+        load_world(bundle)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("schema_version", 99), ("fps", "fast"), ("fps", 0), ("size", [8]), ("size", [8, -1]), ("size", [8, 2**40]),
+        ("prompts", [1]), ("config", {}), ("name", 3), ("action_spec", {"choices": 1}), ("weights", 1),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_in_the_card_is_named(bundle, key, value):
+    change_card(bundle, lambda card: card.update({key: value}))
+    with pytest.raises(ValueError, match="ActionSpec" if key == "action_spec" else key):
+        load_world(bundle)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000, b" " * (2**20 + 1)])
+def test_a_card_that_is_not_json_is_refused(bundle, raw):
+    (bundle / "card.json").write_bytes(raw)
+    with pytest.raises(ValueError, match="card.json"):
+        load_world(bundle)
+
+
+@pytest.mark.parametrize("name", ["card.json", "weights.safetensors", "starts.safetensors"])
+def test_a_missing_file_is_named(bundle, name):
+    (bundle / name).unlink()
+    with pytest.raises(ValueError, match=name if name != "card.json" else "no world"):
+        load_world(bundle)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "starts.safetensors"])
+def test_a_flipped_byte_is_found(bundle, name):
+    raw = bytearray((bundle / name).read_bytes())
+    raw[-3] ^= 1
+    (bundle / name).write_bytes(raw)
+    with pytest.raises(ValueError, match="sha256"):
+        load_world(bundle)
+
+
+@pytest.mark.parametrize("length", [2**60, 2**64 - 1, 10**9])
+def test_an_over_large_header_is_refused_before_it_is_read(bundle, length):
+    rehash(bundle, "weights", struct.pack("<Q", length) + b"{}")
+    with pytest.raises(ValueError, match="header"):
+        load_world(bundle)
+
+
+@pytest.mark.parametrize("raw", [b"", b"1234567", struct.pack("<Q", 2) + b"[]", forge([("a", [2])])[:-1]])
+def test_a_truncated_weights_file_is_refused(bundle, raw):
+    rehash(bundle, "weights", raw)
+    with pytest.raises(ValueError, match="weights.safetensors"):
+        load_world(bundle)
+
+
+@pytest.mark.parametrize(
+    "arrays, dtype, message",
+    [
+        ([("tokenizer/k", [3])], "F32", "23 parameters, the shapes make 3"),
+        ([("tokenizer/k", [23])], "F32", "parts"),
+        ([("tokenizer", [20]), ("dynamics", [2]), ("outcome", [1])], "F32", "parts"),
+        ([("../../etc/passwd", [23])], "F32", "array name"),
+        ([("a", [22]), ("a/b", [1])], "F32", "through another|twice"),
+        ([("tokenizer/k", [23])], "I32", "I32"),
+    ],
+)
+def test_weights_that_are_not_those_of_the_card_are_refused(bundle, arrays, dtype, message):
+    rehash(bundle, "weights", forge(arrays, dtype))
+    change_card(bundle, lambda card: card["weights"].update(dtype="float32"))
+    with pytest.raises(ValueError, match=message):
+        load_world(bundle)
+
+
+def test_weights_of_another_dtype_than_the_card_says_are_refused(bundle):
+    change_card(bundle, lambda card: card["weights"].update(dtype="bfloat16"))
+    with pytest.raises(ValueError, match="dtype bfloat16"):
+        load_world(bundle)

@@ -1,0 +1,92 @@
+"""Many worlds in one batch: which of them are reset, and when."""
+
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+
+from tests.env.fake import BOTH, FakeSimulator, make_vec
+from worldsim.env import WorldVectorEnv
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_one_seed_gives_the_whole_batch_again_bit_for_bit(mode):
+    runs = []
+    for env in (make_vec(lifetime=4, autoreset_mode=mode), make_vec(lifetime=4, autoreset_mode=mode)):
+        frames = [env.reset(seed=5)[0]]
+        frames += [env.step(env.action_space.sample())[0] for _ in range(4)]
+        if mode is not AutoresetMode.DISABLED:
+            frames += [env.step(env.action_space.sample())[0] for _ in range(6)]
+        runs.append(np.stack(frames))
+    np.testing.assert_array_equal(*runs)
+    assert (runs[0][0, 0] != runs[0][0, 1]).any()
+
+
+def test_next_step_resets_a_world_on_the_step_after_its_end():
+    env = make_vec(3, lifetime=2)
+    env.reset(seed=0)
+    actions = np.array([1, 2, 0])
+    env.step(actions)
+    _, reward, terminated, truncated, _ = env.step(actions)
+    assert terminated.all() and not truncated.any() and reward.tolist() == [1.0, 2.0, 0.0]
+    before = env.simulator.batches[:]
+    _, reward, terminated, _, info = env.step(actions)
+    assert not terminated.any() and not reward.any() and not info["_uncertainty"].any()
+    assert env.simulator.batches == [*before, 3]
+    env.step(actions)
+    assert env.step(actions)[2].all()
+
+
+def test_same_step_gives_the_last_frame_beside_the_first_of_the_next_episode():
+    env, plain = make_vec(3, lifetime=2, autoreset_mode="SameStep"), make_vec(3, lifetime=2)
+    for e in (env, plain):
+        e.reset(seed=0)
+        e.step(np.ones(3, int))
+    obs, reward, terminated, _, info = env.step(np.ones(3, int))
+    last = plain.step(np.ones(3, int))[0]
+    assert terminated.all() and reward.tolist() == [1.0] * 3
+    np.testing.assert_array_equal(np.stack(list(info["final_obs"])), last)
+    assert info["_final_obs"].all() and info["final_info"]["uncertainty"].tolist() == pytest.approx([0.2] * 3)
+    assert (obs != last).any()
+    assert not env.step(np.ones(3, int))[2].any()
+
+
+def test_only_the_worlds_that_are_over_are_reset():
+    env = make_vec(5, horizon=6, autoreset_mode=AutoresetMode.SAME_STEP)
+    env.reset(seed=0)
+    for _ in range(3):
+        obs = env.step(np.ones(5, int))[0]
+    mask = np.array([True, False, True, False, False])
+    fresh, _ = env.reset(options={"reset_mask": mask})
+    np.testing.assert_array_equal(fresh[~mask], obs[~mask])
+    assert (fresh[mask] != obs[mask]).any(axis=(1, 2, 3)).all()
+    assert env.simulator.batches == [5, 4]
+    ends = [env.step(np.ones(5, int))[3] for _ in range(6)]
+    np.testing.assert_array_equal(ends[2], ~mask)
+    np.testing.assert_array_equal(ends[5], mask)
+
+
+def test_disabled_leaves_the_reset_to_the_caller():
+    env = make_vec(3, horizon=1, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    assert env.step(np.zeros(3, int))[3].all()
+    with pytest.raises(ResetNeeded):
+        env.step(np.zeros(3, int))
+    env.reset(options={"reset_mask": np.ones(3, bool)})
+    assert env.step(np.zeros(3, int))[3].all()
+
+
+@pytest.mark.parametrize("mask", [np.zeros(3, bool), np.ones(2, bool), np.ones(3, int)])
+def test_a_reset_mask_that_does_not_fit_is_refused(mask):
+    with pytest.raises(ValueError, match="reset_mask wants bool"):
+        make_vec(3).reset(options={"reset_mask": mask})
+
+
+def test_batched_mixed_actions_reach_their_world():
+    env = WorldVectorEnv(4, FakeSimulator(BOTH))
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    action = env.action_space.sample()
+    reward = env.step(action)[1]
+    wanted = action["choices"].sum(-1) + action["buttons"].sum(-1) + action["axes"].sum(-1)
+    np.testing.assert_allclose(reward, wanted, rtol=1e-5)
