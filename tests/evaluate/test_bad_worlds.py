@@ -4,12 +4,14 @@ One game in which everything can be asked (`tests.evaluate.playground`), the gam
 fault each, all measured by `evaluate` as any world is.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.evaluate import playground, playground_worlds
+from worldsim.data.meta import FootageMeta
 from worldsim.evaluate import questions, run
 
 
@@ -74,14 +76,19 @@ def once(function: Callable) -> Callable:
     return ask
 
 
+def with_player_only(meta: FootageMeta) -> FootageMeta:
+    """Only the player's place is asked for in the table, and each detector has programs of its own to compile."""
+    return dataclasses.replace(meta, objects={"player": meta.objects["player"]})
+
+
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     recorded = playground.footage(tmp_path_factory.mktemp("playground") / "footage")
     how = {"num_windows": 16, "seeds": (0,), "batch_size": 64, "drift_seconds": 8.0}
     result = {}
     with pytest.MonkeyPatch.context() as patch:
-        fit = questions.fit_inverse
-        patch.setattr(questions, "find_targets", once(questions.find_targets))
+        fit, find = questions.fit_inverse, questions.find_targets
+        patch.setattr(questions, "find_targets", once(lambda meta, *data: find(with_player_only(meta), *data)))
         patch.setattr(questions, "fit_inverse", once(lambda *args: fit(*args, num_steps=150)))
         for name in ["Perfect", *(row[0] for row in ROWS)]:
             numbers = run.evaluate(getattr(playground_worlds, name)(recorded), recorded, **how)
