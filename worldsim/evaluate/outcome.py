@@ -57,7 +57,7 @@ def measure_outcome(
     judged = rows[fresh]
     foretold, end = np.concatenate(rewards)[fresh], np.concatenate(ends)[fresh].astype(np.float64)
     if not (np.isfinite(foretold).all() and np.isfinite(end).all()):
-        raise ValueError("the world foretold a reward or an end that is no number.")
+        raise ValueError("the world gave NaN or infinity as reward or termination of recorded frames.")
     real, ended = columns.reward[judged].astype(np.float64), columns.terminated[judged]
     return {
         **_ranked("reward", np.abs(foretold), real != 0),
