@@ -7,7 +7,7 @@ A row after the end that is marked as ended again is a stream that still waits f
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,11 +17,11 @@ from worldsim.types import Episode
 class StreamRows(NamedTuple):
     """Some steps of n streams, by arrival: `action[t]` led to `obs[t]`, and the rest is what came with it."""
 
-    obs: np.ndarray  # uint8 [t n h w c]
-    action: np.ndarray  # float32 [t n a]
-    reward: np.ndarray  # float32 [t n]
-    terminated: np.ndarray  # bool [t n]
-    truncated: np.ndarray  # bool [t n]
+    obs: Any  # uint8 [t n h w c]
+    action: Any  # float32 [t n a]
+    reward: Any  # float32 [t n]
+    terminated: Any  # bool [t n]
+    truncated: Any  # bool [t n]
 
 
 class StreamCutter:
