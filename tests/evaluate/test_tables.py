@@ -4,7 +4,9 @@ import pytest
 
 from experiments import tables
 
-README = "# x\n<!-- table: worlds -->\nold\n<!-- end -->\ntext\n<!-- table: results -->\n<!-- end -->\nend\n"
+README = "# x\n<!-- table: worlds -->\nold\n<!-- end -->\ntext\n" + "".join(
+    f"<!-- table: {name} -->\n<!-- end -->\nend\n" for name in ("results", "judged", "phyworld")
+)
 
 
 @pytest.fixture
@@ -31,6 +33,29 @@ def test_what_was_not_measured_is_left_out(root):
     text = tables.render(README, root)
     assert "action following" not in text and "`jump`" not in text
     assert "old" not in text and "| world |" not in text
+
+
+def test_the_judges_numbers_stand_between_their_references(root):
+    path = root / "experiments" / "results" / "world_pong.json"
+    numbers = json.loads(path.read_text())
+    numbers["uncertainty"] = {"crps_skill": 0.5, "crps_skill_sd": 0.02}
+    numbers["fidelity"] |= {"psnr_free_64": 30.0, "psnr_copy_last_64": 20.0}
+    path.write_text(json.dumps(numbers))
+    text = tables.render(README, root)
+    assert f"| CRPS skill, 19 dreams | 0.50 {tables.PM} 0.02 (0 .. 1) |" in text
+    assert "| PSNR of 64 dreamed frames, dB | 30.0 (20.0 .. 40.0) |" in text
+
+
+def test_phyworld_stands_beside_its_floors(root):
+    split = {"velocity_error": 0.5, "velocity_error_sd": 0.1, "velocity_error_floor": 0.01}
+    found = {part: split | {"velocity_error_copy_last": 2.0} for part in ("in", "out")}
+    found["out"] = found["out"] | {"velocity_error": None}
+    path = root / "experiments" / "results" / "phyworld.json"
+    path.write_text(json.dumps({"uniform": found | {"preset": "tiny", "minutes": 10.05}}))
+    text = tables.render(README, root)
+    assert (
+        f"| uniform | 0.500 {tables.PM} 0.100 | not measured | 0.010, 0.010 | 2.000, 2.000 | `tiny`, 10 min |" in text
+    )
 
 
 def test_rendering_twice_changes_nothing(root):
