@@ -59,7 +59,6 @@ class Recipe(NamedTuple):
 
 
 TINY = PRESETS["tiny"]
-# Two windows a step: on a processor steps count for more than frames (experiments/phyworld.py).
 PRESET = dataclasses.replace(
     TINY,
     dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998, batch_size=2),
