@@ -1,18 +1,19 @@
 """A world of Craftax-Classic from 500,000 transitions of 63x63 pixels, in ten minutes of one accelerator.
 
     pip install matplotlib && pip install --no-deps craftax==1.6.1   # not pygame: it clashes with vizdoom's pygame-ce
-    python experiments/craftax_world.py --out runs/craftax --minutes 4                # one slice of an accelerator
-    python experiments/craftax_world.py --out runs/craftax --minutes 4 --resume       # the next slice, where one is cut
-    python experiments/craftax_world.py --out runs/tiny --transitions 4000 --minutes 1 --windows 8   # tries it on a CPU
+    python experiments/craftax_world.py --out runs/craftax --minutes 4 --slice 9.5           # ten minutes of a device
+    python experiments/craftax_world.py --out runs/craftax --minutes 4 --slice 9.5 --resume  # the next ten, if need be
+    python experiments/craftax_world.py --out runs/tiny --transitions 2000 --minutes 1 --windows 8 --num-envs 8  # a CPU
 
 The terms are those of the smallest public world of this game, tinywmcraft (a 14 M model, one A100, 10 minutes of
 training; its footage is given, its evaluation of 2 minutes not counted), which in its first two iterations reports over
 frames 1 to 16 a Frechet distance of 13 to 16e-4, action following .91 to .93, reward AP .92 to .95 and done AP .04 to
-.055, from 2048 windows. Here recording, compilation and evaluation count too. Of 600 s, 240 are for training, 90 for
-the recording, 150 for what fit does around the training (reading, coding the frames, compilation) and 120 for the
-evaluation: estimates until an accelerator has run it; "seconds" in the result has what they were. `--resume` keeps what
-is finished and goes on with the rest: footage that is whole, a training from its last checkpoint. A folder in memory
-(such as /dev/shm/craftax) spares the waits for a disk, a dozen files an episode.
+.055, from 2048 windows. Here recording, compilation and evaluation count too. Of 600 s, 240 are for training with its
+compilation, 90 for the recording, 150 for what fit does around the training (reading, coding the frames, choosing the
+steps) and 120 for the evaluation: estimates until an accelerator has run it; "seconds" in the result has what they
+were, all slices together, without the imports. After `--slice` minutes, or where it is asked to end, it stops at the
+next sign of progress: a training saves itself, a recording that is not whole is lost. `--resume` keeps what is finished
+and goes on with the rest. Compiled programs are kept in OUT too, so that a later slice does not compile them again.
 
 Its footage is of trained agents of several skills; ours, until an agent is there to record with, is of random play: at
 each step, with a chance of 1 in 4, the action is drawn anew (moves .15 each, do .2, the other twelve .2 together),
@@ -27,10 +28,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -134,7 +137,32 @@ def action_spec() -> ActionSpec:
     return discrete(tuple(action.name.lower() for action in Action), tuple((key,) for key in KEYS))
 
 
-def record(out: Path, num_transitions: int, num_streams: int, num_threads: int, seed: int) -> Footage:
+class Slice:
+    """Ends the run at the next sign of progress after its minutes are over, or after it was asked to end.
+
+    Not at once: between two steps of training, where its state can be saved.
+    """
+
+    def __init__(self, minutes: float | None):
+        self.end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+        signal.signal(signal.SIGTERM, self.stop)
+
+    def stop(self, *_: object) -> None:
+        """End the slice now, as a signal asks."""
+        self.end = -math.inf
+
+    def watch(self, show: Callable[..., None]) -> Callable[..., None]:
+        """Show progress, then raise KeyboardInterrupt where the slice is over."""
+
+        def on_progress(*args: Any) -> None:
+            show(*args)
+            if time.monotonic() > self.end:
+                raise KeyboardInterrupt
+
+        return on_progress
+
+
+def record(out: Path, num_transitions: int, num_streams: int, num_threads: int, seed: int, part: Slice) -> Footage:
     """Record at least so many transitions, a chunk more at most; footage that is there and whole is kept."""
     recorder = {
         "policy": POLICY, "seed": seed, "num_streams": num_streams, "package": "craftax", "native_size": [63, 63],
@@ -158,32 +186,34 @@ def record(out: Path, num_transitions: int, num_streams: int, num_threads: int, 
         writing = []
         for rows in play_chunks(num_streams, seed):
             writing += [pool.submit(writer.write, episode) for episode in cutter.push(rows)]
-            on_progress(min(cutter.num_steps, num_transitions), num_transitions)
+            part.watch(on_progress)(min(cutter.num_steps, num_transitions), num_transitions)
             if cutter.num_steps >= num_transitions:
                 break
         writing += [pool.submit(writer.write, episode) for episode in cutter.rest()]
-        for part in writing:  # in the order in which they ended, however many threads
-            writer.commit(*part.result(), seed=seed, policy=POLICY)
+        for written in writing:  # in the order in which they ended, however many threads
+            writer.commit(*written.result(), seed=seed, policy=POLICY)
     return Footage.open(out)
 
 
-def train(footage: Footage, run: Path, preset: str, minutes: float, seed: int) -> World:
+def train(footage: Footage, run: Path, preset: str, minutes: float, seed: int, part: Slice) -> World:
     """Train, or go on, or take the world that is finished."""
     if (run / "world" / "card.json").is_file():
         return load_world(run / "world")
     with closing(StageBars()) as on_progress:
         return worldsim.fit(
             footage.path, run, preset=preset, minutes=minutes, seed=seed, name="craftax",
-            resume=(run / "run.json").is_file(), on_progress=on_progress,
+            resume=(run / "run.json").is_file(), on_progress=part.watch(on_progress),
         )  # fmt: skip
 
 
-def measure(world: World, footage: Footage, num_windows: int, seeds: int, batch_size: int) -> dict[str, Any]:
+def measure(
+    world: World, footage: Footage, num_windows: int, seeds: int, batch_size: int, part: Slice
+) -> dict[str, Any]:
     """Ask the four questions of the benchmark, and what comes with them."""
     with closing(Counter("questions")) as on_progress:
         return evaluate(
             worldsim.Simulator.from_world(world), footage, num_windows=num_windows, seeds=range(seeds), quick=True,
-            with_objects=False, batch_size=batch_size, on_progress=on_progress,
+            with_objects=False, batch_size=batch_size, on_progress=part.watch(on_progress),
         )  # fmt: skip
 
 
@@ -204,10 +234,11 @@ def read_seconds(file: Path) -> dict[str, float]:
 
 
 def summary(result: dict[str, Any]) -> dict[str, Any]:
-    """The four numbers that the benchmark has, with their spread over evaluation seeds."""
+    """The four numbers that the benchmark has, with their spread where there are several evaluation seeds."""
     places = {"fidelity": "gfvd_16", "control": "action_following"}
     names = [*places.items(), ("outcome", "reward_ap"), ("outcome", "termination_ap")]
-    return {key: result[part].get(key) for part, name in names for key in (name, f"{name}_sd")}
+    endings = ("", "_sd") if len(result["protocol"]["seeds"]) > 1 else ("",)
+    return {f"{name}{ending}": result[place].get(f"{name}{ending}") for place, name in names for ending in endings}
 
 
 def main() -> None:
@@ -215,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for footage and run")
     parser.add_argument("--transitions", type=int, default=REAL_TRANSITIONS)
-    parser.add_argument("--streams", type=int, help="games side by side; one for every 1000 transitions by default")
+    parser.add_argument("--num-envs", type=int, help="games side by side; one for every 1000 transitions by default")
     parser.add_argument("--minutes", type=float, default=4.0, help="of training, all slices together")
     parser.add_argument("--preset", default="tiny" if on_cpu else "small")
     parser.add_argument("--windows", type=int, default=64 if on_cpu else 2048, help="evaluation windows a seed")
@@ -223,18 +254,28 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=32, help="that write; they mostly wait for the disk")
     parser.add_argument("--seed", type=int, default=0, help="of the games and of the training")
     parser.add_argument("--resume", action="store_true", help="go on in OUT")
+    parser.add_argument("--slice", type=float, help="minutes after which to stop, to go on with --resume")
     args = parser.parse_args()
     if args.out.exists() and not args.resume:
         parser.error(f"{args.out} exists; go on in it with --resume, or choose another folder")
     args.out.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str((args.out / "compiled").resolve()))
+    try:
+        run(args, 32 if on_cpu else 256, Slice(args.slice))
+    except KeyboardInterrupt:
+        sys.exit(f"\nstopped after {read_seconds(args.out / 'seconds.json')} seconds; go on with --resume")
+
+
+def run(args: argparse.Namespace, batch_size: int, part: Slice) -> None:
+    """Record, train and measure, or what of it is left, and write the numbers."""
     times = args.out / "seconds.json"
-    streams = args.streams or max(8, args.transitions // 1000)
+    streams = args.num_envs or max(8, args.transitions // 1000)
     with clock(times, "record"):
-        footage = record(args.out / "footage", args.transitions, streams, args.threads, args.seed)
+        footage = record(args.out / "footage", args.transitions, streams, args.threads, args.seed, part)
     with clock(times, "train"):
-        world = train(footage, args.out / "run", args.preset, args.minutes, args.seed)
+        world = train(footage, args.out / "run", args.preset, args.minutes, args.seed, part)
     with clock(times, "evaluate"):
-        result = measure(world, footage, args.windows, args.seeds, 32 if on_cpu else 256)
+        result = measure(world, footage, args.windows, args.seeds, batch_size, part)
     seconds = read_seconds(times)
     transitions = footage.num_frames - len(footage)
     report = {
