@@ -15,7 +15,11 @@ were, all slices together, without the imports. After `--slice` minutes, or wher
 next sign of progress: a training saves itself, a recording that is not whole is lost. `--resume` keeps what is finished
 and goes on with the rest. Compiled programs are kept in OUT too, so that a later slice does not compile them again.
 
-Its footage is of trained agents of several skills; ours, until an agent is there to record with, is of random play: at
+Two cores without an accelerator: the tiny run takes 160 s (recording 29, training 110, evaluation 21); 100,000
+transitions are played and written in 54 s, 26 of them compilation, and read at 35,000 frames a second. The `small`
+world has 6.8 M parameters. By reckoning 500,000 transitions take 1.1 GB on the disk and 40 GB of memory with latents.
+
+Its footage, tinywmcraft's, is of trained agents of several skills; ours, until there is one, is of random play: at
 each step, with a chance of 1 in 4, the action is drawn anew (moves .15 each, do .2, the other twelve .2 together),
 else it is held. So the numbers are on the same terms, but not on the same frames, and random play sees less of the
 game. A tenth of the transitions is held out and measured on. An episode is terminated by death alone, and truncated
