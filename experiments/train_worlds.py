@@ -60,10 +60,7 @@ class Recipe(NamedTuple):
 
 TINY = PRESETS["tiny"]
 PRESET = dataclasses.replace(
-    TINY,
-    dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998, batch_size=2),
-    num_evaluations=20,
-    tokenizer_share=0.12,
+    TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_share=0.12
 )
 RECIPES = {
     "jump": Recipe(48_000, 1000, 20.0, PRESET),
