@@ -124,7 +124,11 @@ def ship(name: str, world: World, footage: Footage, run: Path, num_windows: int,
     metrics = {"command": command, **measure(sim, footage, num_windows)}
     results = ROOT / "experiments" / "results" / f"world_{name}.json"
     results.write_text(json.dumps(metrics | {"training": world.card["training"]}, indent=1) + "\n")
-    card = world.card | {"name": name, "metrics": metrics, "limits": world.card["limits"] + LIMITS[name]}
+    card = world.card | {
+        "name": name,
+        "metrics": metrics,
+        "limits": list(dict.fromkeys([*world.card["limits"], *LIMITS[name]])),
+    }
     card["training"] = card["training"] | {"command": command, "history": history}
     save_world(
         dataclasses.replace(world, card=card), ROOT / "checkpoints" / name,

@@ -65,6 +65,7 @@ class Eval:
 
         _check_source("eval", self.data, self.game, self.out)
         sim = load(self.world, num_denoise_steps=self.num_denoise_steps)
+        other = None if self.other is None else Footage.open(self.other)
         footage = _footage(self.data, self.game, self.out, sim.size)
         check_same_world(sim, footage)
         num_windows = _num_windows(self.windows, self.quick)
@@ -79,7 +80,7 @@ class Eval:
                 fvd=self.fvd,
                 drift_seconds=self.drift_seconds,
                 windowed_horizon=self.horizon,
-                other=None if self.other is None else Footage.open(self.other),
+                other=other,
                 keep_seeds=True,
                 on_progress=on_progress,
             )
@@ -251,11 +252,9 @@ def _speed(sim: Any, quick: bool) -> dict[str, Any]:
     """Time a world, shorter than `worldsim bench` does; a quick look compiles nothing more."""
     from worldsim.evaluate import bench
 
-    return (
-        bench(sim, num_repeats=3, seconds_per_repeat=0.3, batch_size=1)
-        if quick
-        else bench(sim, num_repeats=3, seconds_per_repeat=1.0)
-    )
+    if quick:
+        return bench(sim, num_repeats=3, seconds_per_repeat=0.3, batch_size=1)
+    return bench(sim, num_repeats=3, seconds_per_repeat=1.0)
 
 
 def _identity(sim: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@
 - `births`: how often does an object come or go without cause?
 - `speed`: how fast does it run here?
 
-`run.evaluate` asks all but `speed`; `dreams` draws the clips that they are asked on. `compare` asks two worlds on the
-same clips and tells their differences from the noise.
+`run.evaluate` asks all but `speed`; `questions` gathers them and `dreams` draws the clips that they are asked on.
+`compare` asks two worlds on the same clips and tells their differences from the noise.
 
 What is shown to people: `report` and `comparison` make pages of `page`'s elements, `charts`' curves and `gallery`'s
 pictures.

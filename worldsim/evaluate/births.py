@@ -4,8 +4,8 @@ A few streams are dreamed under random held actions (`worldsim.evaluate.streams`
 the footage knows the truth of is looked for anywhere, by its detector (`worldsim.evaluate.detector`). It is seen from a
 score of 3/4 on, that of half contrast: below, half a paddle would pass for a ball. An object is there once it was seen
 in 2 frames in a row, and gone once it was missed in 3 in a row, so that a detector that flickers makes no event. It is
-born at the first place where it was seen, and goes at the last. What the first frames of a stream
-settle, the recorded context among them, is no event.
+born at the first place where it was seen, and goes at the last. What the first frames of a stream settle, the recorded
+context among them, is no event.
 
 An event has a cause where the game has the like: the ground truth of the calibration episodes says, by the same rule,
 where the object is born and where it goes, such as Pong's ball from the middle of the field and at its edges, counting

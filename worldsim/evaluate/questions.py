@@ -81,18 +81,18 @@ def short_questions(sim: Simulator, held_out: Columns, common: dict[str, Any]) -
 def long_questions(
     sim: Simulator, data: Data, learned: Learned, drift_seconds: float, common: dict[str, Any]
 ) -> dict[str, Ask]:
-    """All that takes minutes."""
+    """All that takes minutes; control and outcome ask what a quick look does, and more."""
     held_out, targets = data.held_out, learned.targets
+    short = short_questions(sim, held_out, common)
 
     def control(seed: int) -> dict[str, Any]:
-        numbers = measure_control(sim, held_out, seed=seed, **common)
         assert learned.opposites is not None
+        numbers = short["control"](seed)
         numbers |= measure_opposite(sim, held_out, learned.opposites, seed=seed, **common)
         return numbers | measure_inverse(sim, held_out, learned.inverse, seed=seed, **common)
 
     def outcome(seed: int) -> dict[str, Any]:
-        numbers = measure_outcome(sim, held_out, seed=seed, **common)
-        return numbers | measure_returns(sim, held_out, seed=seed, **common)
+        return short["outcome"](seed) | measure_returns(sim, held_out, seed=seed, **common)
 
     def memory(seed: int) -> dict[str, Any]:
         numbers = measure_memory(sim, held_out, data.meta, seed=seed, **common)
