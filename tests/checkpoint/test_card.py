@@ -41,3 +41,12 @@ def test_listing_leaves_out_what_is_broken(three_worlds, tmp_path):
     assert [card["name"] for card in list_worlds()] == ["doom-takecover", "jump"]
     with pytest.raises(ValueError, match="JSON"):
         load_world("pong-small")
+
+
+def test_people_read_single_values_and_the_card_keeps_the_curves(tmp_path):
+    numbers = {"psnr": 20.5, "curves": {"psnr": [21.25, 19.75]}, "gfvd_window": [0.125]}
+    save_world(make_world(metrics={"fidelity": numbers, "command": "worldsim eval"}), tmp_path / "pong")
+    text = (tmp_path / "pong" / "README.md").read_text()
+    assert '| fidelity | {"psnr": 20.5} |' in text and '| command | "worldsim eval" |' in text
+    assert "21.25" not in text and "0.125" not in text
+    assert load_world(tmp_path / "pong").card["metrics"]["fidelity"] == numbers

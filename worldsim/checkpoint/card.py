@@ -170,8 +170,10 @@ def _words(text: str) -> frozenset[str]:
 
 
 def model_card(card: Mapping) -> str:
-    """Render a card as Markdown, for people."""
-    rows = "\n".join(f"| {name} | {json.dumps(value, ensure_ascii=False)} |" for name, value in card["metrics"].items())
+    """Render a card as Markdown, for people; curves and lists stay in the card."""
+    rows = "\n".join(
+        f"| {name} | {json.dumps(_single(value), ensure_ascii=False)} |" for name, value in card["metrics"].items()
+    )
     limits = "\n".join(f"- {x}" for x in card["limits"]) or "- none known"
     parts = {key: json.dumps(card[key], ensure_ascii=False) for key in ("footage", "training", "licence", "weights")}
     h, w = card["size"]
@@ -182,6 +184,13 @@ def model_card(card: Mapping) -> str:
         f"## Measured\n\n| what | value |\n|---|---|\n{rows}\n\n## Limits\n\n{limits}\n\n"
         f"## Licence\n\n{parts['licence']}\n"
     )
+
+
+def _single(value: Any) -> Any:
+    """Of a question's numbers those that are single values."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: part for name, part in value.items() if not isinstance(part, (Mapping, list, tuple))}
 
 
 def finite(value: Any) -> Any:
