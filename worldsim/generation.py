@@ -7,7 +7,7 @@ not depend on its neighbours.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ class Sampler(NamedTuple):
     """How frames are drawn: K steps, and the deviation of the noise that they start from (1 = as trained)."""
 
     num_denoise_steps: int = 4
-    noise_scale: float = 1.0
+    noise_scale: Any = 1.0  # float, or one a world [b]
 
 
 def split_keys(keys: Key[Array, " b"], num: int) -> tuple[Key[Array, " b"], ...]:
@@ -76,7 +76,8 @@ def dream(
         index = jnp.round(tau * config.num_levels).astype(jnp.int32)
         return dynamics.step(z_tau, Levels(jnp.broadcast_to(index, (batch,)), steps), prev_action, cache)[0]
 
-    noise = _noise(keys, jnp.zeros((batch, config.num_latents, config.token_dim))) * sampler.noise_scale
+    scale = jnp.reshape(jnp.asarray(sampler.noise_scale, jnp.float32), (-1, 1, 1))
+    noise = _noise(keys, jnp.zeros((batch, config.num_latents, config.token_dim))) * scale
     z, first = sample_with_first(denoise, noise, sampler.num_denoise_steps)
     return z, jnp.sqrt(jnp.mean((z - first) ** 2, axis=(1, 2)))
 

@@ -127,18 +127,22 @@ class Simulator:
             obs, actions = self._check_prompt(prompt, prompt_actions, batch_size)
         return self._reset_jit(self.params, key, obs, actions), jnp.asarray(obs[:, -1])
 
-    def step(self, state: SimState, action: Any) -> tuple[SimState, StepOutput]:
+    def step(self, state: SimState, action: Any, *, noise_scale: Any = None) -> tuple[SimState, StepOutput]:
         """Take one step in every world.
 
         Args:
             state: of `reset` or `step`; it stays valid, so keeping it is saving the game.
             action: integers `[b]` for a world of one choice, or rows `[b a]` of the ActionSpec. Values from the host
                 are checked; JAX arrays, as inside `jit`, are clipped to the legal range.
+            noise_scale: float32 `[b]`, the deviation of each world's noise for this step; the simulator's by default.
 
         Returns:
             The next state and what came of it. `terminated` is the outcome head's verdict at probability 0.5.
         """
-        return self._step_jit(self.params, state, self._rows(action, state.frame_index.shape))
+        scale = None if noise_scale is None else jnp.asarray(noise_scale, jnp.float32)
+        if scale is not None and scale.shape != state.frame_index.shape:
+            raise ValueError(f"noise_scale wants shape {state.frame_index.shape}, got {scale.shape}.")
+        return self._step_jit(self.params, state, self._rows(action, state.frame_index.shape), scale)
 
     def rollout(self, state: SimState, actions: Any) -> tuple[SimState, StepOutput]:
         """Take t steps by one scan: actions `[b t]` or `[b t a]`, outputs with leading `[b t]`."""
@@ -206,8 +210,9 @@ class Simulator:
         cache, _ = observe(model.dynamics, cache, z, unknown, keys_past)
         return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), frame_to_obs(model.tokenizer.decode(z))
 
-    def _step(self, graphs, sampler, params, state: SimState, action) -> tuple[SimState, StepOutput]:
+    def _step(self, graphs, sampler, params, state: SimState, action, scale=None) -> tuple[SimState, StepOutput]:
         model = bind(graphs, params)
+        sampler = sampler if scale is None else sampler._replace(noise_scale=scale)
         keys, keys_dream, keys_past = split_keys(state.key, 3)
         z, spread = dream(model.dynamics, state.cache, action, keys_dream, sampler)
         cache, hidden = observe(model.dynamics, state.cache, z, action, keys_past)

@@ -111,18 +111,38 @@ def find_world(name: str | os.PathLike) -> Path:
     for folder in (path, path / "world"):
         if text and (folder / "card.json").is_file():
             return folder
-    for folder in _folders():
-        if text == (folder.name if folder.name != "world" else folder.parent.name):
-            return folder
-    cards = list_worlds()
-    named = [card for card in cards if card["name"] == text]
     is_path = os.sep in text or path.exists()  # a damaged bundle must not be taken for a prompt of its folder's name
-    scored = [(0 if is_path else _match(text, card), card) for card in cards]
-    best = max((score for score, _ in scored), default=0)
-    if not named and not best:
-        exist = ", ".join(sorted({card["name"] for card in cards})) or "none; train one with `worldsim train`"
+    card = _named(text) or (None if is_path else _prompted(text))
+    if card is None:
+        exist = ", ".join(sorted({card["name"] for card in list_worlds()})) or "none; train one with `worldsim train`"
         raise ValueError(f"no world at {text[:200]!r}, nor by that name or prompt. Worlds here: {exist}.")
-    return Path((named or [card for score, card in scored if score == best])[0]["path"])
+    return Path(card["path"])
+
+
+def match_world(text: str) -> Path | None:
+    """Find the folder of the world that a name or a prompt means, and never one that it is the path of.
+
+    For words of strangers: they reach the worlds that `list_worlds` lists and nothing else.
+    """
+    card = _named(text) or _prompted(text)
+    return None if card is None else Path(card["path"])
+
+
+def _named(text: str) -> dict | None:
+    cards = list_worlds()
+    folders = [card for card in cards if text == _run_name(Path(card["path"]))]
+    return next(iter(folders + [card for card in cards if card["name"] == text]), None)
+
+
+def _prompted(text: str) -> dict | None:
+    """The card of which the text says most."""
+    scored = [(_match(text, card), card) for card in list_worlds()]
+    best = max((score for score, _ in scored), default=0)
+    return next((card for score, card in scored if best and score == best), None)
+
+
+def _run_name(folder: Path) -> str:
+    return folder.parent.name if folder.name == "world" else folder.name
 
 
 def _folders() -> Iterator[Path]:

@@ -20,6 +20,7 @@ worldsim: record a game, learn its world, dream it, use the dream as an environm
   worldsim record jump --out footage/jump --frames 20000           play and record
   worldsim inspect footage/jump --sheet sheet.png                  look at what was recorded
   worldsim train footage/jump --out runs/jump --minutes 10         learn the world
+  worldsim play pong                                               play a world in the browser
   worldsim rollout runs/jump --out dream.mp4 --side-by-side footage/jump
                                                                    real left, dream right
   worldsim eval runs/jump --data footage/jump --out report         measure it
@@ -75,8 +76,9 @@ def parse(args: Sequence[str]):
 
     from worldsim.cli.footage import Games, Inspect, Record
     from worldsim.cli.measure import Bench, Compare, Eval
+    from worldsim.cli.play import Play
     from worldsim.cli.worlds import Rollout, Train, Worlds
 
     config = (FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes)
-    commands = Games | Record | Inspect | Train | Rollout | Eval | Compare | Bench | Worlds
+    commands = Games | Record | Inspect | Train | Play | Rollout | Eval | Compare | Bench | Worlds
     return tyro.cli(commands, prog="worldsim", description=OVERVIEW.splitlines()[0], args=list(args), config=config)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 
-def say(text: str = "") -> None:
+def say(text: str = "", *, flush: bool = False) -> None:
     """Print a line for people."""
-    print(text)
+    print(text, flush=flush)
 
 
 def print_json(result: Mapping[str, Any]) -> None:

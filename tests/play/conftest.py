@@ -1,0 +1,143 @@
+"""A server of a small world in this process, and a page that speaks to it."""
+
+import contextlib
+import dataclasses
+import json
+import threading
+
+import jax
+import numpy as np
+import pytest
+import websockets.sync.client as client
+
+from worldsim.play.background import wait_for_background
+
+
+class Page:
+    """What a page does, without a browser: acknowledges frames and keeps what comes."""
+
+    def __init__(self, address: str, acks: bool = True):
+        self._stack = contextlib.ExitStack()
+        line = client.connect(f"ws://{address}/play", origin=f"http://{address}", compression=None, max_size=None)
+        self.socket = self._stack.enter_context(line)
+        self.acks, self.frames, self.texts = acks, [], []
+        self._n = 0
+
+    def say(self, **message) -> None:
+        self.socket.send(json.dumps(message))
+
+    def do(self, what: str, **args) -> None:
+        self.say(type="do", what=what, **args)
+
+    def hold(self, *keys: str) -> int:
+        self._n += 1
+        self.say(type="input", n=self._n, keys=list(keys))
+        return self._n
+
+    def next(self, timeout: float = 30.0):
+        """The next message: a Frame or a dict."""
+        from worldsim.play.frames import unpack
+
+        message = self.socket.recv(timeout=timeout)
+        if isinstance(message, str):
+            self.texts.append(json.loads(message))
+            return self.texts[-1]
+        self.frames.append(unpack(message))
+        if self.acks:
+            self.say(type="ack", frame=self.frames[-1].number)
+        return self.frames[-1]
+
+    def frame(self, wanted=lambda frame: True):
+        """The next frame that is wanted."""
+        while True:
+            message = self.next()
+            if not isinstance(message, dict) and wanted(message):
+                return message
+
+    def text(self, kind: str, wanted=lambda message: True) -> dict:
+        """The next message of a kind."""
+        while True:
+            message = self.next()
+            if isinstance(message, dict) and message["type"] == kind and wanted(message):
+                return message
+
+    def end(self) -> tuple[int, str]:
+        """Read until the server closes; its code and reason."""
+        from websockets.exceptions import ConnectionClosed
+
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                self.next()
+        return self.socket.close_code, self.socket.close_reason
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture(scope="session")
+def restless_world(tmp_path_factory):
+    """The bundle of a world whose every frame differs, after its noise: one that learned nothing, and that is shaken."""
+    from tests.worlds import random_world
+    from worldsim.checkpoint import save_world
+
+    world, rng = random_world(), np.random.default_rng(0)
+    world.card["footage"]["recorder"] = {"seed": 1}
+    params = jax.tree.map(lambda x: (x + 0.3 * rng.normal(size=x.shape)).astype(x.dtype), world.params)
+    path = tmp_path_factory.mktemp("restless") / "bar"
+    save_world(dataclasses.replace(world, params=params), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def stepper(restless_world):
+    """The model of the small world, shared by all servers, so that it is compiled once."""
+    from worldsim.checkpoint import load_world
+    from worldsim.play.stepper import Stepper
+
+    return Stepper(load_world(restless_world), 3)
+
+
+@pytest.fixture
+def serve(stepper, restless_world, tmp_path):
+    """Start a server with settings; gives its address, its hub and a way to open pages."""
+    from worldsim.play.hub import Hub
+    from worldsim.play.recording import Archive
+    from worldsim.play.server import bind, make_server
+
+    ends = []
+
+    def start(**settings):
+        settings = {"max_players": 3, "fps": 40.0, "idle_s": 600.0, "seed": 0} | settings
+        hub = Hub(restless_world, stepper, Archive(tmp_path / "played"), **settings)
+        line = bind("127.0.0.1", 0)
+        ready = threading.Event()
+        server = make_server(hub, line, ready.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [line]}, daemon=True)
+        thread.start()
+        assert ready.wait(30)
+        running = Running(f"127.0.0.1:{line.getsockname()[1]}", hub, server, thread)
+        ends.append(running.stop)
+        return running
+
+    yield start
+    for end in ends:
+        end()
+
+
+class Running:
+    """A server that runs, and the pages that were opened."""
+
+    def __init__(self, address, hub, server, thread):
+        self.address, self.hub, self.server, self.thread = address, hub, server, thread
+        self.pages = []
+
+    def page(self, **settings) -> Page:
+        self.pages.append(Page(self.address, **settings))
+        return self.pages[-1]
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+        assert not self.thread.is_alive() and wait_for_background(30.0)
+        for page in self.pages:
+            page.close()

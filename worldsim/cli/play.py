@@ -1,0 +1,100 @@
+"""The command that opens a world in the browser."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from worldsim.cli import console
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """Play a world in the browser: keyboard, mouse, touch or gamepad, alone or with others.
+
+    The page shows which keys do what. Beside playing: save a moment and come back, rewind, step frame by frame, change
+    the sampler, begin from a picture or from nothing, play the real game beside the dream, record.
+
+    Example: worldsim play pong
+    Example: worldsim play "table tennis" --port 0 --max-players 8 --host 0.0.0.0
+    """
+
+    world: Positional[str] = "jump"
+    """A path, the name of a world, or a prompt."""
+    host: str = "127.0.0.1"
+    """Address to serve at. 0.0.0.0 lets everybody in your network play."""
+    port: int = 8000
+    """0 takes any that is free."""
+    max_players: int = 4
+    """Who comes later waits in a queue."""
+    fps: float | None = None
+    """Ticks a second; the world's own by default. Faster is a faster game."""
+    out: Path = Path("played")
+    """Folder for what players record: footage to inspect and to train on."""
+    idle_minutes: float = 10.0
+    """A place is given up after so long without a key."""
+    seed: int | None = None
+    """Of the first player's dream; another dream each time by default."""
+    no_browser: bool = False
+    """Open no page."""
+
+    def run(self) -> None:
+        """Serve until ctrl-c."""
+        self._check()
+        try:
+            from worldsim.play import server
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f'{error}: playing wants pip install "worldsim-jax[play]".') from error
+        from worldsim.checkpoint import find_world, load_world
+        from worldsim.play.background import wait_for_background
+        from worldsim.play.hub import Hub
+        from worldsim.play.recording import Archive
+        from worldsim.play.stepper import Stepper
+
+        folder = find_world(self.world)
+        line = server.bind(self.host, self.port)
+        _keep_programs()
+        stepper = Stepper(load_world(folder), self.max_players)
+        hub = Hub(
+            folder, stepper, Archive(self.out), max_players=self.max_players, fps=self.fps,
+            idle_s=60 * self.idle_minutes, seed=self.seed,
+        )  # fmt: skip
+        host, port = line.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        title = stepper.card["title"]
+        server.make_server(hub, line, lambda: self._announce(title, address)).run(sockets=[line])
+        if not wait_for_background(2.0):  # a compilation cannot be stopped, and all that was recorded is whole
+            os._exit(0)
+
+    def _check(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise ValueError(f"--port wants 0..65535, got {self.port}.")
+        if not 1 <= self.max_players <= 256:
+            raise ValueError(f"--max-players wants 1..256, got {self.max_players}.")
+        if self.fps is not None and not 0 < self.fps <= 240:
+            raise ValueError(f"--fps wants a number above 0 and up to 240, got {self.fps:g}.")
+        if not self.idle_minutes > 0:
+            raise ValueError(f"--idle-minutes wants a number above 0, got {self.idle_minutes:g}.")
+
+    def _announce(self, title: str, address: str) -> None:
+        console.say(f"{title} is at {address}   (ctrl-c ends it)", flush=True)
+        if self.no_browser:
+            return
+        import threading
+        import webbrowser
+
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
+def _keep_programs() -> None:
+    """Keep compiled programs between runs, so that the next start takes seconds less."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "worldsim" / "programs"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -1,0 +1,155 @@
+"""What was played, kept: episodes in the footage store, and an mp4 of each to take home.
+
+Dreamed frames and the real game's go into folders of their own, since footage of a dream is not footage of the game.
+An episode ends with the game, and where a player jumps: no step leads from before a rewind to after it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from worldsim.data.episode import EpisodeWriter
+from worldsim.data.store import Footage, FootageMeta, FootageWriter
+from worldsim.types import ActionSpec
+from worldsim.video import write_video
+
+POLICY = "human"
+MAX_FRAMES = 108_000  # an hour at 30 frames a second; then the episode is closed
+
+
+class Recorded(NamedTuple):
+    """An episode that is whole and listed."""
+
+    episode: str
+    frames: int
+    seconds: float
+    video: str
+    source: str
+
+
+class Archive:
+    """The footage folders of one server, opened when something is first recorded.
+
+    Args:
+        folder: gets a footage folder a world and source, such as `pong-dream` and `pong-game`.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._writers: dict[str, FootageWriter] = {}
+        self._videos: dict[str, tuple[Path, int]] = {}
+
+    def open(self, name: str, meta: FootageMeta, source: str) -> Tape:
+        """Begin a recording in the footage folder `name`.
+
+        Raises:
+            ValueError: the folder holds something else.
+            BlockingIOError: another process records into it.
+            OSError: the disk is full or may not be written to.
+        """
+        if name not in self._writers:
+            self._writers[name] = FootageWriter(self.folder / name, meta)
+        return Tape(self, name, self._writers[name], source)
+
+    def listed(self, name: str, index: int) -> str:
+        """Give a committed episode an address that cannot be guessed."""
+        token = secrets.token_urlsafe(12)
+        self._videos[token] = self.folder / name, index
+        return token
+
+    def video(self, token: str) -> bytes | None:
+        """The mp4 of a recorded episode, made now; None for an address that nobody was given."""
+        if token not in self._videos:
+            return None
+        path, index = self._videos[token]
+        footage = Footage.open(path)
+        obs = footage.read_columns(index, "obs")["obs"]
+        with tempfile.TemporaryDirectory(prefix="worldsim-play-") as folder:
+            return write_video(Path(folder) / "played.mp4", obs, fps=footage.meta.fps).read_bytes()
+
+    def close(self) -> None:
+        """Let go of all folders; episodes that were not closed are gone."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+
+class Tape:
+    """One recording that goes on: `begin`, `step` for step, `cut` where an episode ends."""
+
+    def __init__(self, archive: Archive, name: str, writer: FootageWriter, source: str):
+        self._archive, self._name, self._writer, self.source = archive, name, writer, source
+        self._episode: EpisodeWriter | None = None
+        self._path: Path | None = None
+
+    def __len__(self) -> int:
+        return 0 if self._episode is None else len(self._episode)
+
+    def begin(self, obs: UInt8[np.ndarray, "h w c"], state: Float[np.ndarray, " s"] | None = None) -> None:
+        """Begin an episode at a frame."""
+        self._episode = self._writer.new_episode()
+        self._path = self._episode.path
+        self._episode.reset(obs, state)
+
+    def step(
+        self,
+        row: Float[np.ndarray, " a"],
+        obs: UInt8[np.ndarray, "h w c"],
+        reward: float,
+        terminated: bool,
+        truncated: bool = False,
+        state: Float[np.ndarray, " s"] | None = None,
+    ) -> None:
+        """Add a step."""
+        assert self._episode is not None
+        self._episode.step(row, obs, reward, terminated, truncated or len(self) >= MAX_FRAMES, state)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the episode is as long as they get."""
+        return len(self) > MAX_FRAMES
+
+    def cut(self) -> Recorded | None:
+        """End the episode and list it; one without a step is dropped."""
+        episode, self._episode = self._episode, None
+        if episode is None or self._path is None:
+            return None
+        if len(episode) < 2:
+            episode.abandon()
+            shutil.rmtree(self._path, ignore_errors=True)
+            return None
+        info = self._writer.commit(self._path, episode.close(), seed=None, policy=POLICY)
+        token = self._archive.listed(self._name, len(self._writer.episodes) - 1)
+        seconds = (info.length - 1) / self._writer.meta.fps
+        return Recorded(info.name, info.length, seconds, f"/recordings/{token}.mp4", self.source)
+
+
+def dream_meta(card: Mapping[str, Any]) -> FootageMeta:
+    """Describe footage of a dream: it looks like its game's footage, and says that a model painted it."""
+    licence = card["licence"]
+    return FootageMeta(
+        game=card["game"],
+        title=f"{card['title']}, dreamed",
+        size=tuple(card["size"]),
+        fps=float(card["fps"]),
+        action_spec=ActionSpec.from_json(card["action_spec"]),
+        objects={},
+        recorder={"policy": POLICY, "source": "dream", "world": card["name"], "weights": card["weights"]["sha256"]},
+        licence=str(licence.get("weights", "unknown")),
+        assets_licence=str(licence.get("assets", "unknown")),
+        prompts=tuple(card["prompts"]),
+    )
+
+
+def game_meta(meta: FootageMeta) -> FootageMeta:
+    """Describe footage of the real game as a person played it."""
+    return replace(meta, recorder={**meta.recorder, "policy": POLICY, "source": "game"})

@@ -1,0 +1,247 @@
+"""The web server of `worldsim play`: one static page, one WebSocket, the recordings, and what keeps strangers out.
+
+It binds to the loopback unless told otherwise. A WebSocket is taken only from the page's own origin, so that another
+site in the same browser cannot play; messages are limited in size and rate and checked one by one; a page that breaks
+the rules is closed with the reason, and nobody else notices. No address leads to a file but the few of the page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from importlib import resources
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from worldsim.play.hub import Full, Hub
+from worldsim.play.messages import BadMessage, parse
+from worldsim.play.picture import MAX_PICTURE_BYTES
+from worldsim.play.seat import Seat
+
+MESSAGES_A_SECOND, BURST = 250.0, 500.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_HEADERS = {
+    "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+
+
+def make_app(hub: Hub, hosts: tuple[str, ...] | None) -> Starlette:
+    """Build the ASGI app.
+
+    Args:
+        hub: the rooms.
+        hosts: names under which the page may be asked for; None = any (bound to more than the loopback). On the
+            loopback this keeps out sites whose name was made to point here (DNS rebinding).
+    """
+    page = resources.files("worldsim.play") / "page"
+
+    async def index(request: Request) -> Response:
+        return FileResponse(str(page / "index.html"))
+
+    async def recording(request: Request) -> Response:
+        video = await asyncio.to_thread(hub.archive.video, request.path_params["token"])
+        if video is None:
+            return PlainTextResponse("there is no such recording", 404)
+        headers = {"content-disposition": 'attachment; filename="worldsim.mp4"'}
+        return Response(video, media_type="video/mp4", headers=headers)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        hub.start()
+        try:
+            yield
+        finally:
+            await hub.close()
+
+    async def play(line: WebSocket) -> None:
+        await serve(line, hub)
+
+    routes = [
+        Route("/", index),
+        Route("/recordings/{token:str}.mp4", recording),
+        WebSocketRoute("/play", play),
+        Mount("/page", StaticFiles(directory=str(page))),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(Guard, hosts=hosts)])
+
+
+class _Server(uvicorn.Server):
+    """Sends the players home before the sockets are taken from under them."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub, on_ready: Callable[[], None]):
+        super().__init__(config)
+        self._hub, self._on_ready = hub, on_ready
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        await self._hub.close()
+        await super().shutdown(sockets)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take an address, port 0 meaning any that is free.
+
+    Raises:
+        OSError: it is taken, or not one of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    line = socket.socket(family)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        line.bind((host, port))
+    except (OSError, OverflowError) as error:
+        line.close()
+        raise OSError(f"cannot serve at {host}:{port} ({error}); choose another with --port, 0 for any.") from error
+    return line
+
+
+def make_server(hub: Hub, line: socket.socket, on_ready: Callable[[], None]) -> uvicorn.Server:
+    """Make a server whose `run(sockets=[line])` ends seconds after ctrl-c or SIGTERM, with all recordings whole."""
+    host = line.getsockname()[0]
+    app = make_app(hub, LOOPBACK if host in LOOPBACK else None)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, ws="websockets-sansio", ws_max_size=MAX_PICTURE_BYTES + 1024,
+        ws_per_message_deflate=False, timeout_graceful_shutdown=2, server_header=False,
+        proxy_headers=False,
+    )  # fmt: skip
+    return _Server(config, hub, on_ready)
+
+
+class Guard:
+    """Refuses foreign hosts and, for the WebSocket, foreign origins; adds the headers that browsers obey."""
+
+    def __init__(self, app: Any, hosts: tuple[str, ...] | None):
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on, or refuse it with 403."""
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get("host", "")
+        strange_host = self.hosts is not None and _name(f"//{host}") not in self.hosts
+        foreign = scope["type"] == "websocket" and urlsplit(headers.get("origin", "")).netloc != host
+        if strange_host or foreign:
+            return await _refuse(scope, receive, send, "host" if strange_host else "origin")
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+async def _refuse(scope: Any, receive: Any, send: Any, what: str) -> None:
+    if scope["type"] == "websocket":
+        await WebSocket(scope, receive, send).close(1008, f"foreign {what}")  # before accept: a 403
+    else:
+        await PlainTextResponse(f"foreign {what}", 403)(scope, receive, send)
+
+
+def _name(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+class Bucket:
+    """Lets `rate` messages a second through, and a burst now and then."""
+
+    def __init__(self, rate: float, burst: float, now: Callable[[], float] = time.monotonic):
+        self.rate, self.burst, self.now = rate, burst, now
+        self.level, self.at = burst, now()
+
+    def take(self) -> bool:
+        """Whether one more may pass."""
+        now = self.now()
+        self.level, self.at = min(self.burst, self.level + (now - self.at) * self.rate), now
+        self.level -= 1
+        return self.level >= 0
+
+
+async def serve(line: WebSocket, hub: Hub) -> None:
+    """One connection from beginning to end: one task listens, one sends; when either ends the seat is free."""
+    await line.accept()
+    seat = Seat()
+    tasks = {asyncio.create_task(_listen(line, seat, hub)), asyncio.create_task(_send(line, seat))}
+    try:
+        await hub.join(seat)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    except Full as error:
+        await _close(line, 1013, str(error))
+    finally:
+        seat.is_gone = True
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await hub.leave(seat)
+        failed = [r for r in results if isinstance(r, Exception)]
+        why = (1011, "the server has failed; its log says how") if failed else (1000, "")
+        await _close(line, *next((r for r in results if isinstance(r, tuple)), why))
+    for error in failed:
+        raise error
+
+
+async def _listen(line: WebSocket, seat: Seat, hub: Hub) -> tuple[int, str] | None:
+    """Take messages; give back why the connection is to be closed, or None where the page has left."""
+    bucket = Bucket(MESSAGES_A_SECOND, BURST)
+    while True:
+        message = await line.receive()
+        if message["type"] == "websocket.disconnect":
+            return None
+        if not bucket.take():
+            return 1008, f"more than {MESSAGES_A_SECOND:g} messages a second"
+        text, raw = message.get("text"), message.get("bytes")
+        if raw is not None and len(raw) > MAX_PICTURE_BYTES:
+            return 1009, f"a picture wants at most {MAX_PICTURE_BYTES >> 20} MiB"
+        if seat.num_waiting > 32:
+            return 1008, "more commands than the game can follow"
+        try:
+            if raw is not None:
+                seat.give(raw)
+            elif text is not None:
+                await hub.hear(seat, parse(text))
+        except BadMessage as error:
+            return 1008, str(error)[:120]
+
+
+async def _send(line: WebSocket, seat: Seat) -> tuple[int, str] | None:
+    """Empty the outbox onto the line."""
+    while True:
+        message = await seat.outbox.get()
+        if isinstance(message, tuple):
+            return message
+        try:
+            await (line.send_bytes(message) if isinstance(message, bytes) else line.send_text(message))
+        except (WebSocketDisconnect, RuntimeError):
+            return None
+        if seat.is_gone:
+            return 1008, "this page reads too slowly"
+
+
+async def _close(line: WebSocket, code: int, reason: str) -> None:
+    if WebSocketState.DISCONNECTED in (line.client_state, line.application_state):
+        return
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+        await line.close(code, reason[:120])
