@@ -1,0 +1,88 @@
+// The WebSocket: frames in, messages out. docs/play-protocol.md says what each byte means.
+
+export const FLAGS = { terminated: 1, truncated: 2, begun: 4, held: 8, realEnded: 16, uncertaintyKnown: 32, jumped: 64 };
+const HEADER = 48;
+const PING_MS = 5000;
+const RETRY_MS = 2000;
+const RETRY_FOR_MS = 60000;
+const REASONS = {
+  1001: "The server has stopped.",
+  1006: "The line is broken.",
+  1013: "All places are taken.",
+  4000: "You were away for a while.",
+  4001: "The server has not heard from this page.",
+};
+
+export class Line {
+  /** on = { text(message), frame(frame), open(), closed({ reason, retries }) } */
+  constructor(on) {
+    this.on = on;
+    this.lastSaid = 0;
+    this.lostAt = 0;
+    setInterval(() => performance.now() - this.lastSaid > PING_MS && this.say({ type: "ping" }), 1000);
+    addEventListener("pagehide", () => this.socket?.close());
+    this.connect();
+  }
+
+  connect() {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}/play`);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.on.open();
+    socket.onmessage = ({ data }) => (typeof data === "string" ? this.heardText(JSON.parse(data)) : this.heardFrame(data));
+    socket.onclose = (event) => this.heardClose(event);
+    this.socket = socket;
+  }
+
+  get isOpen() {
+    return this.socket.readyState === WebSocket.OPEN;
+  }
+
+  say(message) {
+    if (!this.isOpen) return false;
+    this.socket.send(message instanceof ArrayBuffer ? message : JSON.stringify(message));
+    this.lastSaid = performance.now();
+    return true;
+  }
+
+  heardText(message) {
+    if (message.type === "hello") this.lostAt = 0;
+    this.on.text(message);
+  }
+
+  heardFrame(data) {
+    const frame = decode(data);
+    this.say({ type: "ack", frame: frame.number }); // on arrival, so that the next one is on its way while this one is drawn
+    this.on.frame(frame);
+  }
+
+  heardClose({ code, reason }) {
+    const now = performance.now();
+    this.lostAt ||= now;
+    const retries = (code === 1006 || code === 1001) && now - this.lostAt < RETRY_FOR_MS;
+    const words = reason ? reason[0].toUpperCase() + reason.slice(1) : REASONS[code] || "The line was closed.";
+    this.on.closed({ reason: words.replace(/\.?$/, "."), retries });
+    if (retries) setTimeout(() => this.socket.readyState === WebSocket.CLOSED && this.connect(), RETRY_MS);
+  }
+}
+
+function decode(data) {
+  const view = new DataView(data);
+  const flags = view.getUint8(1);
+  const length = view.getUint32(12, true);
+  return {
+    flags,
+    number: view.getUint32(4, true),
+    answered: view.getUint32(8, true),
+    clock: view.getFloat64(16, true),
+    reward: view.getFloat32(24, true),
+    total: view.getFloat32(28, true),
+    uncertainty: flags & FLAGS.uncertaintyKnown ? view.getFloat32(32, true) : null,
+    realReward: view.getFloat32(36, true),
+    realTotal: view.getFloat32(40, true),
+    modelMs: view.getFloat32(44, true),
+    dream: new Blob([new Uint8Array(data, HEADER, length)]),
+    real: data.byteLength > HEADER + length ? new Blob([new Uint8Array(data, HEADER + length)]) : null,
+    arrived: performance.now(),
+  };
+}
