@@ -76,7 +76,7 @@ class Page:
 
 @pytest.fixture(scope="session")
 def restless_world(tmp_path_factory):
-    """The bundle of a world whose every frame differs, after its noise: one that learned nothing, and that is shaken."""
+    """A bundle whose every frame differs, after its noise: an untrained world, shaken."""
     from tests.worlds import random_world
     from worldsim.checkpoint import save_world
 

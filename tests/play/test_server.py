@@ -149,7 +149,9 @@ def test_a_dropped_picture_is_where_the_dream_begins(serve):
     assert (pixels(begun) == (200, 30, 30)).all()
 
 
-@pytest.mark.parametrize("raw", [b"", b"GIF89a", b"not a picture", png((9000, 1))], ids=["empty", "cut", "text", "wide"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"GIF89a", b"not a picture", png((9000, 1))], ids=["empty", "cut", "text", "wide"]
+)
 def test_a_picture_that_cannot_be_read_is_a_note_and_play_goes_on(serve, raw):
     page = serve().page()
     page.frame()

@@ -6,6 +6,7 @@ from worldsim.checkpoint.card import NAME_PATTERN, find_world, list_worlds, matc
 from worldsim.checkpoint.training import open_training, restore_training, save_training
 
 __all__ = [
-    "NAME_PATTERN", "World", "find_world", "flatten", "list_worlds", "load_arrays", "load_world", "match_world", "model_card",
-    "open_training", "read_card", "restore_training", "save_arrays", "save_training", "save_world", "unflatten",
+    "NAME_PATTERN", "World", "find_world", "flatten", "list_worlds", "load_arrays", "load_world", "match_world",
+    "model_card", "open_training", "read_card", "restore_training", "save_arrays", "save_training", "save_world",
+    "unflatten",
 ]  # fmt: skip

@@ -111,6 +111,9 @@ def find_world(name: str | os.PathLike) -> Path:
     for folder in (path, path / "world"):
         if text and (folder / "card.json").is_file():
             return folder
+    for folder in _folders():
+        if text == _run_name(folder):
+            return folder  # a damaged one too: reading it says what is wrong
     is_path = os.sep in text or path.exists()  # a damaged bundle must not be taken for a prompt of its folder's name
     card = _named(text) or (None if is_path else _prompted(text))
     if card is None:

@@ -1,4 +1,4 @@
-"""A frame as it goes over the line: 48 bytes of what is known of it, then its picture or two (docs/play-protocol.md)."""
+"""A frame on the line: 48 bytes of what is known of it, then its picture or two (docs/play-protocol.md)."""
 
 from __future__ import annotations
 
@@ -46,6 +46,4 @@ def unpack(data: bytes) -> Frame:
     picture = data[HEADER.size : HEADER.size + length]
     known = uncertainty if flags & UNCERTAINTY_KNOWN else None
     real = data[HEADER.size + length :]
-    return Frame(
-        number, answered, clock, flags, reward, total, known, model_ms, picture, real_reward, real_total, real
-    )
+    return Frame(number, answered, clock, flags, reward, total, known, model_ms, picture, real_reward, real_total, real)

@@ -222,5 +222,3 @@ def _report(task: asyncio.Future) -> None:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "a task of worldsim play failed", "exception": error, "task": task}
             )
-
-

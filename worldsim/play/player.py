@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from worldsim.data.game import Arrival
 from worldsim.data.policies import Policy, sticky_random
 from worldsim.play import frames
+from worldsim.play.beside import Beside
 from worldsim.play.messages import Command
 from worldsim.play.picture import decode
 from worldsim.play.real import RealGame
@@ -37,15 +38,6 @@ class Moment(NamedTuple):
     age: int  # steps since the start
 
 
-class RealSide(NamedTuple):
-    """The real game beside the dream, and what was seen of it of late."""
-
-    game: RealGame
-    past: deque[tuple[UInt8[np.ndarray, "h w c"], Any]]  # frames and the rows that led to them, None for the first
-    total: float = 0.0
-    arrival: Arrival | None = None
-
-
 class Player:
     """A world of one's own.
 
@@ -61,8 +53,8 @@ class Player:
         self.num_denoise_steps, self.noise_scale = stepper.num_denoise_steps, stepper.noise_scale
         self.paused, self.steps_due, self.picture_format = False, 0, "webp"
         self.pilot: Policy | None = None
-        self.real: RealSide | None = None
-        self.tapes: list[Tape] = []
+        self.real: Beside | None = None
+        self.tapes: dict[str, Tape] = {}  # by source: dream, game
         self.saves: deque[Moment] = deque(maxlen=SAVES)
         self.notes: list[tuple[str, str]] = []  # level, text
         self.recorded: list[Recorded] = []
@@ -93,11 +85,10 @@ class Player:
         self._keep()
         if self.real is not None:
             self._guard_real(lambda real: self._arrive_real(real, wish.row))
-        for tape in self.tapes:
-            if tape.source == "dream":
-                tape.step(wish.row, dreamt.obs, dreamt.reward, dreamt.terminated)
-                if dreamt.terminated or tape.is_full:
-                    self._cut(tape, again=True)
+        if "dream" in self.tapes:
+            self.tapes["dream"].step(wish.row, dreamt.obs, dreamt.reward, dreamt.terminated)
+            if dreamt.terminated or self.tapes["dream"].is_full:
+                self._cut("dream", again=True)
 
     def _keep(self) -> None:
         every = max(1, round(HISTORY_EVERY_S * self.stepper.card["fps"]))
@@ -109,7 +100,7 @@ class Player:
     def do(self, command: Command) -> None:
         """Do what a page asks for; what cannot be done becomes a note."""
         try:
-            getattr(self, f"_do_{command.what}")(**command.args)
+            getattr(self, f"_do_{command.what}")(**command.args)  # `messages` lets known names through, no others
         except (ValueError, OSError, RuntimeError) as error:
             self.notes.append(("error", " ".join(str(error).split())))
 
@@ -173,21 +164,16 @@ class Player:
 
     def _do_record(self, on: bool) -> None:
         self.stop_recording()
-        if not on:
-            return
-        card = self.stepper.card
-        self.tapes.append(self.archive.open(f"{card['name']}-dream", dream_meta(card), "dream"))
-        self.tapes[-1].begin(self.now.dreamt.obs)
-        if self.real is not None:
-            self._record_real(self.real)
+        if on:
+            card = self.stepper.card
+            self.tapes["dream"] = self.archive.open(f"{card['name']}-dream", dream_meta(card), "dream")
+            self.tapes["dream"].begin(self.now.dreamt.obs)
+            self._record_real()
 
     def _do_sync(self) -> None:
-        real = self._need_real()
-        obs, rows = zip(*real.past)
-        if len(obs) < self.stepper.prompt_len:  # one shape more to compile would hold everybody up
-            obs, rows = obs[-1:], (None,)
-        unknown = np.full(self.stepper.spec.size, np.nan, np.float32)
-        self.begin(np.stack(obs), np.stack([unknown if row is None else row for row in rows]))
+        if self.real is None:
+            raise ValueError("the real game is not running.")
+        self.begin(*self.real.prompt())
 
     def _go_back(self, moment: Moment) -> None:
         while self.history and self.history[-1].age > moment.age:
@@ -197,69 +183,54 @@ class Player:
     def _jump(self, moment: Moment, flag: int) -> None:
         """Be at another moment, with no step that leads there."""
         self.now, self.flags = moment, flag
-        for tape in self.tapes:
-            if tape.source == "dream":
-                self._cut(tape, again=True)
+        if "dream" in self.tapes:
+            self._cut("dream", again=True)
 
     # --- the real game
 
     def take_real(self, game: RealGame) -> None:
         """Play a real game beside the dream from now on, and dream on from where it is."""
         self.drop_real()
-        past: deque = deque(maxlen=self.stepper.prompt_len)
-        self.real = RealSide(game, past)
-        self._guard_real(self._reset_real)
-        if self.real is not None:
-            self._do_sync()
-            if self.tapes:
-                self._record_real(self.real)
+        try:
+            self.real = Beside(game, self.stepper.prompt_len, self._rng)
+        except RuntimeError as error:
+            self.notes.append(("error", str(error)))
+            game.close()
+            return
+        self._do_sync()
+        if self.tapes:
+            self._record_real()
 
     def drop_real(self) -> None:
         """End the real game."""
+        self._cut("game", again=False)
         real, self.real = self.real, None
         if real is not None:
-            for tape in [tape for tape in self.tapes if tape.source == "game"]:
-                self._cut(tape, again=False)
             real.game.close()
 
     def _do_real(self, on: bool) -> None:
-        if on:
-            raise RuntimeError("the real game starts outside of the player's turn.")  # Room does it
+        assert not on, "the room starts the real game, since that takes seconds"
         self.drop_real()
 
-    def _need_real(self) -> RealSide:
-        if self.real is None or self.real.arrival is None:
-            raise ValueError("the real game is not running.")
-        return self.real
-
-    def _reset_real(self, real: RealSide) -> None:
-        arrival = real.game.reset(int(self._rng.integers(2**31 - 1)))
-        real.past.clear()
-        real.past.append((arrival.obs, None))
-        self.real = real._replace(arrival=arrival, total=0.0)
-
-    def _arrive_real(self, real: RealSide, row: Float[np.ndarray, " a"]) -> None:
-        arrival = real.game.receive()
-        real.past.append((arrival.obs, row))
-        self.real = real._replace(arrival=arrival, total=real.total + arrival.reward)
-        ended = arrival.terminated or arrival.truncated
-        for tape in [tape for tape in self.tapes if tape.source == "game"]:
-            tape.step(row, arrival.obs, arrival.reward, arrival.terminated, arrival.truncated, arrival.state)
-            if ended or tape.is_full:
-                self._cut(tape, again=not ended)
-        if ended:
+    def _arrive_real(self, real: Beside, row: Float[np.ndarray, " a"]) -> None:
+        real.arrive(row)
+        came = real.now
+        if "game" in self.tapes:
+            self.tapes["game"].step(row, came.obs, came.reward, came.terminated, came.truncated, came.state)
+        is_full = "game" in self.tapes and self.tapes["game"].is_full
+        if real.has_ended:
             self.flags |= frames.REAL_ENDED
-            self._reset_real(self.real)
-            if self.real is not None and self.tapes:
-                self._record_real(self.real)
+            real.reset()
+        if is_full or self.flags & frames.REAL_ENDED:
+            self._cut("game", again=True)
 
-    def _record_real(self, real: RealSide) -> None:
-        assert real.arrival is not None
-        name = f"{self.stepper.card['name']}-game"
-        self.tapes.append(self.archive.open(name, game_meta(real.game.meta), "game"))
-        self.tapes[-1].begin(real.arrival.obs, real.arrival.state)
+    def _record_real(self) -> None:
+        if self.real is not None:
+            name = f"{self.stepper.card['name']}-game"
+            self.tapes["game"] = self.archive.open(name, game_meta(self.real.game.meta), "game")
+            self.tapes["game"].begin(self.real.now.obs, self.real.now.state)
 
-    def _guard_real(self, use: Any) -> None:
+    def _guard_real(self, use: Callable[[Beside], None]) -> None:
         """Let the real game go where it fails; the dream goes on."""
         assert self.real is not None
         try:
@@ -272,21 +243,25 @@ class Player:
 
     def stop_recording(self) -> None:
         """End all recordings."""
-        for tape in list(self.tapes):
-            self._cut(tape, again=False)
+        for source in list(self.tapes):
+            self._cut(source, again=False)
 
     def close(self) -> None:
         """Leave: what was recorded is whole, and the real game ends."""
         self.stop_recording()
         self.drop_real()
 
-    def _cut(self, tape: Tape, again: bool) -> None:
+    def _cut(self, source: str, again: bool) -> None:
+        """End an episode that is being recorded, and begin the next one at the present frame."""
+        tape = self.tapes.get(source)
+        if tape is None:
+            return
         recorded = tape.cut()
         if recorded is not None:
             self.recorded.append(recorded)
         if not again:
-            self.tapes.remove(tape)
-        elif tape.source == "dream":
+            del self.tapes[source]
+        elif source == "dream":
             tape.begin(self.now.dreamt.obs)
-        elif self.real is not None and self.real.arrival is not None:
-            tape.begin(self.real.arrival.obs, self.real.arrival.state)
+        elif self.real is not None:
+            tape.begin(self.real.now.obs, self.real.now.state)

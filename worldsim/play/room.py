@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from worldsim.play import frames
 from worldsim.play.background import in_background
@@ -167,10 +166,9 @@ class Room:
     def _show(self, turn: Turn, shown: Shown, clock_ms: float) -> None:
         seat, real = turn.seat, turn.player.real
         seat.number += 1
-        arrival = None if real is None else real.arrival
         frame = frames.Frame(
             seat.number, turn.held.n, clock_ms, shown.flags, shown.dreamt.reward, turn.player.now.total,
-            shown.dreamt.uncertainty, shown.model_ms, shown.picture, 0.0 if arrival is None else arrival.reward,
+            shown.dreamt.uncertainty, shown.model_ms, shown.picture, 0.0 if real is None else real.now.reward,
             0.0 if real is None else real.total, shown.real_picture,
         )  # fmt: skip
         seat.send(frames.pack(frame))
@@ -202,7 +200,7 @@ class Room:
             "format": player.picture_format,
             "saves": len(player.saves),
             "rewindable_s": (player.now.age - history[0].age) / self.card["fps"] if history else 0.0,
-            "recording": {"frames": len(player.tapes[0])} if player.tapes else None,
+            "recording": {"frames": len(player.tapes["dream"])} if player.tapes else None,
             "real": player.real is not None,
         }
 
@@ -218,7 +216,7 @@ class Room:
                     turn.player.do(command)
         moving = [turn for turn in turns if turn.player.is_due and not turn.player.flags]
         began = time.perf_counter()
-        wishes: list[Wish] = [turn.player.wish(self._row(turn.held)) for turn in moving]
+        wishes: list[Wish] = [turn.player.wish(row_of_input(self.spec, turn.held)) for turn in moving]
         dreamt = self.stepper.step(wishes) if wishes else []
         model_ms = (time.perf_counter() - began) * 1e3
         if moving:
@@ -228,14 +226,11 @@ class Room:
         moved = {id(turn) for turn in moving}
         return [self._paint(turn, model_ms) if id(turn) in moved or turn.player.flags else None for turn in turns]
 
-    def _row(self, held: Input) -> Float[np.ndarray, " a"]:
-        return row_of_input(self.spec, held)
-
     def _paint(self, turn: Turn, model_ms: float) -> Shown:
         player = turn.player
         flags, player.flags = player.flags, 0
         dreamt, kind = player.now.dreamt, player.picture_format
-        real = b"" if player.real is None or player.real.arrival is None else encode(player.real.arrival.obs, kind)
+        real = b"" if player.real is None else encode(player.real.now.obs, kind)
         return Shown(dreamt, flags, model_ms, encode(dreamt.obs, kind), real)
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:

@@ -62,8 +62,8 @@ class Stepper:
         self._shared = dataclasses.replace(world, params=first.params)  # arrays on the device, once for all K
         levels = first.config.num_levels
         self.steps = tuple(sorted({*(k for k in STEPS if levels % k == 0), self.num_denoise_steps}))
-        self._join = jax.jit(lambda states: jax.tree.map(lambda *x: jnp.concatenate(x), *states))
-        self._split = jax.jit(lambda state: [jax.tree.map(lambda x: x[i : i + 1], state) for i in range(_len(state))])
+        self._join = jax.jit(_join)
+        self._split = jax.jit(_split)
 
     def begin(self, seed: int, prompt: Any = None, prompt_actions: Any = None) -> Dreamt:
         """Begin one world: at a recorded moment, from "nothing", or from frames uint8 `[t h w c]`.
@@ -136,5 +136,12 @@ class Stepper:
         return self._sims[k]
 
 
-def _len(state: SimState) -> int:
-    return state.frame_index.shape[0]
+def _join(states: list[SimState]) -> SimState:
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *states)
+
+
+def _split(state: SimState) -> list[SimState]:
+    def one(i: int) -> SimState:
+        return jax.tree.map(lambda x: x[i : i + 1], state)
+
+    return [one(i) for i in range(state.frame_index.shape[0])]
