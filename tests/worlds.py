@@ -12,7 +12,7 @@ from worldsim.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.train import PRESETS, Preset
 from worldsim.train.presets import StageConfig
 from worldsim.train.stages import new_dynamics
-from worldsim.types import Episode, discrete
+from worldsim.types import ActionSpec, Episode, discrete
 
 SIZE = (16, 16)
 SPEC = discrete(("stay", "left", "right"), ((), ("ArrowLeft",), ("ArrowRight",)))
@@ -54,13 +54,14 @@ def bar_footage(path, num_episodes: int = 12) -> Footage:
     return Footage.open(path)
 
 
-def random_world(seed: int = 0) -> World:
+def random_world(seed: int = 0, spec: ActionSpec = SPEC) -> World:
     """A bundle that nobody trained."""
     tokenizer = Tokenizer(TokenizerConfig(size=SIZE, **PRESET.tokenizer), rngs=nnx.Rngs(seed))
-    dynamics, outcome = new_dynamics(tokenizer.config, SPEC, PRESET, seed)
+    dynamics, outcome = new_dynamics(tokenizer.config, spec, PRESET, seed)
     modules = {"tokenizer": tokenizer, "dynamics": dynamics, "outcome": outcome}
     episode = bar_episode(np.random.default_rng(seed))
     action = np.concatenate([[[np.nan]], episode.action]).astype(np.float32)
+    action = action if spec is SPEC else np.full((len(action), spec.size), np.nan, np.float32)
     starts = {
         "obs": np.stack([episode.obs[i : i + 4] for i in (0, 8)]),
         "prev_action": np.stack([action[i : i + 4] for i in (0, 8)]),
@@ -68,7 +69,7 @@ def random_world(seed: int = 0) -> World:
     config = {name: dataclasses.asdict(module.config) for name, module in modules.items()}
     card = {
         "schema_version": 1, "name": "bar", "title": "Bar", "prompts": ["bar"], "game": "bar", "size": list(SIZE),
-        "fps": 10, "action_spec": SPEC.to_json(), "preset": "custom", "footage": {"digest": "", "frames": 0},
+        "fps": 10, "action_spec": spec.to_json(), "preset": "custom", "footage": {"digest": "", "frames": 0},
         "training": {},
         "config": config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}}, "metrics": {},
         "licence": {"code": "MIT", "weights": "MIT", "assets": "none"}, "limits": [],

@@ -106,9 +106,11 @@ def serve(stepper, restless_world, tmp_path):
 
     ends = []
 
-    def start(**settings):
-        settings = {"max_players": 3, "fps": 40.0, "idle_s": 600.0, "seed": 0} | settings
-        hub = Hub(restless_world, stepper, Archive(tmp_path / "played"), **settings)
+    def start(world=None, **settings):
+        folder, model = world or (restless_world, stepper)
+        settings = {"max_players": 3, "fps": None if world else 40.0, "idle_s": 600.0, "seed": 0} | settings
+        settings["max_players"] = min(settings["max_players"], model.max_players)
+        hub = Hub(folder, model, Archive(tmp_path / "played"), **settings)
         line = bind("127.0.0.1", 0)
         ready = threading.Event()
         server = make_server(hub, line, ready.set)

@@ -58,10 +58,10 @@ export class Line {
 
   heardClose({ code, reason }) {
     const now = performance.now();
-    this.lostAt ||= now;
-    const retries = (code === 1006 || code === 1001) && now - this.lostAt < RETRY_FOR_MS;
     const words = reason ? reason[0].toUpperCase() + reason.slice(1) : REASONS[code] || "The line was closed.";
-    this.on.closed({ reason: words.replace(/\.?$/, "."), retries });
+    if (!this.lostAt) [this.lostAt, this.lostWhy] = [now, words.replace(/\.?$/, ".")]; // the first reason, not that of a retry
+    const retries = (code === 1006 || code === 1001) && now - this.lostAt < RETRY_FOR_MS;
+    this.on.closed({ reason: this.lostWhy, retries });
     if (retries) setTimeout(() => this.socket.readyState === WebSocket.CLOSED && this.connect(), RETRY_MS);
   }
 }
