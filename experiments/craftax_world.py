@@ -25,7 +25,12 @@ else it is held. So the numbers are on the same terms, but not on the same frame
 game. A tenth of the transitions is held out and measured on. An episode is terminated by death alone, and truncated
 at the game's 10,000 steps and at the end of the recording.
 
-Writes experiments/results/craftax.json after 500,000 transitions or more, else OUT/craftax.json.
+Writes experiments/results/craftax.json after 500,000 transitions or more, else OUT/craftax.json. What one core of two
+came to in half an hour, with a fifth of the transitions, stands in experiments/results/craftax_cpu.json: following .57,
+reward AP .88, termination AP 1 (a dead player's health is seen in the picture). Its world is poor: 16 free frames have
+17.6 dB and copying the last one 21.2; of 256 windows the Frechet distance says little, real against real has .049.
+
+    python experiments/craftax_world.py --out runs/craftax-cpu --transitions 100000 --minutes 20 --windows 256 --seeds 3
 """
 
 from __future__ import annotations
