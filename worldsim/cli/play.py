@@ -93,7 +93,7 @@ def _keep_programs() -> None:
     """Keep compiled programs between runs, so that the next start takes seconds less."""
     import jax
 
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "worldsim" / "programs"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
