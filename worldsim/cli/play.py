@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +66,10 @@ class Play:
         host, port = line.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         title = stepper.card["title"]
-        server.make_server(hub, line, lambda: self._announce(title, address)).run(sockets=[line])
-        if not wait_for_background(2.0):  # a compilation cannot be stopped, and all that was recorded is whole
+        with suppress(KeyboardInterrupt):  # raised again by the server after it has ended in good order
+            server.make_server(hub, line, lambda: self._announce(title, address)).run(sockets=[line])
+        console.say("stopped", flush=True)
+        if not wait_for_background(2.0):  # a compilation cannot be stopped, and what was recorded is whole
             os._exit(0)
 
     def _check(self) -> None:

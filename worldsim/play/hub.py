@@ -172,7 +172,12 @@ class Hub:
         room = self.rooms[folder]
         self._loops[folder] = task = asyncio.create_task(room.run())
         task.add_done_callback(_report)
-        self._spawn(in_background(self._warm_up, room.stepper))
+        self._spawn(self._compile(room.stepper))
+
+    async def _compile(self, stepper: Stepper) -> None:
+        """First what the first player waits for, in the thread that they wait for; the rest behind their back."""
+        await asyncio.get_running_loop().run_in_executor(self.thread, stepper.prepare)
+        await in_background(self._warm_up, stepper)
 
     def _warm_up(self, stepper: Stepper) -> None:
         for _ in stepper.warm_up():

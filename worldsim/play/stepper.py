@@ -89,13 +89,18 @@ class Stepper:
         error = float(np.mean((seen.astype(np.float32) - obs) ** 2))
         return 10 * math.log10(255**2 / max(error, 1e-9))
 
+    def prepare(self) -> Wish:
+        """Compile what the first player needs: a start and a step."""
+        wish = Wish(self.begin(0).state, self.spec.noop, self.num_denoise_steps, self.noise_scale)
+        self.step([wish])
+        return wish
+
     def warm_up(self) -> Iterator[str]:
-        """Compile what play will need, most likely first; says what comes next, so that a caller can stop."""
+        """Compile what play may need later, most likely first; says what comes next, so that a caller can stop."""
         picture = np.asarray(self.world.starts["obs"][0, -1])
-        moment = self.begin(0)
-        wish = Wish(moment.state, self.spec.noop, self.num_denoise_steps, self.noise_scale)
+        wish = self.prepare()
         others = [k for k in self.steps if k != self.num_denoise_steps]
-        for k in (self.num_denoise_steps, *others):
+        for k in others:
             yield f"K {k}"
             self.step([wish._replace(num_denoise_steps=k)])
         yield "nothing"
