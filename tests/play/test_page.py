@@ -236,3 +236,40 @@ def test_a_world_with_a_mouse_takes_the_pointer_and_buttons(serve, tabs, tmp_pat
     answered = tab.evaluate("worldsim.lastFrame.answered")
     tab.mouse.move(700, 300)
     until(tab, f"worldsim.lastFrame.answered > {answered}")
+
+
+def test_a_gamepad_holds_the_keys_of_the_world(serve, tabs, pong):
+    tab = tabs(serve(pong))
+    until(tab, "window.worldsim?.frames > 3")
+    pad = "{axes: [0, -1, 0, 0], buttons: Array.from({length: 16}, () => ({pressed: false}))}"
+    tab.evaluate(f"() => {{ window.pad = {pad}; navigator.getGamepads = () => [window.pad]; }}")
+    tab.evaluate("dispatchEvent(new Event('gamepadconnected'))")
+    until(tab, "document.querySelector('.cap.held')?.dataset.key === 'ArrowUp'")
+    tab.evaluate("() => { pad.axes[1] = 0; pad.buttons[13].pressed = true; }")
+    until(tab, "document.querySelector('.cap.held')?.dataset.key === 'ArrowDown'")
+    tab.evaluate("() => { navigator.getGamepads = () => []; }")
+    until(tab, "document.querySelector('.cap.held') === null")
+
+
+def test_the_real_game_stands_beside_the_dream_and_goes_again(serve, tabs, pong):
+    pytest.importorskip("ale_py")
+    tab = tabs(serve(pong))
+    until(tab, "window.worldsim?.frames > 3 && worldsim.status")
+    tab.keyboard.press("g")
+    until(tab, "worldsim.status.real")
+    until(tab, "!document.querySelector('#game-view').hidden")
+    dream, game = (tab.locator(f"#{name}").bounding_box() for name in ("dream", "game"))
+    assert dream["width"] == game["width"] and game["x"] > dream["x"] + dream["width"]
+    tab.keyboard.press("y")
+    until(tab, "worldsim.lastFrame.flags & 4")
+    tab.keyboard.press("g")
+    until(tab, "!worldsim.status.real && document.querySelector('#game-view').hidden")
+
+
+def test_keys_are_let_go_when_the_page_loses_the_focus(serve, tabs, pong):
+    tab = tabs(serve(pong))
+    until(tab, "window.worldsim?.frames > 3")
+    tab.keyboard.down("ArrowUp")
+    until(tab, "document.querySelector('.cap.held') !== null")
+    tab.evaluate("dispatchEvent(new Event('blur'))")
+    until(tab, "document.querySelector('.cap.held') === null")
