@@ -75,6 +75,7 @@ class Tab:
             time.sleep(0.01)
 
     def reset(self) -> None:
+        """Count from here on."""
         self.page.evaluate("worldsim.resetStats()")
 
     def numbers(self) -> tuple[int, list[float]]:
@@ -173,6 +174,7 @@ def soak(browser: Any, world: str, cache: Path, minutes: float) -> dict[str, Any
 
 
 def resident_mib(pid: int) -> float:
+    """Memory of a process that is in RAM."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
 
 

@@ -5,10 +5,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from worldsim.data.real import RealGame
 from worldsim.play import frames
 from worldsim.play.messages import Command
 from worldsim.play.player import Player
-from worldsim.play.real import RealGame
 from worldsim.play.recording import Archive
 from worldsim.play.stepper import Stepper
 

@@ -23,6 +23,9 @@ worldsim: record a game, learn its world, dream it, use the dream as an environm
   worldsim play pong                                               play a world in the browser
   worldsim rollout runs/jump --out dream.mp4 --side-by-side footage/jump
                                                                    real left, dream right
+  worldsim agent train runs/jump --data footage/jump --out runs/jumper
+                                                                   an agent that learns in the dream
+  worldsim agent eval runs/jumper                                  and is scored in the real game
   worldsim eval runs/jump --data footage/jump --out report         measure it
   worldsim compare jump runs/jump --data footage/jump              which differences stand above the noise
   worldsim bench runs/jump                                         how fast it is here
@@ -74,11 +77,12 @@ def parse(args: Sequence[str]):
     import tyro
     from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
 
+    from worldsim.cli.agents import Agent
     from worldsim.cli.footage import Games, Inspect, Record
     from worldsim.cli.measure import Bench, Compare, Eval
     from worldsim.cli.play import Play
     from worldsim.cli.worlds import Rollout, Train, Worlds
 
     config = (FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes)
-    commands = Games | Record | Inspect | Train | Play | Rollout | Eval | Compare | Bench | Worlds
+    commands = Games | Record | Inspect | Train | Play | Rollout | Agent | Eval | Compare | Bench | Worlds
     return tyro.cli(commands, prog="worldsim", description=OVERVIEW.splitlines()[0], args=list(args), config=config)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from worldsim.data.game import Arrival
-from worldsim.play.real import RealGame
+from worldsim.data.real import RealGame
 
 
 class Beside:

@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Float
 
 from worldsim.data.policies import Policy, sticky_random
+from worldsim.data.real import RealGame
 from worldsim.play import frames
 from worldsim.play.beside import Beside
 from worldsim.play.messages import Command
 from worldsim.play.picture import decode
-from worldsim.play.real import RealGame
 from worldsim.play.recording import Archive, Recorded, Tape, dream_meta, game_meta
 from worldsim.play.stepper import Dreamt, Stepper, Wish
 from worldsim.simulator import NOTHING

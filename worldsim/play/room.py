@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from worldsim.data.real import RealGame
 from worldsim.play import frames
 from worldsim.play.background import in_background
 from worldsim.play.controls import describe, has_mouse, row_of_input, shortcuts, with_keys
 from worldsim.play.messages import Command, Input
 from worldsim.play.picture import encode
 from worldsim.play.player import Player
-from worldsim.play.real import RealGame
 from worldsim.play.recording import Archive
 from worldsim.play.seat import Seat
 from worldsim.play.stepper import Dreamt, Stepper, Wish

@@ -9,14 +9,21 @@ const ARROWS = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"];
 const LETTERS = ["KeyW", "KeyS", "KeyA", "KeyD"];
 const SIDES = ["up", "down", "left", "right"];
 const MOTION_MS = 8;
+const MOTION_MAX = 10000; // pixels in one message; more is an accident of the pointer lock, and against the rules
 const DEADZONE = 0.35;
+const CROSS_DEADZONE = 0.2;
+const DIAGONAL = Math.tan(Math.PI / 8);
+const LOOK = 0.75; // pixels a millisecond, by a stick that is pushed to its end
 
 export const glyph = (code) => GLYPHS[code] || code.replace(/^(Key|Digit)/, "");
+
+/** Words in capitals, as Atari's actions are, in small letters; single letters name buttons. */
+const calm = (label) => (label.length > 1 && label === label.toUpperCase() ? label.toLowerCase() : label);
 
 /** Every key of the game with what it does: [{ code, label }]. */
 export function gameKeys(controls) {
   const found = new Map();
-  const add = (code, label) => code && !found.has(code) && found.set(code, label);
+  const add = (code, label) => code && !found.has(code) && found.set(code, calm(label));
   for (const control of controls) {
     for (const { label, keys } of control.options || []) if (keys.length === 1) add(keys[0], label);
     for (const { label, keys } of control.options || []) keys.forEach((code) => add(code, label));
@@ -33,7 +40,6 @@ export class Hands {
     this.sources = { keyboard: [], touch: [], pad: [] };
     this.held = [];
     this.motion = [0, 0];
-    this.motionAt = 0;
     this.sticks = {};
     this.game = new Set();
     addEventListener("blur", () => this.releaseAll());
@@ -46,9 +52,11 @@ export class Hands {
     this.game = new Set(keys.map((x) => x.code));
     this.axes = hello.controls.filter((x) => x.kind === "axis");
     this.hasMouse = hello.has_mouse;
-    this.directions = ARROWS.some((code) => this.game.has(code)) ? ARROWS : LETTERS;
+    const isSteered = (codes) => [codes.slice(0, 2), codes.slice(2)].some((pair) => pair.every((code) => this.game.has(code)));
+    this.directions = !isSteered(ARROWS) && isSteered(LETTERS) ? LETTERS : ARROWS;
     this.others = keys.map((x) => x.code).filter((code) => !this.directions.includes(code) && !code.startsWith("mouse_"));
     caps.replaceChildren(...keys.map(makeCap));
+    if (this.hasMouse) caps.append(element("li", "", "click the picture to look around, Esc lets go"));
     this.makePads(pads, keys);
     if (this.canvas !== canvas) this.watchMouse(canvas);
     this.canvas = canvas;
@@ -64,9 +72,10 @@ export class Hands {
   }
 
   releaseAll() {
+    const hadSticks = Object.keys(this.sticks).length > 0;
     this.sources = { keyboard: [], touch: [], pad: [] };
     this.sticks = {};
-    this.update();
+    this.update(hadSticks);
   }
 
   set(source, codes) {
@@ -84,29 +93,45 @@ export class Hands {
   }
 
   flush() {
-    const [dx, dy] = this.motion;
+    const motion = this.motion.map((way) => Math.max(-MOTION_MAX, Math.min(MOTION_MAX, way)));
     this.motion = [0, 0];
-    this.send({ keys: this.held.slice(0, 16), motion: [dx, dy], sticks: this.sticks });
+    this.send({ keys: this.held.slice(0, 16), motion, sticks: this.sticks });
   }
 
-  // --- mouse: looking around while the pointer is locked
+  // --- mouse: looking around while the pointer is locked, or by a finger on the picture
 
   watchMouse(canvas) {
-    canvas.addEventListener("click", () => this.hasMouse && document.pointerLockElement !== canvas && canvas.requestPointerLock());
-    canvas.addEventListener("contextmenu", (event) => this.hasMouse && event.preventDefault());
-    for (const [kind, act] of [["mousedown", "press"], ["mouseup", "release"]]) {
-      addEventListener(kind, ({ button }) => {
-        const code = `Mouse${button}`;
-        if (document.pointerLockElement === canvas && this.game.has(code)) this[act](code);
-      });
-    }
-    addEventListener("mousemove", (event) => {
-      if (document.pointerLockElement !== canvas) return;
-      this.motion = [this.motion[0] + event.movementX, this.motion[1] + event.movementY];
-      this.flushSoon();
+    const isLocked = () => document.pointerLockElement === canvas;
+    canvas.addEventListener("click", () => this.hasMouse && !isLocked() && canvas.requestPointerLock?.()?.catch?.(() => {})); // refused right after Escape
+    canvas.addEventListener("contextmenu", (event) => (this.hasMouse || this.game.has("Mouse2")) && event.preventDefault());
+    addEventListener("mousedown", ({ button, target }) => {
+      const isOurs = this.hasMouse ? isLocked() : target === canvas;
+      if (isOurs && this.game.has(`Mouse${button}`)) this.press(`Mouse${button}`);
+    });
+    addEventListener("mouseup", ({ button }) => this.release(`Mouse${button}`));
+    addEventListener("mousemove", ({ movementX, movementY }) => isLocked() && this.look(movementX, movementY));
+    document.addEventListener("pointerlockchange", () => isLocked() || ["Mouse0", "Mouse1", "Mouse2"].forEach((code) => this.release(code)));
+    this.watchFinger(canvas);
+  }
+
+  watchFinger(canvas) {
+    let from = null;
+    canvas.addEventListener("touchstart", ({ targetTouches: [touch] }) => (from = touch), { passive: true });
+    canvas.addEventListener("touchmove", (event) => {
+      if (!this.hasMouse) return;
+      event.preventDefault();
+      const [touch] = event.targetTouches;
+      this.look(touch.clientX - from.clientX, touch.clientY - from.clientY);
+      from = touch;
     });
   }
 
+  look(dx, dy) {
+    this.motion = [this.motion[0] + dx, this.motion[1] + dy];
+    this.flushSoon();
+  }
+
+  /** Movement is gathered, so that a quick mouse does not flood the line; keys never wait. */
   flushSoon() {
     if (this.motionTimer) return;
     this.motionTimer = setTimeout(() => {
@@ -127,44 +152,60 @@ export class Hands {
       pad.dataset.key = code;
       (side < 0 ? rounds : cross).append(pad);
     }
-    pads.replaceChildren(cross, rounds);
+    pads.replaceChildren(...[cross, rounds].filter((part) => part.children.length));
     const read = (event) => {
-      event.preventDefault();
-      const under = [...event.touches].map((t) => document.elementFromPoint(t.clientX, t.clientY)?.closest("#pads [data-key]"));
-      this.set("touch", [...new Set(under.filter(Boolean).map((pad) => pad.dataset.key))]);
+      event.preventDefault(); // no scrolling, no click that follows
+      const codes = [...event.touches].flatMap((touch) => this.underFinger(touch, cross));
+      this.set("touch", [...new Set(codes)].filter((code) => this.game.has(code)));
     };
     for (const kind of ["touchstart", "touchmove", "touchend", "touchcancel"]) pads[`on${kind}`] = read;
   }
 
-  // --- gamepad
-
-  pollPads() {
-    const pads = navigator.getGamepads().filter(Boolean);
-    if (!pads.length) return this.set("pad", []);
-    const codes = new Set();
-    for (const pad of pads) this.readPad(pad, codes);
-    const sticks = JSON.stringify(this.sticks);
-    this.set("pad", [...codes]);
-    if (sticks !== this.lastSticks) this.flush();
-    this.lastSticks = sticks;
-    requestAnimationFrame(() => this.pollPads());
+  /** A finger slides from pad to pad; between two arms of the cross it holds both. */
+  underFinger({ clientX, clientY }, cross) {
+    const { left, top, width, height } = cross.getBoundingClientRect();
+    const x = (2 * (clientX - left)) / width - 1;
+    const y = (2 * (clientY - top)) / height - 1;
+    if (Math.max(Math.abs(x), Math.abs(y)) <= 1.15) return this.toward(x, y, CROSS_DEADZONE);
+    const pad = document.elementFromPoint(clientX, clientY)?.closest("#pads .rounds [data-key]");
+    return pad ? [pad.dataset.key] : [];
   }
 
-  readPad(pad, codes) {
+  /** The directions that a thumb or a stick points to: one, or two of eight. */
+  toward(x, y, deadzone) {
+    if (Math.hypot(x, y) < deadzone) return [];
     const [up, down, left, right] = this.directions;
+    const codes = [];
+    if (Math.abs(y) > Math.abs(x) * DIAGONAL) codes.push(y < 0 ? up : down);
+    if (Math.abs(x) > Math.abs(y) * DIAGONAL) codes.push(x < 0 ? left : right);
+    return codes;
+  }
+
+  // --- gamepad
+
+  pollPads(then = performance.now()) {
+    cancelAnimationFrame(this.padTimer); // a second gamepad begins no second loop
+    const pads = navigator.getGamepads().filter(Boolean);
+    const isHere = document.hasFocus();
+    const now = performance.now();
+    const codes = new Set();
+    const before = JSON.stringify(this.sticks);
+    this.sticks = {};
+    for (const pad of isHere ? pads : []) this.readPad(pad, codes, now - then);
+    this.set("pad", [...codes].filter((code) => this.game.has(code)));
+    if (JSON.stringify(this.sticks) !== before) this.flushSoon();
+    if (pads.length) this.padTimer = requestAnimationFrame(() => this.pollPads(now));
+  }
+
+  readPad(pad, codes, spanMs) {
     const [x = 0, y = 0, lookX = 0, lookY = 0] = pad.axes;
     const isDown = (i) => pad.buttons[i]?.pressed;
-    if (y < -DEADZONE || isDown(12)) codes.add(up);
-    if (y > DEADZONE || isDown(13)) codes.add(down);
-    if (x < -DEADZONE || isDown(14)) codes.add(left);
-    if (x > DEADZONE || isDown(15)) codes.add(right);
+    for (const code of this.toward(x, y, DEADZONE)) codes.add(code);
+    this.directions.forEach((code, side) => isDown(12 + side) && codes.add(code));
     this.others.forEach((code, i) => i < 12 && isDown(i) && codes.add(code));
-    if (this.hasMouse && Math.hypot(lookX, lookY) > DEADZONE) {
-      this.motion = [this.motion[0] + 12 * lookX, this.motion[1] + 12 * lookY];
-      this.flushSoon();
-    }
+    if (this.hasMouse && Math.hypot(lookX, lookY) > DEADZONE) this.look(lookX * spanMs * LOOK, lookY * spanMs * LOOK);
     const analog = this.axes.filter((axis) => !axis.keys.some((key) => key.startsWith("mouse_")));
-    this.sticks = Object.fromEntries(analog.map(({ name }, i) => [name, round(pad.axes[i])]).filter(([, value]) => value));
+    analog.forEach(({ name }, i) => round(pad.axes[i]) && (this.sticks[name] = round(pad.axes[i])));
   }
 }
 

@@ -14,23 +14,24 @@ const REASONS = {
 };
 
 export class Line {
-  /** on = { text(message), frame(frame), open(), closed({ reason, retries }) } */
+  /** on = { text(message), frame(frame), closed({ reason, retries }) } */
   constructor(on) {
     this.on = on;
     this.lastSaid = 0;
     this.lostAt = 0;
     setInterval(() => performance.now() - this.lastSaid > PING_MS && this.say({ type: "ping" }), 1000);
-    addEventListener("pagehide", () => this.socket?.close());
+    addEventListener("pagehide", () => this.socket.close()); // so that the place is free at once
+    addEventListener("pageshow", (event) => event.persisted && this.connect());
     this.connect();
   }
 
   connect() {
+    if (this.socket?.readyState <= WebSocket.OPEN) return;
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/play`);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.on.open();
     socket.onmessage = ({ data }) => (typeof data === "string" ? this.heardText(JSON.parse(data)) : this.heardFrame(data));
-    socket.onclose = (event) => this.heardClose(event);
+    socket.onclose = (event) => socket === this.socket && this.heardClose(event);
     this.socket = socket;
   }
 
@@ -46,7 +47,7 @@ export class Line {
   }
 
   heardText(message) {
-    if (message.type === "hello") this.lostAt = 0;
+    this.lostAt = 0; // whoever speaks, if only of a queue, is back
     this.on.text(message);
   }
 
@@ -62,7 +63,7 @@ export class Line {
     if (!this.lostAt) [this.lostAt, this.lostWhy] = [now, words.replace(/\.?$/, ".")]; // the first reason, not that of a retry
     const retries = (code === 1006 || code === 1001) && now - this.lostAt < RETRY_FOR_MS;
     this.on.closed({ reason: this.lostWhy, retries });
-    if (retries) setTimeout(() => this.socket.readyState === WebSocket.CLOSED && this.connect(), RETRY_MS);
+    if (retries) setTimeout(() => this.connect(), RETRY_MS);
   }
 }
 

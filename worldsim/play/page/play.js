@@ -10,15 +10,17 @@ const MAX_PICTURE = 4 << 20;
 const LATENCIES = 200;
 const REPEATING = new Set(["step", "rewind", "cooler", "warmer"]);
 const LABELS = {
-  pause: "hold and go on", step: "one frame", rewind: "ten seconds back", save: "save this moment", load: "go back to it",
+  pause: "pause and go on", step: "one frame", rewind: "ten seconds back", save: "save this moment", load: "go back to it",
   start: "begin at a recorded moment", nothing: "begin from nothing", prompt: "say a world", pilot: "let random keys play",
-  real: "the real game beside", sync: "dream on from the real game", record: "record", steps: "denoising steps 1, 2, 4",
+  real: "the real game beside", sync: "dream on from the real game", record: "record", steps: "more or fewer denoising steps",
   cooler: "temperature down", warmer: "temperature up", panel: "numbers", help: "this help", fullscreen: "full screen",
 };
 
 let hello = null;
 let status = null;
 let inputs = 0;
+let numStatus = 0;
+let repeatedAt = -1;
 let pending = new Map(); // inputs on their way: n -> when they were sent
 const stats = { frames: 0, latency: [], last: null };
 
@@ -26,9 +28,9 @@ const panel = new Panel();
 const view = new View(byId("stage"), byId("dream"), byId("game"), drawn);
 const hands = new Hands((input) => {
   if (!line.say({ type: "input", n: ++inputs, ...input })) return;
-  if (!status?.paused) pending.set(inputs, performance.now());
+  if (!status?.paused && !document.hidden) pending.set(inputs, performance.now()); // what no frame answers soon is no latency
 });
-const line = new Line({ text: heard, frame: (frame) => hello && view.show(frame), open: opened, closed });
+const line = new Line({ text: heard, frame: (frame) => hello && view.show(frame), closed });
 
 // --- what comes in
 
@@ -38,19 +40,22 @@ function heard(message) {
 }
 
 function enter(message) {
-  hello = message;
+  [hello, status] = [message, null];
   document.title = byId("title").textContent = hello.world.title;
   view.enter(hello.world.size, hello.fps);
   panel.enter(hello, (settings) => tell("settings", settings));
   hands.enter(hello, { caps: byId("caps"), pads: byId("pads"), canvas: byId("dream") });
   pending = new Map();
+  byId("worlds").replaceChildren(...hello.worlds.map((name) => new Option(name)));
   labelCommands();
+  document.body.classList.add("waking"); // no empty picture until the first frame
   overlay("waking the dream …", { pulse: true });
   byId("dream").focus({ preventScroll: true });
 }
 
 function drawn(frame) {
   if (!byId("overlay").hidden) overlay(null);
+  document.body.classList.remove("waking");
   const now = performance.now();
   for (const [n, sent] of pending) {
     if (n > frame.answered) break;
@@ -60,13 +65,14 @@ function drawn(frame) {
   stats.frames += 1;
   const { number, answered, flags, reward, total, uncertainty, modelMs } = frame;
   stats.last = { number, answered, flags, reward, total, uncertainty, modelMs };
-  if (flags & FLAGS.terminated) gameOver();
+  if (flags & FLAGS.terminated) byId("over").hidden = false; // the world goes on, whoever likes to plays on
   if (flags & (FLAGS.begun | FLAGS.jumped)) byId("over").hidden = true;
   panel.drawn(frame, stats.latency);
 }
 
 function update(message) {
   status = message;
+  numStatus += 1;
   if (status.paused) pending.clear();
   panel.status(status);
   press("pause", status.paused);
@@ -78,11 +84,16 @@ function update(message) {
   button("sync").hidden = !status.real;
   view.showPair(status.real);
   byId("recording").hidden = !status.recording;
-  if (status.recording) byId("recording").textContent = `recording, ${(status.recording.frames / hello.world.fps).toFixed(0)} s`;
+  if (status.recording) byId("recording").textContent = recordingText(status.recording.frames);
+}
+
+function recordingText(frames) {
+  const seconds = Math.floor(frames / hello.world.fps);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}, ${frames} frames`;
 }
 
 function wait({ place, max_players }) {
-  overlay(`All ${max_players} places are taken. You are number ${place} in the queue; the game begins by itself.`, { pulse: true });
+  overlay(`All ${max_players ?? ""} places are taken; you are number ${place}. The game begins by itself.`, { pulse: true });
 }
 
 function note({ text, level }) {
@@ -94,18 +105,9 @@ function recorded({ frames, seconds, video, source }) {
   toast(`Recorded ${seconds.toFixed(1)} s of the ${what}, ${frames} frames.`, { link: { href: video, text: "mp4" } });
 }
 
-function opened() {
-  byId("reconnect").hidden = true;
-}
-
 function closed({ reason, retries }) {
   hands.releaseAll();
-  overlay(retries ? `${reason} Trying again …` : reason, { pulse: retries, reconnect: !retries });
-}
-
-function gameOver() {
-  byId("over").textContent = `The dream says: game over. ${keyText("start")} begins again.`;
-  byId("over").hidden = false;
+  overlay(retries ? `${reason} Trying again …` : reason, { pulse: retries, reconnect: true });
 }
 
 function overlay(text, { pulse = false, reconnect = false } = {}) {
@@ -113,12 +115,13 @@ function overlay(text, { pulse = false, reconnect = false } = {}) {
   byId("overlay-text").textContent = text || "";
   document.querySelector(".pulse").hidden = !pulse;
   byId("reconnect").hidden = !reconnect;
-  if (reconnect) byId("reconnect").focus();
+  if (reconnect && document.activeElement !== byId("reconnect")) byId("reconnect").focus();
 }
 
 // --- commands
 
 const tell = (what, args = {}) => line.say({ type: "do", what, ...args });
+const begin = (prompt) => tell("start", { prompt });
 const scaled = (change) => tell("settings", { noise_scale: Math.max(0, Math.min(2, Math.round(10 * (status.noise_scale + change)) / 10)) });
 const commands = {
   pause: () => tell("pause", { on: !status.paused }),
@@ -126,8 +129,9 @@ const commands = {
   rewind: () => tell("rewind", { seconds: 10 }),
   save: () => tell("save") && toast("This moment is saved."),
   load: () => tell("load"),
-  start: () => tell("start", { prompt: "random" }),
-  nothing: () => tell("start", { prompt: "nothing" }),
+  start: () => begin("random"),
+  again: () => begin("random"),
+  nothing: () => begin("nothing"),
   prompt: () => byId("prompt").focus(),
   picture: () => byId("picture").click(),
   pilot: () => tell("pilot", { policy: status.pilot ? null : "random" }),
@@ -143,7 +147,7 @@ const commands = {
     view.fit();
   },
   help: () => (byId("help").open ? byId("help").close() : byId("help").showModal()),
-  fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
+  fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen?.()),
 };
 
 const ALWAYS = new Set(["panel", "help", "fullscreen", "prompt", "picture"]);
@@ -167,51 +171,81 @@ function keyText(name) {
 
 function labelCommands() {
   button("real").hidden = !hello.has_real;
-  for (const [name] of Object.entries(hello.shortcuts)) {
-    const cap = button(name) && (button(name).querySelector("kbd") || button(name).appendChild(document.createElement("kbd")));
-    if (cap) cap.textContent = keyText(name);
-  }
+  button("fullscreen").hidden = !document.fullscreenEnabled;
+  for (const name of Object.keys(hello.shortcuts)) labelCommand(button(name), keyText(name));
+  labelCommand(button("again"), keyText("start"));
   const game = gameKeys(hello.controls).filter((x) => !x.code.startsWith("mouse_"));
   const rest = Object.entries(hello.shortcuts).filter(([name]) => hello.has_real || !["real", "sync"].includes(name));
   fillHelp([...game, ...rest.map(([name, key]) => ({ ...key, label: LABELS[name] }))]);
 }
 
+function labelCommand(target, text) {
+  target.title = LABELS[target.dataset.do] || "";
+  target.setAttribute("aria-keyshortcuts", text.replace(" ", "+"));
+  const holder = target.matches("input") ? document.querySelector(`label[for=${target.id}]`) : target;
+  const cap = holder.querySelector("kbd") || holder.appendChild(document.createElement("kbd"));
+  cap.textContent = text;
+}
+
 // --- what a person does
 
+const isSmall = () => matchMedia("(max-width: 860px), (max-height: 500px)").matches;
+if (isSmall()) commands.panel(); // it would hide the game
 const isTouched = () => matchMedia("(pointer: coarse)").matches || (navigator.maxTouchPoints > 0 && innerWidth <= 860);
 document.body.classList.toggle("touch", isTouched());
 addEventListener("touchstart", () => document.body.classList.add("touch"), { once: true, passive: true });
 
 const isTyping = () => document.activeElement?.matches("input[type=text]") ?? false;
-const isPressing = (event) => (event.code === "Space" || event.code === "Enter") && document.activeElement?.matches("button, a, input");
+const isPressing = ({ code }) => (code === "Space" || code === "Enter") && document.activeElement?.matches("button, a, input");
+const isSliding = ({ code }) => code.startsWith("Arrow") && document.activeElement?.matches("input[type=range]");
+
+/** Keys that belong to something else than the game and its commands. */
+function isElsewhere(event) {
+  const isBrowsers = event.metaKey || (event.ctrlKey && !hands.game.has("ControlLeft"));
+  return isTyping() || isPressing(event) || isSliding(event) || isBrowsers;
+}
+
+/** The command of a key, if it has one. */
+function commandOf({ code, altKey }) {
+  return Object.keys(hello.shortcuts).find((name) => hello.shortcuts[name].code === code && hello.shortcuts[name].alt === altKey);
+}
+
+/** A key that is held repeats a command once what it did has been seen, so that no queue grows behind a slow model. */
+function runHeld(command, repeat) {
+  if (repeat && (!REPEATING.has(command) || stats.frames + numStatus === repeatedAt)) return;
+  repeatedAt = stats.frames + numStatus;
+  run(command);
+}
 
 addEventListener("keydown", (event) => {
-  if (event.code === "Escape" && isTyping()) return byId("dream").focus();
-  if (!hello || isTyping() || isPressing(event) || event.ctrlKey && !hands.game.has("ControlLeft") || event.metaKey) return;
-  const command = Object.keys(hello.shortcuts).find((name) => hello.shortcuts[name].code === event.code && hello.shortcuts[name].alt === event.altKey);
+  if (event.code === "Escape" && !byId("help").open) byId("dream").focus();
+  if (event.metaKey) hands.releaseAll(); // macOS tells of no key that is let go beside Command
+  if (!hello || isElsewhere(event)) return;
+  const command = commandOf(event);
+  if (byId("help").open && command !== "help") return;
   if (hands.game.has(event.code) && !event.altKey) {
-    if (byId("help").open) return;
     event.preventDefault();
     if (!event.repeat) hands.press(event.code);
   } else if (command) {
     event.preventDefault();
-    if (!event.repeat || REPEATING.has(command)) run(command);
+    runHeld(command, event.repeat);
   }
 });
 addEventListener("keyup", (event) => hands.release(event.code));
 
 document.addEventListener("click", ({ target, detail }) => {
   const pressed = target.closest("[data-do]");
-  if (pressed) run(pressed.dataset.do);
+  if (pressed && !pressed.matches("input")) run(pressed.dataset.do);
   if (detail > 0 && target.closest("button") && !byId("help").open && !isTyping()) byId("dream").focus({ preventScroll: true }); // so that Space plays on
 });
 byId("begin").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = byId("prompt").value.trim();
-  if (text) tell("start", { prompt: text });
+  if (text) begin(text);
   byId("dream").focus();
 });
-byId("scale").addEventListener("input", ({ target }) => tell("settings", { noise_scale: Number(target.value) }));
+byId("scale").addEventListener("input", ({ target }) => (byId("scale-value").textContent = Number(target.value).toFixed(1)));
+byId("scale").addEventListener("change", ({ target }) => tell("settings", { noise_scale: Number(target.value) }));
 byId("jpeg").addEventListener("change", ({ target }) => tell("settings", { format: target.checked ? "jpeg" : "webp" }));
 byId("reconnect").addEventListener("click", () => {
   overlay("waking the dream …", { pulse: true });
@@ -239,7 +273,7 @@ addEventListener("drop", (event) => {
 });
 
 // For tests, and for people at the console.
-window.worldsim = {
+window.worldsim = Object.freeze({
   get frames() { return stats.frames; },
   get latency() { return stats.latency; },
   get lastFrame() { return stats.last; },
@@ -247,4 +281,4 @@ window.worldsim = {
   get hello() { return hello; },
   pixels: () => view.pixels(),
   resetStats: () => Object.assign(stats, { frames: 0, latency: [] }),
-};
+});

@@ -2,6 +2,9 @@
 
 const CLOCK_SPAN_MS = 5000;
 const JITTER_SPAN_MS = 2000;
+const CAPTION = 24; // pixels, as in style.css
+const GAP = 16;
+const RIM = 12; // around all, for the focus ring
 
 /** When a frame is to be drawn. The server's clock meets ours at the quickest frame of late; what comes later than that
  *  is jitter, and all frames wait for as long as nine in ten of them are late, at most one tick. */
@@ -33,7 +36,6 @@ class Screen {
 
   draw(bitmap) {
     this.context.drawImage(bitmap, 0, 0);
-    bitmap.close();
   }
 }
 
@@ -69,11 +71,15 @@ export class View {
   }
 
   draw(frame, dream, real) {
-    if (frame.number <= this.last) return; // a newer one was due meanwhile
-    this.last = frame.number;
-    this.dream.draw(dream);
-    if (real) this.game.draw(real);
-    this.onDrawn(frame);
+    const isNewest = frame.number > this.last; // else a newer one was due meanwhile
+    if (isNewest) {
+      this.last = frame.number;
+      this.dream.draw(dream);
+      if (real) this.game.draw(real);
+      this.onDrawn(frame);
+    }
+    dream.close();
+    real?.close();
   }
 
   showPair(on) {
@@ -82,22 +88,28 @@ export class View {
     this.fit();
   }
 
-  /** Enlarge by a whole factor of device pixels where there is room for one. */
+  /** Enlarge by a whole factor of device pixels where there is room for one; a pair lies whichever way it is larger. */
   fit() {
-    const pair = this.stage.classList.contains("pair");
-    const narrow = innerWidth <= 860;
-    const [height, width] = this.size;
-    const caption = 26;
-    const roomX = (this.stage.clientWidth - (pair && !narrow ? 20 : 0)) / (pair ? 2 : 1) - 4;
-    const roomY = narrow ? innerHeight * 0.5 : this.stage.clientHeight - caption;
+    const isPair = this.stage.classList.contains("pair");
+    const beside = this.room(isPair ? 2 : 1, 1, isPair);
+    const stacked = isPair ? this.room(1, 2, true) : 0;
+    this.stage.classList.toggle("stacked", stacked > beside);
     const ratio = devicePixelRatio || 1;
-    const free = Math.min(roomX / width, roomY / height);
-    const whole = Math.floor(free * ratio) / ratio;
-    const zoom = whole >= 1 ? whole : Math.max(free, 0.5);
+    const free = Math.max(beside, stacked, 0.5);
+    const zoom = Math.floor(free * ratio) / ratio || free;
+    const [height, width] = this.size;
     for (const { canvas } of [this.dream, this.game]) {
       canvas.style.width = `${width * zoom}px`;
       canvas.style.height = `${height * zoom}px`;
     }
+  }
+
+  /** How much a picture can be enlarged in so many columns and rows. */
+  room(columns, rows, captioned) {
+    const [height, width] = this.size;
+    const caption = captioned ? CAPTION : 0;
+    const free = (length, count) => (length - RIM - GAP * (count - 1)) / count;
+    return Math.min(free(this.stage.clientWidth, columns) / width, (free(this.stage.clientHeight, rows) - caption) / height);
   }
 
   pixels() {

@@ -1,5 +1,5 @@
-"""The real game beside the dream, in a process of its own: some games allow one instance a process, and one that
-crashes or hangs must not take the players with it."""
+"""A real game to play step by step, in a process of its own: some games allow one instance a process, and one that
+crashes or hangs must not take others with it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from jaxtyping import Float
 
 from worldsim.data.game import Arrival, Game
 from worldsim.data.meta import FootageMeta
+from worldsim.data.policies import make_policy
 
-_START_S, _STEP_S, _CLOSE_S = 60.0, 5.0, 2.0
+_START_S, _STEP_S, _CLOSE_S, _EPISODE_S = 60.0, 5.0, 2.0, 600.0
 
 
 class RealGame:
@@ -59,6 +60,14 @@ class RealGame:
         """Wait for the step that was sent."""
         return self._receive(_STEP_S)
 
+    def send_episode(self, policy: str, seed: int, max_steps: int) -> None:
+        """Let a recording policy play an episode; `receive_episode` gives its return and length."""
+        self._line.send((policy, seed, max_steps))
+
+    def receive_episode(self) -> tuple[float, int]:
+        """Wait for the episode that was sent."""
+        return self._receive(_EPISODE_S)
+
     def close(self) -> None:
         """End the game, by force where it hangs."""
         self._line.close()
@@ -88,12 +97,28 @@ def _serve(line: Connection, name: str, size: tuple[int, int], frame_skip: int |
         line.send(("meta", game.meta({}).to_json()))
         while True:
             word = line.recv()
-            line.send(("arrival", game.reset(word) if isinstance(word, int) else game.step(word)))
+            if isinstance(word, tuple):
+                line.send(("episode", _play(game, *word)))
+            else:
+                line.send(("arrival", game.reset(word) if isinstance(word, int) else game.step(word)))
     except (EOFError, OSError):
         return
     except Exception as error:  # every error is the parent's to report
         known = isinstance(error, (ValueError, ModuleNotFoundError))
         line.send(("error", type(error)(str(error)) if known else RuntimeError(f"the real game failed: {error}")))
+
+
+def _play(game: Game, policy: str, seed: int, max_steps: int) -> tuple[float, int]:
+    """An episode by a recording policy: its return and its length in actions."""
+    game.reset(seed)
+    act = make_policy(policy, game.spec, np.random.default_rng(seed), game.scripted)
+    total = 0.0
+    for step in range(1, max_steps + 1):
+        arrival = game.step(act())
+        total += arrival.reward
+        if arrival.terminated or arrival.truncated:
+            return total, step
+    return total, max_steps
 
 
 def _check(meta: FootageMeta, card: dict[str, Any]) -> None:

@@ -1,0 +1,130 @@
+"""A recurrent actor-critic on the world's latents.
+
+    x_t = silu(W z_t) + E(a_t-1),   h_t = GRU(h_t-1, x_t),   pi(. | h_t): one categorical a control,   v(h_t): two-hot
+
+The latents of a frame are read flat, so a 64x64 world costs one matrix of 4096 x width. The critic is a classification
+over bins that are even in symlog space, as the reward head is (DreamerV3, arXiv 2301.04104, equations 9 to 11).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from worldsim.nn.embedding import ActionEmbedding
+from worldsim.nn.layers import linear, rms_norm
+from worldsim.outcome import OutcomeConfig, symexp
+from worldsim.types import ActionSpec
+
+VALUE = OutcomeConfig(num_bins=63, limit=7.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """The shape of an actor-critic."""
+
+    num_latents: int
+    token_dim: int
+    choice_sizes: tuple[int, ...]
+    num_buttons: int = 0
+    width: int = 192
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Options of each control: choices, then buttons with two each."""
+        return (*self.choice_sizes, *(2,) * self.num_buttons)
+
+
+def check_drivable(spec: ActionSpec) -> None:
+    """Refuse controls that a categorical policy cannot hold.
+
+    Raises:
+        ValueError: names the axes.
+    """
+    if spec.axes:
+        names = ", ".join(axis.name for axis in spec.axes)
+        raise ValueError(f"an agent wants choices and buttons, this world has axes too: {names}.")
+
+
+class ActorCritic(nnx.Module):
+    """The policy and its critic on one recurrent state `[b d]`."""
+
+    def __init__(self, config: PolicyConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        d = config.width
+        self.see = linear(config.num_latents * config.token_dim, d, rngs=rngs)
+        self.did = ActionEmbedding(
+            d, choice_sizes=config.choice_sizes, num_buttons=config.num_buttons, axis_bounds=(), rngs=rngs
+        )
+        self.cell = nnx.GRUCell(d, d, rngs=rngs)
+        self.act = nnx.Linear(d, sum(config.sizes), kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self.judge_in = nnx.Linear(d, d, rngs=rngs)
+        self.judge = nnx.Linear(d, VALUE.num_bins, kernel_init=nnx.initializers.zeros, rngs=rngs)
+
+    def empty(self, batch: int) -> Float[Array, "b d"]:
+        """The state before the first frame."""
+        return jnp.zeros((batch, self.config.width))
+
+    def look(self, z: Float[Array, "*b n c"], prev_action: Float[Array, "*b a"]) -> Float[Array, "*b d"]:
+        """What a frame and the action that led into it say, without the past."""
+        flat = z.reshape((*z.shape[:-2], -1))
+        return nnx.silu(rms_norm(self.see(flat)).astype(jnp.float32)) + self.did(prev_action)
+
+    def step(self, state: Float[Array, "b d"], seen: Float[Array, "b d"]) -> Float[Array, "b d"]:
+        """Take a frame in."""
+        return self.cell(state, seen)[0]
+
+    def over(self, z: Float[Array, "b t n c"], prev_action: Float[Array, "b t a"]) -> Float[Array, "b t d"]:
+        """The states of whole windows, from nothing."""
+        seen = jnp.moveaxis(self.look(z, prev_action), 1, 0)
+
+        def step(state, seen):
+            state = self.step(state, seen)
+            return state, state
+
+        return jnp.moveaxis(jax.lax.scan(step, self.empty(z.shape[0]), seen)[1], 0, 1)
+
+    def logits(self, state: Float[Array, "*b d"]) -> Float[Array, "*b l"]:
+        """Log-probabilities of the options of all controls, one after another."""
+        raw = self.act(state)
+        return jnp.concatenate([jax.nn.log_softmax(part) for part in _parts(raw, self.config)], -1)
+
+    def value_logits(self, state: Float[Array, "*b d"]) -> Float[Array, "*b bins"]:
+        """Logits over the bins of the discounted return."""
+        return self.judge(nnx.silu(self.judge_in(state)))
+
+
+def value_of(logits: Float[Array, "*b bins"]) -> Float[Array, "*b"]:
+    """The expected return."""
+    bins = symexp(jnp.linspace(-VALUE.limit, VALUE.limit, VALUE.num_bins))
+    return (jax.nn.softmax(logits) * bins.reshape((1,) * (logits.ndim - 1) + (-1,))).sum(-1)
+
+
+def draw(key: PRNGKeyArray, logits: Float[Array, "b l"], config: PolicyConfig) -> Float[Array, "b a"]:
+    """Sample action rows; never the mode, which a dream teaches to be stuck in."""
+    keys = jax.random.split(key, len(config.sizes))
+    columns = [jax.random.categorical(k, part) for k, part in zip(keys, _parts(logits, config))]
+    return jnp.stack(columns, -1).astype(jnp.float32)
+
+
+def log_prob(logits: Float[Array, "*b l"], rows: Float[Array, "*b a"], config: PolicyConfig) -> Float[Array, "*b"]:
+    """How likely rows were; an unknown action counts as certain."""
+    index = jnp.nan_to_num(rows).astype(jnp.int32)
+    parts = _parts(logits, config)
+    each = [jnp.take_along_axis(part, index[..., i : i + 1], -1)[..., 0] for i, part in enumerate(parts)]
+    return jnp.where(jnp.isnan(rows).any(-1), 0.0, sum(each))
+
+
+def entropy(logits: Float[Array, "*b l"], config: PolicyConfig) -> Float[Array, "*b"]:
+    """In nats, of all controls together."""
+    return sum((-(jnp.exp(part) * part).sum(-1) for part in _parts(logits, config)), jnp.zeros(logits.shape[:-1]))
+
+
+def _parts(logits: Any, config: PolicyConfig) -> list[Any]:
+    return jnp.split(logits, np.cumsum(config.sizes)[:-1].tolist(), axis=-1)
