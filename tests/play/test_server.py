@@ -139,6 +139,23 @@ def test_a_number_of_steps_that_the_world_has_not_is_a_note(serve):
     assert "(1, 2, 4)" in page.text("note")["text"]
 
 
+def test_a_pilot_takes_the_stick_and_gives_it_back(serve):
+    seen = []
+
+    def right(seed):
+        return lambda obs, row: seen.append((obs.shape, row)) or np.array([2], np.float32)
+
+    page = serve(pilots={"right": right}).page()
+    assert page.text("hello")["policies"] == ["right", "random"]
+    for policy in ("right", "random", None):
+        page.do("pilot", policy=policy)
+        page.text("status", lambda s, policy=policy: s["pilot"] == policy)
+        page.frame()
+    assert seen and seen[0][0] == (16, 16, 3) and seen[-1][1] == [2]
+    page.do("pilot", policy="/etc/passwd")
+    assert "there is no pilot" in page.text("note")["text"]
+
+
 def test_a_dropped_picture_is_where_the_dream_begins(serve):
     page = serve().page()
     page.frame()
@@ -272,7 +289,7 @@ BAD = {
     "rewind into the future": '{"type": "do", "what": "rewind", "seconds": -1}',
     "empty prompt": '{"type": "do", "what": "start", "prompt": " "}',
     "long prompt": json.dumps({"type": "do", "what": "start", "prompt": "x" * 201}),
-    "unknown policy": '{"type": "do", "what": "pilot", "policy": "/etc/passwd"}',
+    "policy is a number": '{"type": "do", "what": "pilot", "policy": 3}',
     "unknown format": '{"type": "do", "what": "settings", "format": "svg"}',
     "pause is a number": '{"type": "do", "what": "pause", "on": 1}',
     "deep nesting": "[" * 2000,

@@ -4,11 +4,11 @@ From below: `policy` (a recurrent actor-critic on latents), `imagine` (dreams un
 better), `learn` (from footage and a world to an agent), `bundle` (an agent on disk), `score` (the real game's verdict).
 """
 
-from worldsim.agent.bundle import Agent, load_agent, save_agent
+from worldsim.agent.bundle import Agent, load_agent, pilot, save_agent
 from worldsim.agent.learn import AGENT, AgentConfig, fit_agent
 from worldsim.agent.score import dream_return, score_agent, score_policy
 
 __all__ = [
-    "AGENT", "Agent", "AgentConfig", "dream_return", "fit_agent", "load_agent", "save_agent", "score_agent",
-    "score_policy",
+    "AGENT", "Agent", "AgentConfig", "dream_return", "fit_agent", "load_agent", "pilot", "save_agent",
+    "score_agent", "score_policy",
 ]  # fmt: skip

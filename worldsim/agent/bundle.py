@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,19 @@ class Agent:
     ) -> tuple[Float[Array, "b d"], Float[Array, "b a"]]:
         """Take frames in and sample action rows; `prev_action` led into each frame, NaN at the first."""
         return self._act(self.params, key, state, obs, prev_action)  # type: ignore[attr-defined]
+
+
+def pilot(agent: Agent, seed: int) -> Callable[[Any, Any], Any]:
+    """Let an agent hold a stick: from a frame `[h w c]` and the row that led to it to the next row `[a]`."""
+    key, state, step = jax.random.key(seed), agent.begin(1), 0
+
+    def act(obs: Any, prev_action: Any) -> Any:
+        nonlocal state, step
+        state, rows = agent.act(jax.random.fold_in(key, step), state, obs[None], prev_action[None])
+        step += 1
+        return np.asarray(rows)[0]
+
+    return act
 
 
 def save_agent(agent: Agent, path: str | os.PathLike) -> Agent:

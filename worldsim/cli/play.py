@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
@@ -37,6 +38,8 @@ class Play:
     """Folder for what players record: footage to inspect and to train on."""
     idle_minutes: float = 10.0
     """A place is given up after so long without a key."""
+    agent: Path | None = None
+    """An agent that learned in this world, to hand the stick to."""
     seed: int | None = None
     """Of the first player's dream; another dream each time by default."""
     no_browser: bool = False
@@ -61,7 +64,7 @@ class Play:
         stepper = Stepper(load_world(folder), self.max_players)
         hub = Hub(
             folder, stepper, Archive(self.out), max_players=self.max_players, fps=self.fps,
-            idle_s=60 * self.idle_minutes, seed=self.seed,
+            idle_s=60 * self.idle_minutes, seed=self.seed, pilots=self._pilots(stepper.world),
         )  # fmt: skip
         host, port = line.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -71,6 +74,18 @@ class Play:
         console.say("stopped", flush=True)
         if not wait_for_background(2.0):  # a compilation cannot be stopped, and what was recorded is whole
             os._exit(0)
+
+    def _pilots(self, world: Any) -> dict[str, Any]:
+        """The agent, where one is named."""
+        if self.agent is None:
+            return {}
+        from worldsim.agent import load_agent, pilot
+
+        agent = load_agent(self.agent)
+        for name in ("size", "action_spec"):
+            if agent.card[name] != world.card[name]:
+                raise ValueError(f"{self.agent} has another {name} than this world; it learned in another one.")
+        return {"agent": lambda seed: pilot(agent, seed)}
 
     def _check(self) -> None:
         if not 0 <= self.port < 65536:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from worldsim.checkpoint import list_worlds, load_world, match_world
 from worldsim.data.game import is_short_name
 from worldsim.play.background import in_background
 from worldsim.play.messages import Command
+from worldsim.play.player import Pilot
 from worldsim.play.recording import Archive
 from worldsim.play.room import Room
 from worldsim.play.seat import Seat
@@ -41,16 +43,17 @@ class Hub:
         fps: ticks a second; each world's own by default.
         idle_s: seconds without a key or a command after which a place is given up.
         seed: of the first player's dream; drawn by default.
+        pilots: who can take the stick in that world beside random keys.
     """
 
     def __init__(
         self, world: Path, stepper: Stepper, archive: Archive, *, max_players: int, fps: float | None, idle_s: float,
-        seed: int | None = None,
+        seed: int | None = None, pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
     ):  # fmt: skip
         self.world, self.archive, self.max_players, self.fps, self.idle_s = world, archive, max_players, fps, idle_s
         self.seed = seed
         self.thread = ThreadPoolExecutor(1, "worldsim-model")
-        self.rooms: dict[Path, Room] = {world: Room(stepper, archive, self.thread, fps, seed)}
+        self.rooms: dict[Path, Room] = {world: Room(stepper, archive, self.thread, fps, seed, pilots)}
         self.places: dict[Seat, Room | None] = {}
         self.queue: list[Seat] = []
         self._tasks: set[asyncio.Future] = set()

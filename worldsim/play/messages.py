@@ -140,8 +140,8 @@ def _prompt(value: Any, name: str) -> str:
 
 
 def _policy(value: Any, name: str) -> str | None:
-    if value not in (None, "random"):
-        raise BadMessage(f'{name} wants "random" or null, got {_short(value)}')
+    if value is not None and not _is_name(value):
+        raise BadMessage(f"{name} wants a name or null, got {_short(value)}")
     return value
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from worldsim.data.policies import Policy, sticky_random
+from worldsim.data.policies import sticky_random
 from worldsim.data.real import RealGame
 from worldsim.play import frames
 from worldsim.play.beside import Beside
@@ -25,9 +25,14 @@ from worldsim.play.stepper import Dreamt, Stepper, Wish
 from worldsim.simulator import NOTHING
 
 SAVES = 9
+RANDOM = "random"
 HISTORY_S, HISTORY_EVERY_S = 30.0, 0.25
 _HOLD = 8
 _STRANGE_DB = 6.0  # a picture that the tokenizer knows this much worse than its footage is said to be strange
+
+
+Pilot = Callable[[Any, Any], Any]
+"""Who can hold the stick: from a frame uint8 `[h w c]` and the row that led to it (NaN: unknown) to the next row."""
 
 
 class Moment(NamedTuple):
@@ -45,14 +50,19 @@ class Player:
         stepper: of the world.
         archive: where recordings go.
         seed: of all that is drawn; another player's differs.
+        pilots: who can take the stick beside random keys: name -> a new pilot from a seed.
     """
 
-    def __init__(self, stepper: Stepper, archive: Archive, seed: int | None = None):
-        self.stepper, self.archive = stepper, archive
+    def __init__(
+        self, stepper: Stepper, archive: Archive, seed: int | None = None,
+        pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
+    ):  # fmt: skip
+        self.stepper, self.archive, self.pilots = stepper, archive, pilots or {}
         self._rng = np.random.default_rng(secrets.randbits(64) if seed is None else seed)
         self.num_denoise_steps, self.noise_scale = stepper.num_denoise_steps, stepper.noise_scale
         self.paused, self.steps_due, self.picture_format = False, 0, "webp"
-        self.pilot: Policy | None = None
+        self.pilot: Pilot | None = None
+        self.pilot_name: str | None = None
         self.real: Beside | None = None
         self.tapes: dict[str, Tape] = {}  # by source: dream, game
         self.saves: deque[Moment] = deque(maxlen=SAVES)
@@ -72,7 +82,8 @@ class Player:
     def wish(self, row: Float[np.ndarray, " a"]) -> Wish:
         """What the model is asked for; sends the row to the real game too."""
         if self.pilot is not None:
-            row = self.pilot()
+            row = self.pilot(self.now.dreamt.obs, self._last_row)
+        self._last_row = row
         if self.real is not None:
             self._guard_real(lambda real: real.game.send(row))
         return Wish(self.now.dreamt.state, row, self.num_denoise_steps, self.noise_scale)
@@ -153,7 +164,14 @@ class Player:
         self.begin(NOTHING if prompt == NOTHING else None)
 
     def _do_pilot(self, policy: str | None) -> None:
-        self.pilot = None if policy is None else sticky_random(self.stepper.spec, self._rng, _HOLD)
+        if policy not in (None, RANDOM, *self.pilots):
+            raise ValueError(f"there is no pilot {policy!r}; there are {', '.join((RANDOM, *self.pilots))}.")
+        self.pilot_name, self.pilot = policy, None
+        if policy == RANDOM:
+            keys = sticky_random(self.stepper.spec, self._rng, _HOLD)
+            self.pilot = lambda obs, row: keys()
+        elif policy is not None:
+            self.pilot = self.pilots[policy](int(self._rng.integers(2**31)))
 
     def _do_settings(self, num_denoise_steps: int | None = None, noise_scale: float | None = None, format="") -> None:
         if num_denoise_steps is not None and num_denoise_steps not in self.stepper.steps:
@@ -183,6 +201,7 @@ class Player:
     def _jump(self, moment: Moment, flag: int) -> None:
         """Be at another moment, with no step that leads there."""
         self.now, self.flags = moment, flag
+        self._last_row = np.full(self.stepper.spec.size, np.nan, np.float32)
         if "dream" in self.tapes:
             self._cut("dream", again=True)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from worldsim.play.background import in_background
 from worldsim.play.controls import describe, has_mouse, row_of_input, shortcuts, with_keys
 from worldsim.play.messages import Command, Input
 from worldsim.play.picture import encode
-from worldsim.play.player import Player
+from worldsim.play.player import RANDOM, Pilot, Player
 from worldsim.play.recording import Archive
 from worldsim.play.seat import Seat
 from worldsim.play.stepper import Dreamt, Stepper, Wish
@@ -59,11 +60,14 @@ class Room:
         thread: one worker, shared by all rooms, that owns models and players.
         fps: ticks a second; the world's own by default.
         seed: of the first player; the others count on from it. Drawn by default.
+        pilots: who can take the stick beside random keys.
     """
 
     def __init__(
-        self, stepper: Stepper, archive: Archive, thread: ThreadPoolExecutor, fps: float | None, seed: int | None = None
-    ):
+        self, stepper: Stepper, archive: Archive, thread: ThreadPoolExecutor, fps: float | None,
+        seed: int | None = None, pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
+    ):  # fmt: skip
+        self.pilots = pilots or {}
         self.stepper, self.archive, self.thread = stepper, archive, thread
         self.card, self.spec = stepper.card, with_keys(stepper.spec)
         self.fps = float(fps or self.card["fps"])
@@ -80,7 +84,7 @@ class Room:
     async def enter(self, seat: Seat, hello: dict[str, Any]) -> None:
         """Give a seat a player of its own."""
         seed, self._seed = self._seed, None if self._seed is None else self._seed + 1
-        player = await self._in_thread(Player, self.stepper, self.archive, seed)
+        player = await self._in_thread(Player, self.stepper, self.archive, seed, self.pilots)
         if seat.is_gone:
             await self._in_thread(player.close)
             return
@@ -110,7 +114,7 @@ class Room:
             "has_mouse": has_mouse(self.spec),
             "shortcuts": shortcuts(self.spec),
             "steps": self.stepper.steps,
-            "policies": ["random"],
+            "policies": [*self.pilots, RANDOM],
             "fps": self.fps,
         }
 
@@ -194,7 +198,7 @@ class Room:
             "model_ms": model_ms,
             "players": len(self.seats),
             "paused": player.paused,
-            "pilot": None if player.pilot is None else "random",
+            "pilot": player.pilot_name,
             "num_denoise_steps": player.num_denoise_steps,
             "noise_scale": player.noise_scale,
             "format": player.picture_format,

@@ -120,7 +120,8 @@ function paceText({ held, fps, wanted_fps, paused, pilot }) {
   if (paused) return "paused";
   const who = { model: "model", line: "line" }[held];
   if (who) return `held: the ${who} is slower than the game, ${fps.toFixed(0)} of ${wanted_fps.toFixed(0)} frames a second`;
-  return pilot ? "random keys are playing" : "";
+  if (!pilot) return "";
+  return pilot === "random" ? "random keys are playing" : "the agent is playing";
 }
 
 export function toast(text, { level = "info", link = null } = {}) {

@@ -47,12 +47,14 @@ export class View {
     this.game = new Screen(game);
     this.onDrawn = onDrawn;
     this.last = 0;
+    this.visit = 0;
     this.size = [64, 64];
     new ResizeObserver(() => this.fit()).observe(stage);
     addEventListener("resize", () => this.fit());
   }
 
   enter(size, fps) {
+    this.leave();
     this.size = size;
     this.playout = new Playout(1000 / fps);
     this.last = 0;
@@ -61,25 +63,29 @@ export class View {
     this.fit();
   }
 
+  /** Frames that still wait are not drawn any more: not over the word that the line is closed, nor in another world. */
+  leave() {
+    this.visit += 1;
+  }
+
   async show(frame) {
+    const visit = this.visit;
     const due = this.playout.due(frame);
     const pictures = [frame.dream, frame.real].filter(Boolean);
     const [dream, real] = await Promise.all(pictures.map((blob) => createImageBitmap(blob)));
     const wait = due - performance.now();
-    if (wait > 1) setTimeout(() => this.draw(frame, dream, real), wait);
-    else this.draw(frame, dream, real);
+    if (wait > 1) await new Promise((done) => setTimeout(done, wait));
+    if (visit === this.visit) this.draw(frame, dream, real);
+    dream.close();
+    real?.close();
   }
 
   draw(frame, dream, real) {
-    const isNewest = frame.number > this.last; // else a newer one was due meanwhile
-    if (isNewest) {
-      this.last = frame.number;
-      this.dream.draw(dream);
-      if (real) this.game.draw(real);
-      this.onDrawn(frame);
-    }
-    dream.close();
-    real?.close();
+    if (frame.number <= this.last) return; // a newer one was due meanwhile
+    this.last = frame.number;
+    this.dream.draw(dream);
+    if (real) this.game.draw(real);
+    this.onDrawn(frame);
   }
 
   showPair(on) {
