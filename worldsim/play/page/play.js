@@ -11,7 +11,7 @@ const LATENCIES = 200;
 const REPEATING = new Set(["step", "rewind", "cooler", "warmer"]);
 const LABELS = {
   pause: "pause and go on", step: "one frame", rewind: "ten seconds back", save: "save this moment", load: "go back to it",
-  start: "begin at a recorded moment", nothing: "begin from nothing", prompt: "say a world", pilot: "let random keys play",
+  start: "begin at a recorded moment", nothing: "begin from nothing", prompt: "say a world", pilot: "let it play by itself",
   real: "the real game beside", sync: "dream on from the real game", record: "record", steps: "more or fewer denoising steps",
   cooler: "temperature down", warmer: "temperature up", panel: "numbers", help: "this help", fullscreen: "full screen",
 };
@@ -135,7 +135,7 @@ const commands = {
   nothing: () => begin("nothing"),
   prompt: () => byId("prompt").focus(),
   picture: () => byId("picture").click(),
-  pilot: () => tell("pilot", { policy: status.pilot ? null : "random" }),
+  pilot: () => tell("pilot", { policy: [...hello.policies, null][hello.policies.indexOf(status.pilot) + 1] }), // each in turn, then the person
   real: () => hello.has_real && tell("real", { on: !status.real }),
   sync: () => status.real && tell("sync"),
   record: () => tell("record", { on: !status.recording }),
