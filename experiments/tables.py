@@ -75,6 +75,22 @@ def paddle_error(results: dict[str, Any]) -> Value | None:
     return Value(*(sum(column) / len(pairs) for column in zip(*pairs)))
 
 
+def latency(setting: str) -> Pick:
+    """From a key to the frame that answers it."""
+
+    def pick(results: dict[str, Any]) -> str | None:
+        found = results.get(setting)
+        return found and f"{found['latency_p50_ms']:.0f} / {found['latency_p95_ms']:.0f}"
+
+    return pick
+
+
+def long_play(results: dict[str, Any]) -> str | None:
+    """What half an hour did to memory and ticks."""
+    soak = results.get("soak")
+    return soak and f"{100 * soak['memory_growth']:.1f} %; {soak['tick_drift_ms']:.0f} ms in {soak['minutes']:.0f} min"
+
+
 def recordings_killed(results: dict[str, Any]) -> str:
     """What 20 kills did to recordings."""
     return f"{results['kills']} kills: {results['episodes_unreadable']} finished episodes lost"
@@ -108,6 +124,13 @@ ROWS = (
     Row("`tiny`, batch 1, frames/s", "speed", number("tiny", "fps_batch_1"), "60", "150", 0),
     Row("`small`, batch 1, frames/s", "speed", number("small", "fps_batch_1"), "20", "56", 0),
     Row("`small`, batch 32, frames/s", "speed", number("small", "fps_batch_32"), "30", "90", 0),
+    Row("`pong` in the page, 60 ticks a second: frames/s drawn", "play", number("fps_60", "fps"), "30", "60", 0),
+    Row("the same: key to frame, p50 / p95, ms", "play", latency("fps_60"), "60 / 120", "25 / 50"),
+    Row("at the game's own 15 ticks a second: key to frame, ms", "play", latency("own_fps"), "60 / 120", "25 / 50"),
+    Row("four players, 30 ticks a second: frames/s of the slowest", "play", number("four", "fps"), "10", "20", 0),
+    Row("from command to first frame, programs cached, s", "play", number("start", "cached_s"), "5", "2", 1),
+    Row("the same, cold, s", "play", number("start", "cold_s"), "30", "15", 1),
+    Row("half an hour of play: growth of memory; drift of the ticks", "play", long_play, "2 %; none", ""),
     Row("kill -9 during recording", "kill_recording", recordings_killed, "0 lost", "0 lost"),
     Row("kill -9 during a checkpoint", "kill_checkpoint", checkpoints_killed, "0 lost", "0 lost"),
 )  # fmt: skip
@@ -200,8 +223,30 @@ def phyworld_table(root: Path) -> list[str]:
     return lines
 
 
+def agents_table(root: Path) -> list[str]:
+    """Agents that learned in the dream, in the real game beside those who did not."""
+    lines = [
+        "| game | agent | the recording's policy | random keys | what the dream promised | from |",
+        "|---" * 6 + "|",
+    ]
+    for path in sorted((root / "experiments" / "results").glob("agent_*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        cells = [_mean(found.get(name)) for name in ("main", found["recording_policy"], "random")]
+        dream = found["main"]["dream"]
+        promised = f"{dream['mean']:.1f} in {dream['mean_length']:.0f} steps"
+        name = path.stem.removeprefix("agent_").replace("_", "-")
+        lines.append(f"| {name} | {' | '.join(cells)} | {promised} | [{path.stem}](experiments/results/{path.name}) |")
+    return lines
+
+
+def _mean(found: dict[str, Any] | None) -> str:
+    """A mean return with its standard error."""
+    return f"{found['mean']:.2f} {PM} {found['standard_error']:.2f}" if found else "not measured"
+
+
 TABLES: dict[str, Callable[[Path], list[str]]] = {
     "worlds": worlds_table, "results": results_table, "judged": judged_table, "phyworld": phyworld_table,
+    "agents": agents_table,
 }  # fmt: skip
 
 

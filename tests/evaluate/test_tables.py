@@ -5,7 +5,7 @@ import pytest
 from experiments import tables
 
 README = "# x\n<!-- table: worlds -->\nold\n<!-- end -->\ntext\n" + "".join(
-    f"<!-- table: {name} -->\n<!-- end -->\nend\n" for name in ("results", "judged", "phyworld")
+    f"<!-- table: {name} -->\n<!-- end -->\nend\n" for name in ("results", "judged", "phyworld", "agents")
 )
 
 
@@ -67,3 +67,17 @@ def test_rendering_twice_changes_nothing(root):
 def test_a_missing_marker_is_an_error(root):
     with pytest.raises(ValueError, match="one place for each"):
         tables.render("nothing", root)
+
+
+def test_agents_stand_beside_those_who_did_not_dream(root):
+    player = {"mean": 5.0, "standard_error": 0.25}
+    found = {
+        "main": player | {"dream": {"mean": 7.0, "mean_length": 90.0}},
+        "recording_policy": "noisy",
+        "noisy": player,
+    }
+    (root / "experiments" / "results" / "agent_doom_takecover.json").write_text(json.dumps(found))
+    text = tables.render(README, root)
+    assert (
+        f"| doom-takecover | 5.00 {tables.PM} 0.25 | 5.00 {tables.PM} 0.25 | not measured | 7.0 in 90 steps |" in text
+    )
