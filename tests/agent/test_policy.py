@@ -16,10 +16,10 @@ B, T = 5, 7
 
 @pytest.fixture(scope="module")
 def model():
+    """A policy with preferences, and a critic that expects nothing."""
     made = ActorCritic(CONFIG, rngs=nnx.Rngs(0))
     rng = np.random.default_rng(0)
     made.act.kernel[...] = jnp.asarray(rng.normal(size=made.act.kernel.shape), jnp.float32)
-    made.judge.kernel[...] = jnp.asarray(rng.normal(size=made.judge.kernel.shape), jnp.float32)
     return made
 
 

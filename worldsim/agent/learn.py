@@ -239,5 +239,8 @@ def make_update(graph: nnx.GraphDef, graphs: Any, world: Any, config: AgentConfi
 
 
 def _log(out: Path) -> Callable[[int, dict[str, float]], None]:
-    file = (out / "scalars.jsonl").open("a", encoding="utf-8", buffering=1)
-    return lambda step, scalars: print(json.dumps({"step": step, **scalars}), file=file)
+    def log(step: int, scalars: dict[str, float]) -> None:
+        with (out / "scalars.jsonl").open("a", encoding="utf-8") as file:
+            print(json.dumps({"step": step, **scalars}), file=file)
+
+    return log

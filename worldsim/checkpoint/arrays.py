@@ -17,7 +17,7 @@ def save_arrays(arrays: Mapping[str, np.ndarray], path: str | os.PathLike) -> No
     """Write arrays whole or not at all."""
     part = Path(f"{os.fspath(path)}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
+    part.write_bytes(safetensors.numpy.save({name: np.asarray(x, order="C") for name, x in arrays.items()}))
     part.replace(path)
 
 
