@@ -150,7 +150,8 @@ def test_a_pilot_takes_the_stick_and_gives_it_back(serve):
     for policy in ("right", "random", None):
         page.do("pilot", policy=policy)
         page.text("status", lambda s, policy=policy: s["pilot"] == policy)
-        page.frame()
+        for _ in range(4):
+            page.frame()
     assert seen and seen[0][0] == (16, 16, 3) and seen[-1][1] == [2]
     page.do("pilot", policy="/etc/passwd")
     assert "there is no pilot" in page.text("note")["text"]
