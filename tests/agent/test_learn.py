@@ -47,7 +47,7 @@ def play_bar(agent, num_steps=30, num_games=32, seed=0):
 @pytest.fixture(scope="module")
 def agent(learned, tmp_path_factory):
     data, world = learned
-    return fit_agent(world, data, tmp_path_factory.mktemp("agent"), config=CONFIG, num_updates=400)
+    return fit_agent(world, data, tmp_path_factory.mktemp("agent"), config=CONFIG, num_updates=250)
 
 
 def test_an_agent_that_never_saw_the_game_while_learning_beats_random_keys_in_it(agent):
