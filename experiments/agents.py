@@ -15,7 +15,6 @@ import argparse
 import dataclasses
 import json
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -67,13 +66,10 @@ def make_footage(game: str, out: Path) -> Footage:
         )  # fmt: skip
 
 
-def learn(game: str, runs: Path, config: AgentConfig, args: argparse.Namespace) -> dict[str, float]:
-    """World, then agent; minutes of each."""
+def learn(game: str, runs: Path, config: AgentConfig, args: argparse.Namespace) -> None:
+    """World, then agent."""
     recipe = RECIPES[game]
-    times = {}
-    began = time.monotonic()
     footage = make_footage(game, runs / f"footage-{game}")
-    times["record"] = time.monotonic() - began
     run = runs / f"world-{game}"
     if not (run / "world" / "card.json").is_file():
         with closing(StageBars()) as on_progress:
@@ -88,7 +84,6 @@ def learn(game: str, runs: Path, config: AgentConfig, args: argparse.Namespace) 
                 str(run / "world"), footage.path, out, config=config, minutes=args.minutes or recipe.agent,
                 seed=args.seed, resume=args.resume and out.is_dir(), on_progress=on_progress,
             )  # fmt: skip
-    return times
 
 
 def main() -> None:

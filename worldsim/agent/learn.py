@@ -186,14 +186,14 @@ def _stage(
     state = TrainState(start, jax.tree.map(jnp.copy, start), optimizer.init(start))
     windows = Windows(train, config.context + config.horizon, min_real=config.context + 1)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
-    source, last = jnp.asarray(latents.train), {"note": ""}
+    source = jnp.asarray(latents.train)
     update = make_update(graph, graphs, params, config, sampler)
 
     def step(state: TrainState, batch: Any, key: Any, rate: Any, bootstrap: bool = False):
         return update(state, batch, key, rate, dreams=bootstrap)
 
     def judge(params: Any, step: int) -> tuple[float, str]:
-        return float(step), last["note"]  # the latest is kept: a dream's own verdict is what gets exploited
+        return float(step), ""  # the latest is kept: a dream's own verdict is what gets exploited
 
     stage = Stage(
         "agent", StageConfig(batch_size=config.batch_size, learning_rate=config.learning_rate, warmup=0.02, decay=0.3),

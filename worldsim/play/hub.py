@@ -51,7 +51,6 @@ class Hub:
         seed: int | None = None, pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
     ):  # fmt: skip
         self.world, self.archive, self.max_players, self.fps, self.idle_s = world, archive, max_players, fps, idle_s
-        self.seed = seed
         self.thread = ThreadPoolExecutor(1, "worldsim-model")
         self.rooms: dict[Path, Room] = {world: Room(stepper, archive, self.thread, fps, seed, pilots)}
         self.places: dict[Seat, Room | None] = {}

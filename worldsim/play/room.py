@@ -38,7 +38,6 @@ class Turn(NamedTuple):
     player: Player
     commands: tuple[Command | bytes, ...]
     held: Input
-    moves: bool
 
 
 class Shown(NamedTuple):
@@ -73,7 +72,6 @@ class Room:
         self.fps = float(fps or self.card["fps"])
         self.seats: list[Seat] = []
         self.model_ms: deque[float] = deque(maxlen=120)
-        self.num_ticks = 0
         self._seed = seed
         self._real_tasks: set[asyncio.Task] = set()
         self._status_at = 0.0
@@ -139,7 +137,6 @@ class Room:
     async def _tick(self, clock_ms: float) -> None:
         turns = [turn for seat in self.seats if (turn := self._turn(seat)) is not None]
         shown = await self._in_thread(self._work, turns) if turns else []
-        self.num_ticks += bool(turns)
         for turn, result in zip(turns, shown):
             if result is not None:
                 self._show(turn, result, clock_ms)
@@ -165,7 +162,7 @@ class Room:
         seat.commands.clear()
         if any(isinstance(x, Command) and x.what == "real" and x.args["on"] for x in commands):
             seat.wants_real = True
-        return Turn(seat, player, commands, seat.hands.take(), moves) if moves or commands else None
+        return Turn(seat, player, commands, seat.hands.take()) if moves or commands else None
 
     def _show(self, turn: Turn, shown: Shown, clock_ms: float) -> None:
         seat, real = turn.seat, turn.player.real
