@@ -1,9 +1,12 @@
-"""Speed of the presets on this machine: frames a second at batch 1 and 32, decode to pixels in host memory included.
+"""Speed of the presets on this machine: frames a second at batch 1 and 32, decode to pixels in host memory included,
+and steps a second that an agent imagines, on latents.
 
     python experiments/speed.py --presets tiny small
+    python experiments/speed.py --presets small --only-dreams --batch 512    # an accelerator's row
 
 Speed does not depend on what was learned, so the worlds are untrained, for 64x64 frames and three actions, with the
-preset's default sampler (4 denoising steps and one commit a frame). Writes experiments/results/speed.json.
+preset's default sampler (4 denoising steps and one commit a frame). A dream of an agent is 8 recorded frames to burn
+world and policy in and 16 imagined ones; only these count, all the time does. Writes experiments/results/speed.json.
 """
 
 from __future__ import annotations
@@ -11,14 +14,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import time
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 
+from worldsim.agent.imagine import imagine
+from worldsim.agent.policy import ActorCritic, PolicyConfig
 from worldsim.checkpoint import World
 from worldsim.evaluate import bench
-from worldsim.nn.params import split
+from worldsim.evaluate.speed import hardware
+from worldsim.generation import Sampler, bind
+from worldsim.modules import build_graphs, read_configs
+from worldsim.nn.params import merge, split
 from worldsim.simulator import Simulator
 from worldsim.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.train import PRESETS
@@ -44,15 +55,53 @@ def untrained(name: str) -> World:
     return World(card=card, params={key: split(module)[1] for key, module in modules.items()}, starts=starts)
 
 
+def imagined(world: World, num_denoise_steps: int, batch: int, *, num_repeats: int = 5) -> dict[str, Any]:
+    """Steps a second that a policy dreams in `batch` dreams side by side: median and deviation."""
+    configs, horizon, context = read_configs(world.card["config"]), 16, 8
+    graphs, dynamics = build_graphs(configs, world.params), configs.dynamics
+    policy = PolicyConfig(
+        num_latents=dynamics.num_latents, token_dim=dynamics.token_dim, choice_sizes=dynamics.choice_sizes
+    )
+    graph, actor = split(ActorCritic(policy, rngs=nnx.Rngs(0)))
+    z = np.random.default_rng(0).normal(size=(batch, context, dynamics.num_latents, dynamics.token_dim))
+    z, rows = z.astype(np.float32), np.zeros((batch, context, 1), np.float32)
+
+    @jax.jit
+    def dream(params, actor, key):
+        path = imagine(
+            bind(graphs, params), merge(graph, actor), z, rows, key, horizon, Sampler(num_denoise_steps, 1.0)
+        )
+        return path.reward.sum()
+
+    times = []
+    for i in range(num_repeats + 1):
+        start = time.perf_counter()
+        dream(world.params, actor, jax.random.key(i)).block_until_ready()
+        times.append(time.perf_counter() - start)
+    rates = batch * horizon / np.array(times[1:])
+    return {
+        f"imagined_steps_batch_{batch}": float(np.median(rates)),
+        f"imagined_steps_batch_{batch}_sd": float(rates.std()), "num_denoise_steps": num_denoise_steps, **hardware(),
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=["tiny", "small"], choices=sorted(PRESETS))
+    parser.add_argument("--only-dreams", action="store_true", help="only what an agent imagines")
+    parser.add_argument("--batch", type=int, default=32, help="dreams side by side")
     args = parser.parse_args()
     result = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name in args.presets:
         world = untrained(name)
         count = {part: sum(int(np.size(x)) for x in _leaves(tree)) for part, tree in world.params.items()}
-        result[name] = bench(Simulator.from_world(world), num_repeats=7) | {"parameters": count}
+        found = result.get(name, {})
+        if not args.only_dreams:
+            found |= bench(Simulator.from_world(world), num_repeats=7) | {"parameters": count}
+        dreams = found.setdefault("imagination", {})
+        for steps in (4, 2, 1):
+            dreams[f"k{steps}"] = dreams.get(f"k{steps}", {}) | imagined(world, steps, args.batch)
+        result[name] = found
         result["command"] = "python experiments/speed.py"
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -55,6 +55,7 @@ class Recipe(NamedTuple):
     max_episode_len: int
     minutes: float
     preset: Preset
+    game: str  # that is recorded
     history: str = ""  # what the run that shipped did otherwise
 
 
@@ -63,8 +64,8 @@ PRESET = dataclasses.replace(
     TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_share=0.12
 )
 RECIPES = {
-    "jump": Recipe(48_000, 1000, 20.0, PRESET),
-    "pong": Recipe(60_000, 3000, 30.0, PRESET),
+    "jump": Recipe(48_000, 1000, 20.0, PRESET, "jump"),
+    "pong": Recipe(60_000, 3000, 30.0, PRESET, "pong"),
 }
 
 
@@ -77,7 +78,7 @@ def make_footage(name: str, out: Path) -> Footage:
             return footage
     with closing(Counter("frames")) as on_progress:
         return worldsim.record(
-            name, out, num_frames=recipe.num_frames, policy="noisy", seed=0, num_workers=2,
+            recipe.game, out, num_frames=recipe.num_frames, policy="noisy", seed=0, num_workers=2,
             max_episode_len=recipe.max_episode_len, on_progress=on_progress,
         )  # fmt: skip
 
