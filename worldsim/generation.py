@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from worldsim.diffusion.parametrize import noised
 from worldsim.diffusion.sample import sample_with_first
@@ -20,6 +20,7 @@ from worldsim.dynamics import Cache, Dynamics
 from worldsim.nn.params import merge
 from worldsim.outcome import Outcome
 from worldsim.tokenizer import Tokenizer
+from worldsim.types import fold_keys
 
 
 class Model(NamedTuple):
@@ -41,6 +42,15 @@ def split_keys(keys: Key[Array, " b"], num: int) -> tuple[Key[Array, " b"], ...]
     """Split the key of every world into `num`."""
     parts = jax.vmap(lambda key: jax.random.split(key, num))(keys)
     return tuple(parts[:, i] for i in range(num))
+
+
+def world_keys(key: PRNGKeyArray | Key[Array, " b"], count: int) -> Key[Array, " b"]:
+    """The key of each of `count` worlds: derived from one, or as they came."""
+    if not (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim):
+        return fold_keys(key, count)
+    if key.shape != (count,):
+        raise ValueError(f"key wants one key, or one for each of {count} worlds, got {key.shape}.")
+    return key
 
 
 def observe(

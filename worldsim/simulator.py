@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
 from worldsim.checkpoint import World, load_arrays, load_world, save_arrays
 from worldsim.dynamics import DynamicsConfig
-from worldsim.generation import Model, Sampler, bind, dream, observe, split_keys, watch
+from worldsim.generation import Model, Sampler, bind, dream, observe, split_keys, watch, world_keys
 from worldsim.modules import build_graphs, read_configs
 from worldsim.nn.params import merge
 from worldsim.types import SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
@@ -60,11 +60,12 @@ class Simulator:
         self._graphs = build_graphs(configs, world.params)
         self.params = jax.tree.map(jnp.asarray, world.params)
         self._reset_jit = jax.jit(partial(self._reset, self._graphs))
-        self._nothing_jit = jax.jit(partial(self._from_nothing, self._graphs, sampler), static_argnums=2)
-        self._step_jit = jax.jit(partial(self._step, self._graphs, sampler))
+        self._nothing_jit = jax.jit(partial(self._from_nothing, self._graphs, sampler))
+        self._step_jit = jax.jit(partial(self._step, self._graphs, sampler), static_argnames="decode")
         self._rollout_jit = jax.jit(partial(self._rollout, self._graphs, sampler))
         self._teacher_jit = jax.jit(partial(self._teacher_forced, self._graphs, sampler))
         self._outcome_jit = jax.jit(partial(self._teacher_forced_outcome, self._graphs))
+        self._decode_jit = jax.jit(partial(self._decode, self._graphs))
         self._reconstruct_jit = jax.jit(partial(self._reconstruct, self._graphs))
 
     @classmethod
@@ -96,20 +97,23 @@ class Simulator:
 
     def reset(
         self,
-        key: PRNGKeyArray,
+        key: PRNGKeyArray | Key[Array, " b"],
         *,
         batch_size: int | None = None,
         prompt: Any = None,
         prompt_actions: Any = None,
-    ) -> tuple[SimState, UInt8[Array, "b h w c"]]:
+        decode: bool = True,
+    ) -> tuple[SimState, UInt8[Array, "b h w c"] | Float[Array, "b n d"]]:
         """Begin worlds.
 
         Args:
-            key: of `jax.random.key`; decides the start, where no prompt does, and all noise to come.
+            key: of `jax.random.key`; decides the start, where no prompt does, and all noise to come. With a prompt also
+                `[b]`: the noise of each world.
             batch_size: number of worlds; by default the prompt's, or 1.
             prompt: frames to go on from, uint8 `[t h w c]` or `[b t h w c]`; None begins at one of the moments that the
                 bundle keeps; "nothing" generates the first frame from noise.
             prompt_actions: the action that led into each frame of the prompt `[.. t a]`; unknown by default.
+            decode: give the picture; False gives its latents.
 
         Returns:
             The state, and the last frame of the prompt.
@@ -120,14 +124,18 @@ class Simulator:
         if isinstance(prompt, str):
             if prompt != NOTHING:
                 raise ValueError(f'a prompt wants frames, None or "nothing", got {prompt[:80]!r}.')
-            return self._nothing_jit(self.params, key, batch_size or 1)
+            state, z = self._nothing_jit(self.params, world_keys(key, batch_size or 1))
+            return state, self.decode(z) if decode else z
         if prompt is None:
             obs, actions = self._draw_starts(key, batch_size or 1)
         else:
             obs, actions = self._check_prompt(prompt, prompt_actions, batch_size)
-        return self._reset_jit(self.params, key, obs, actions), jnp.asarray(obs[:, -1])
+        state, z = self._reset_jit(self.params, world_keys(key, len(obs)), obs, actions)
+        return state, jnp.asarray(obs[:, -1]) if decode else z
 
-    def step(self, state: SimState, action: Any, *, noise_scale: Any = None) -> tuple[SimState, StepOutput]:
+    def step(
+        self, state: SimState, action: Any, *, noise_scale: Any = None, decode: bool = True
+    ) -> tuple[SimState, StepOutput]:
         """Take one step in every world.
 
         Args:
@@ -135,6 +143,7 @@ class Simulator:
             action: integers `[b]` for a world of one choice, or rows `[b a]` of the ActionSpec. Values from the host
                 are checked; JAX arrays, as inside `jit`, are clipped to the legal range.
             noise_scale: float32 `[b]`, the deviation of each world's noise for this step; the simulator's by default.
+            decode: paint the frame; False leaves the decoder out, and `obs` is the frame's latents float32 `[b n d]`.
 
         Returns:
             The next state and what came of it. `terminated` is the outcome head's verdict at probability 0.5.
@@ -142,12 +151,16 @@ class Simulator:
         scale = None if noise_scale is None else jnp.asarray(noise_scale, jnp.float32)
         if scale is not None and scale.shape != state.frame_index.shape:
             raise ValueError(f"noise_scale wants shape {state.frame_index.shape}, got {scale.shape}.")
-        return self._step_jit(self.params, state, self._rows(action, state.frame_index.shape), scale)
+        return self._step_jit(self.params, state, self._rows(action, state.frame_index.shape), scale, decode=decode)
 
     def rollout(self, state: SimState, actions: Any) -> tuple[SimState, StepOutput]:
         """Take t steps by one scan: actions `[b t]` or `[b t a]`, outputs with leading `[b t]`."""
         batch = state.frame_index.shape[0]
         return self._rollout_jit(self.params, state, self._rows(actions, (batch, np.shape(actions)[1])))
+
+    def decode(self, z: Float[Any, "*b n d"]) -> UInt8[Array, "*b h w c"]:
+        """Paint latents, as `step` and `reset` give them with `decode=False`."""
+        return self._decode_jit(self.params, z)
 
     def reconstruct(self, obs: UInt8[Any, "b t h w c"]) -> UInt8[Array, "b t h w c"]:
         """Send frames through the tokenizer and back: the ceiling of what this world can paint."""
@@ -191,26 +204,29 @@ class Simulator:
     # --- compiled parts: static graphs first, then arrays
 
     @staticmethod
-    def _reset(graphs, params, key, obs, prev_action) -> SimState:
+    def _reset(graphs, params, keys, obs, prev_action):
         model: Model = bind(graphs, params)
-        keys, keys_watch = split_keys(fold_keys(key, obs.shape[0]), 2)
+        keys, keys_watch = split_keys(keys, 2)
         z = model.tokenizer.encode(obs_to_frame(obs))
         cache, _ = watch(model.dynamics, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys_watch)
-        return SimState(keys, cache, jnp.zeros((obs.shape[0],), jnp.int32))
+        return SimState(keys, cache, jnp.zeros((obs.shape[0],), jnp.int32)), z[:, -1]
 
     @staticmethod
-    def _from_nothing(graphs, sampler, params, key, batch):
+    def _from_nothing(graphs, sampler, params, keys):
         model = bind(graphs, params)
+        batch = keys.shape[0]
         config = model.dynamics.config
         width = len(config.choice_sizes) + config.num_buttons + len(config.axis_bounds)
-        keys, keys_dream, keys_past = split_keys(fold_keys(key, batch), 3)
+        keys, keys_dream, keys_past = split_keys(keys, 3)
         unknown = jnp.full((batch, width), jnp.nan)
         cache = model.dynamics.empty_cache(batch)
         z, _ = dream(model.dynamics, cache, unknown, keys_dream, sampler)
         cache, _ = observe(model.dynamics, cache, z, unknown, keys_past)
-        return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), frame_to_obs(model.tokenizer.decode(z))
+        return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), z
 
-    def _step(self, graphs, sampler, params, state: SimState, action, scale=None) -> tuple[SimState, StepOutput]:
+    def _step(
+        self, graphs, sampler, params, state: SimState, action, scale=None, decode=True
+    ) -> tuple[SimState, StepOutput]:
         model = bind(graphs, params)
         sampler = sampler if scale is None else sampler._replace(noise_scale=scale)
         keys, keys_dream, keys_past = split_keys(state.key, 3)
@@ -219,7 +235,7 @@ class Simulator:
         reward, end = model.outcome.read(hidden)
         index = state.frame_index + 1
         late = index >= self.horizon if self.horizon is not None else jnp.zeros_like(index, bool)
-        obs = frame_to_obs(model.tokenizer.decode(z))
+        obs = frame_to_obs(model.tokenizer.decode(z)) if decode else z
         return SimState(keys, cache, index), StepOutput(obs, reward, end > 0.5, late, spread)
 
     def _rollout(self, graphs, sampler, params, state: SimState, actions) -> tuple[SimState, StepOutput]:
@@ -252,6 +268,10 @@ class Simulator:
         keys = fold_keys(key, obs.shape[0])
         _, hidden = watch(model.dynamics, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys)
         return model.outcome.read(hidden)
+
+    @staticmethod
+    def _decode(graphs, params, z):
+        return frame_to_obs(bind(graphs, params).tokenizer.decode(z))
 
     @staticmethod
     def _reconstruct(graphs, params, obs):

@@ -59,7 +59,7 @@ class SimState(NamedTuple):
 class StepOutput(NamedTuple):
     """What one simulated step gives back, one entry a world."""
 
-    obs: Any  # uint8 [b h w c]
+    obs: Any  # uint8 [b h w c]; latents float32 [b n d] where nothing is decoded
     reward: Any  # float32 [b]
     terminated: Any  # bool [b]
     truncated: Any  # bool [b]

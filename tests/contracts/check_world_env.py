@@ -7,18 +7,21 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 
-def check_world_env(make: Callable[[], gym.Env], *, num_steps: int = 24, horizon: int | None = None) -> None:
+def check_world_env(
+    make: Callable[[], gym.Env], *, num_steps: int = 24, horizon: int | None = None, latent: bool = False
+) -> None:
     """Check one environment against the contract; `make` builds a fresh one with render_mode "rgb_array".
 
     Args:
         make: called twice.
         num_steps: steps played for each property.
         horizon: frames after which the environment must report `truncated`, if it has a limit of that size.
+        latent: observations are latents, not pictures.
     """
     env, twin = make(), make()
     try:
         check_env(env.unwrapped, skip_render_check=True)
-        check_spaces(env)
+        check_spaces(env, latent)
         frames, ends = play(env, seed=3, num_steps=num_steps)
         again, ends_again = play(env, seed=3, num_steps=num_steps)
         other, ends_other = play(twin, seed=3, num_steps=num_steps)
@@ -33,11 +36,13 @@ def check_world_env(make: Callable[[], gym.Env], *, num_steps: int = 24, horizon
         twin.close()
 
 
-def check_spaces(env: gym.Env) -> None:
-    """Observations are uint8 pictures [h w c], and one frame rendered is a picture as well."""
+def check_spaces(env: gym.Env, latent: bool) -> None:
+    """Observations are uint8 pictures [h w c], or float32 latents [n d]; a frame rendered is a picture."""
     space = env.observation_space
-    assert isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3, space
-    assert (space.low == 0).all() and (space.high == 255).all(), "an observation wants the range 0..255"
+    kind = (np.float32, 2) if latent else (np.uint8, 3)
+    assert isinstance(space, gym.spaces.Box) and (space.dtype, len(space.shape)) == kind, space
+    if not latent:
+        assert (space.low == 0).all() and (space.high == 255).all(), "an observation wants the range 0..255"
     obs, info = env.reset(seed=0)
     assert space.contains(obs) and isinstance(info, dict)
     assert env.metadata["render_fps"] > 0 and "rgb_array" in env.metadata["render_modes"]

@@ -1,6 +1,5 @@
 """A small stand-in for the model, whose frames and ends can be told beforehand."""
 
-from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -16,11 +15,7 @@ PAD = ActionSpec(buttons=(Button(name="a"), Button(name="b")))
 BOTH = ActionSpec(choices=(Choice(labels=("x", "y"), keys=((), ())),), buttons=PAD.buttons, axes=CAR.axes)
 
 
-@partial(jax.jit, static_argnums=1)
-def fake_reset(key, batch_size):
-    keys = jax.random.split(key, batch_size)
-    obs = jax.vmap(lambda k: jax.random.randint(k, (*SIZE, 3), 0, 256))(keys).astype(jnp.uint8)
-    return SimState(keys, {"obs": obs}, jnp.zeros(batch_size, jnp.int32)), obs
+STARTS = np.random.default_rng(0).integers(0, 256, (64, 1, *SIZE, 3), dtype=np.uint8)
 
 
 @jax.jit
@@ -44,18 +39,26 @@ class FakeSimulator:
     def __init__(self, action_spec=None, lifetime=10_000):
         self.action_spec = action_spec or discrete(("noop", "left", "right"))
         self.size, self.lifetime = SIZE, lifetime
-        self.world = SimpleNamespace(starts={"obs": np.zeros((2, 1, *SIZE, 3), np.uint8), "prev_action": None})
-        self.batches = []
+        self.world = SimpleNamespace(starts={"obs": STARTS, "prev_action": None})
+        self.config = SimpleNamespace(num_latents=SIZE[0] * SIZE[1], token_dim=3)
+        self.batches = []  # worlds in each step
 
-    def reset(self, key, *, batch_size=None, prompt=None, prompt_actions=None):
-        self.batches.append(batch_size)
-        state, obs = fake_reset(key, batch_size)
-        if isinstance(prompt, np.ndarray):
-            obs = jnp.asarray(prompt[:, -1])
-        return state._replace(cache={"obs": obs}), obs
+    def reset(self, key, *, batch_size, prompt, prompt_actions=None, decode=True):
+        keys = key if key.ndim else jax.random.split(key, batch_size)
+        obs = jnp.asarray(prompt[:, -1])
+        state = SimState(keys, {"obs": obs}, jnp.zeros(batch_size, jnp.int32))
+        return state, obs if decode else self.encode(obs)
 
-    def step(self, state, action):
-        return fake_step(state, action, self.lifetime)
+    def step(self, state, action, *, decode=True):
+        self.batches.append(action.shape[0])
+        state, out = fake_step(state, action, self.lifetime)
+        return state, out if decode else out._replace(obs=self.encode(out.obs))
+
+    def encode(self, obs):
+        return obs.reshape(len(obs), -1, 3).astype(jnp.float32) - 128
+
+    def decode(self, z):
+        return (z + 128).reshape(len(z), *SIZE, 3).astype(jnp.uint8)
 
 
 def make_vec(num_envs=5, lifetime=10_000, **kwargs):

@@ -63,7 +63,9 @@ def test_a_prompt_that_does_not_fit_names_what_was_wanted_and_what_came(options,
         WorldEnv(FakeSimulator()).reset(seed=0, options=options)
 
 
-@pytest.mark.parametrize("kwargs", [{"horizon": 0}, {"render_mode": "human"}, {"world": "no such world"}])
+@pytest.mark.parametrize(
+    "kwargs", [{"horizon": 0}, {"render_mode": "ascii"}, {"obs_type": "sound"}, {"world": "no such world"}]
+)
 def test_settings_that_make_no_sense_are_refused(kwargs):
     with pytest.raises(ValueError, match="wants|no world"):
         WorldEnv(**{"world": FakeSimulator()} | kwargs)

@@ -1,4 +1,4 @@
-"""From an `ActionSpec` to a Gymnasium space, and from an action in that space to checked float rows."""
+"""The Gymnasium spaces of a world, and from an action in its space to checked float rows."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ def action_space(spec: ActionSpec) -> gym.Space:
     if spec.is_discrete:
         return gym.spaces.Discrete(len(spec.choices[0].labels))
     return parts.popitem()[1] if len(parts) == 1 and not spec.choices else gym.spaces.Dict(parts)
+
+
+def observation_space(sim: Any, obs_type: str) -> gym.spaces.Box:
+    """The Gymnasium space of a simulator's observations.
+
+    Raises:
+        ValueError: `obs_type` is neither "pixels" nor "latent".
+    """
+    if obs_type == "pixels":
+        return gym.spaces.Box(0, 255, (*sim.size, sim.world.starts["obs"].shape[-1]), np.uint8)
+    if obs_type == "latent":
+        return gym.spaces.Box(-np.inf, np.inf, (sim.config.num_latents, sim.config.token_dim), np.float32)
+    raise ValueError(f"obs_type wants 'pixels' or 'latent', got {obs_type!r}.")
 
 
 def action_rows(spec: ActionSpec, action: Any, batch_shape: tuple[int, ...] = ()) -> Float[np.ndarray, "... a"]:
