@@ -11,6 +11,7 @@ same key, prompt and actions give the same bits on the same machine.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,7 @@ def load(name: str, **sampler: Any) -> Simulator:
 
     Args:
         name: a bundle folder, the name of a shipped or local world, or words such as "play pong".
-        sampler: `num_denoise_steps`, `noise_scale` and `horizon` of `Simulator.from_world`.
+        sampler: `num_denoise_steps`, `noise_scale`, `guidance` and `horizon` of `Simulator.from_world`.
 
     Raises:
         ValueError: no such world, or its bundle is damaged.
@@ -60,7 +61,7 @@ class Simulator:
         self._graphs = build_graphs(configs, world.params)
         self.params = jax.tree.map(jnp.asarray, world.params)
         self._reset_jit = jax.jit(partial(self._reset, self._graphs))
-        self._nothing_jit = jax.jit(partial(self._from_nothing, self._graphs, sampler), static_argnums=2)
+        self._nothing_jit = jax.jit(partial(self._from_nothing, self._graphs, sampler), static_argnums=3)
         self._step_jit = jax.jit(partial(self._step, self._graphs, sampler))
         self._rollout_jit = jax.jit(partial(self._rollout, self._graphs, sampler))
         self._teacher_jit = jax.jit(partial(self._teacher_forced, self._graphs, sampler))
@@ -74,6 +75,7 @@ class Simulator:
         *,
         num_denoise_steps: int | None = None,
         noise_scale: float | None = None,
+        guidance: float = 1.0,
         horizon: int | None = None,
     ) -> Simulator:
         """Make a simulator of a bundle.
@@ -82,6 +84,7 @@ class Simulator:
             world: the bundle.
             num_denoise_steps: K, a power of two; fewer are faster. The card's by default.
             noise_scale: deviation of the noise that frames are drawn from: 1 as trained, less for tamer dreams.
+            guidance: how far a prompt is followed: 1 as trained, more to exaggerate it, at twice the cost.
             horizon: frames after which `truncated` is set; never by default.
         """
         settings = world.card["config"]["sampler"]
@@ -92,7 +95,9 @@ class Simulator:
             raise ValueError(f"num_denoise_steps wants a power of two in 1..{levels}, got {steps}.")
         if not 0 <= scale <= 10:
             raise ValueError(f"noise_scale wants 0..10, got {scale}.")
-        return cls(world, Sampler(steps, float(scale)), horizon)
+        if not 0 <= guidance <= 20 or (guidance != 1 and not world.card["config"]["dynamics"].get("prompt")):
+            raise ValueError(f"guidance wants 0..20, and a world that reads prompts unless it is 1, got {guidance}.")
+        return cls(world, Sampler(steps, float(scale), float(guidance)), horizon)
 
     def reset(
         self,
@@ -101,6 +106,7 @@ class Simulator:
         batch_size: int | None = None,
         prompt: Any = None,
         prompt_actions: Any = None,
+        text: str | Sequence[str] | None = None,
     ) -> tuple[SimState, UInt8[Array, "b h w c"]]:
         """Begin worlds.
 
@@ -108,24 +114,34 @@ class Simulator:
             key: of `jax.random.key`; decides the start, where no prompt does, and all noise to come.
             batch_size: number of worlds; by default the prompt's, or 1.
             prompt: frames to go on from, uint8 `[t h w c]` or `[b t h w c]`; None begins at one of the moments that the
-                bundle keeps; "nothing" generates the first frame from noise.
+                bundle keeps; "nothing" generates the first frame from noise, and so do any other words, as `text`.
             prompt_actions: the action that led into each frame of the prompt `[.. t a]`; unknown by default.
+            text: what the worlds are to be like, one text for all or one a world, for a world that reads prompts; it
+                holds for as long as the worlds go on. Without frames they begin from noise.
 
         Returns:
             The state, and the last frame of the prompt.
 
         Raises:
-            ValueError: a prompt of another size, dtype or length than its actions.
+            ValueError: a prompt of another size, dtype or length than its actions; words that the world does not know,
+                or any for a world that reads none.
         """
+        if isinstance(prompt, str) and prompt != NOTHING:
+            if self.config.prompt is None or text is not None:
+                raise ValueError(f'a prompt wants frames, None or "nothing", got {prompt[:80]!r}; words go into text.')
+            prompt, text = NOTHING, prompt
+        if text is not None and prompt is None:
+            prompt = NOTHING
         if isinstance(prompt, str):
-            if prompt != NOTHING:
-                raise ValueError(f'a prompt wants frames, None or "nothing", got {prompt[:80]!r}.')
-            return self._nothing_jit(self.params, key, batch_size or 1)
+            words = self._check_text(text, batch_size)
+            batch_size = batch_size or (len(words.labels) if words else 1)
+            return self._nothing_jit(self.params, key, words, batch_size)
         if prompt is None:
             obs, actions = self._draw_starts(key, batch_size or 1)
         else:
             obs, actions = self._check_prompt(prompt, prompt_actions, batch_size)
-        return self._reset_jit(self.params, key, obs, actions), jnp.asarray(obs[:, -1])
+        words = self._check_text(text, len(obs))
+        return self._reset_jit(self.params, key, obs, actions, words), jnp.asarray(obs[:, -1])
 
     def step(self, state: SimState, action: Any, *, noise_scale: Any = None) -> tuple[SimState, StepOutput]:
         """Take one step in every world.
@@ -191,21 +207,22 @@ class Simulator:
     # --- compiled parts: static graphs first, then arrays
 
     @staticmethod
-    def _reset(graphs, params, key, obs, prev_action) -> SimState:
+    def _reset(graphs, params, key, obs, prev_action, words) -> SimState:
         model: Model = bind(graphs, params)
         keys, keys_watch = split_keys(fold_keys(key, obs.shape[0]), 2)
         z = model.tokenizer.encode(obs_to_frame(obs))
-        cache, _ = watch(model.dynamics, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys_watch)
+        cache = model.dynamics.empty_cache(obs.shape[0], words)
+        cache, _ = watch(model.dynamics, cache, z, prev_action, keys_watch)
         return SimState(keys, cache, jnp.zeros((obs.shape[0],), jnp.int32))
 
     @staticmethod
-    def _from_nothing(graphs, sampler, params, key, batch):
+    def _from_nothing(graphs, sampler, params, key, words, batch):
         model = bind(graphs, params)
         config = model.dynamics.config
         width = len(config.choice_sizes) + config.num_buttons + len(config.axis_bounds)
         keys, keys_dream, keys_past = split_keys(fold_keys(key, batch), 3)
         unknown = jnp.full((batch, width), jnp.nan)
-        cache = model.dynamics.empty_cache(batch)
+        cache = model.dynamics.empty_cache(batch, words)
         z, _ = dream(model.dynamics, cache, unknown, keys_dream, sampler)
         cache, _ = observe(model.dynamics, cache, z, unknown, keys_past)
         return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), frame_to_obs(model.tokenizer.decode(z))
@@ -284,6 +301,17 @@ class Simulator:
         if batch_size not in (None, len(obs)):
             raise ValueError(f"batch_size is {batch_size}, and the prompt has {len(obs)} worlds.")
         return obs, actions
+
+    def _check_text(self, text: str | Sequence[str] | None, batch_size: int | None) -> Any:
+        """Read what people wrote: a `Prompt`, or () where they wrote nothing."""
+        if text is None:
+            return ()
+        if self.config.prompt is None:
+            raise ValueError(f"the world {self.card['name']} reads no prompts: it was trained without captions.")
+        texts = [text] * (batch_size or 1) if isinstance(text, str) else list(text)
+        if batch_size not in (None, len(texts)) or not texts:
+            raise ValueError(f"text wants one for all worlds or one for each of {batch_size}, got {len(texts)}.")
+        return self.config.prompt.read_strangers(texts)
 
     def _draw_starts(self, key: PRNGKeyArray, batch: int):
         starts = self.world.starts

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.footage_factory import make_episode, make_meta
-from worldsim.data.captioner import Captioner, has_captions
+from worldsim.data.captioner import Captioner
 from worldsim.data.captions import caption, check_attributes, read_captions, read_labels
 from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage, FootageMeta, FootageWriter
@@ -103,10 +103,8 @@ def test_own_captions_are_used_where_they_belong(footage, tmp_path):
         for i in (0, 1):
             writer.add(footage.read(i))
     own = Footage.open(tmp_path / "own")
-    assert not has_captions(own) and has_captions(footage)
     lines = [{"episode": 1, "start": 2, "stop": 5, "text": "붉은 노을"}, {"episode": 0, "text": "a calm plain"}]
     (own.path / "captions.jsonl").write_text("\n".join(json.dumps(x) for x in lines) + "\n\n", encoding="utf-8")
-    assert has_captions(Footage.open(own.path))
     captioner = Captioner(own, load_columns(own, [1, 0]), [1, 0])
     rng = np.random.default_rng(0)
     drawn = {row: captioner.draw(np.array([row]), rng).text for row in (1, 2, 4, 5, 10, 19)}

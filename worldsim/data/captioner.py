@@ -73,8 +73,3 @@ class Captioner:
                 seen = (read_labels(self.state[row], self.state_names, self.attributes)[name] for row in rows[::-1])
                 labels[name] = next((x for x in seen if not is_nothing(self.attributes[name], x)), labels[name])
         return labels
-
-
-def has_captions(footage: Footage) -> bool:
-    """Whether there is anything to say of footage: attributes, or somebody's captions."""
-    return bool(footage.meta.attributes) or bool(read_captions(footage.path, [e.length for e in footage.episodes]))
