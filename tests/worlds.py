@@ -8,6 +8,7 @@ from flax import nnx
 from worldsim.checkpoint import World
 from worldsim.data.store import Footage, FootageMeta, FootageWriter
 from worldsim.nn.params import split
+from worldsim.nn.words import PromptConfig
 from worldsim.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.train import PRESETS, Preset
 from worldsim.train.presets import StageConfig
@@ -80,10 +81,11 @@ def land_footage(path, num_episodes: int = 24, num_steps: int = 20) -> Footage:
     return Footage.open(path)
 
 
-def random_world(seed: int = 0, spec: ActionSpec = SPEC) -> World:
+def random_world(seed: int = 0, spec: ActionSpec = SPEC, prompt: PromptConfig | None = None) -> World:
     """A bundle that nobody trained."""
     tokenizer = Tokenizer(TokenizerConfig(size=SIZE, **PRESET.tokenizer), rngs=nnx.Rngs(seed))
-    dynamics, outcome = new_dynamics(tokenizer.config, spec, PRESET, seed)
+    preset = dataclasses.replace(PRESET, dynamics={**PRESET.dynamics, "prompt": prompt})
+    dynamics, outcome = new_dynamics(tokenizer.config, spec, preset, seed)
     modules = {"tokenizer": tokenizer, "dynamics": dynamics, "outcome": outcome}
     episode = bar_episode(np.random.default_rng(seed))
     action = np.concatenate([[[np.nan]], episode.action]).astype(np.float32)

@@ -26,6 +26,7 @@ from worldsim.dynamics import DynamicsConfig
 from worldsim.generation import Model, Sampler, bind, dream, observe, split_keys, watch
 from worldsim.modules import build_graphs, read_configs
 from worldsim.nn.params import merge
+from worldsim.start import draw_moments, read_frames, read_text
 from worldsim.types import SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
 
 NOTHING = "nothing"
@@ -128,19 +129,18 @@ class Simulator:
         """
         if isinstance(prompt, str) and prompt != NOTHING:
             if self.config.prompt is None or text is not None:
-                raise ValueError(f'a prompt wants frames, None or "nothing", got {prompt[:80]!r}; words go into text.')
+                reads = "reads no words" if text is None else "has text already"
+                raise ValueError(f'a prompt wants frames, None or "nothing", got {prompt[:80]!r}: the world {reads}.')
             prompt, text = NOTHING, prompt
-        if text is not None and prompt is None:
-            prompt = NOTHING
-        if isinstance(prompt, str):
-            words = self._check_text(text, batch_size)
-            batch_size = batch_size or (len(words.labels) if words else 1)
+        if isinstance(prompt, str) or (prompt is None and text is not None):
+            batch_size = batch_size or (1 if text is None or isinstance(text, str) else len(text))
+            words = read_text(text, self.config.prompt, batch_size)
             return self._nothing_jit(self.params, key, words, batch_size)
         if prompt is None:
-            obs, actions = self._draw_starts(key, batch_size or 1)
+            obs, actions = draw_moments(self.world.starts, key, batch_size or 1)
         else:
-            obs, actions = self._check_prompt(prompt, prompt_actions, batch_size)
-        words = self._check_text(text, len(obs))
+            obs, actions = read_frames(prompt, prompt_actions, self.size, self.action_spec, batch_size)
+        words = read_text(text, self.config.prompt, len(obs))
         return self._reset_jit(self.params, key, obs, actions, words), jnp.asarray(obs[:, -1])
 
     def step(self, state: SimState, action: Any, *, noise_scale: Any = None) -> tuple[SimState, StepOutput]:
@@ -285,38 +285,6 @@ class Simulator:
             raise ValueError(f"action wants shape {(*batch_shape, self.action_spec.size)}, got {action.shape}.")
         low, high = (x.reshape((1,) * len(batch_shape) + x.shape) for x in self.action_spec.bounds)
         return jnp.clip(rows.astype(jnp.float32), low, high)
-
-    def _check_prompt(self, prompt: Any, actions: Any, batch_size: int | None):
-        obs = np.asarray(prompt)
-        wanted = (*self.size, 3)
-        if obs.dtype != np.uint8 or obs.ndim not in (4, 5) or obs.shape[-3:] != wanted or 0 in obs.shape:
-            raise ValueError(
-                f"a prompt wants uint8 frames [t h w c] with h w c = {wanted}, got {obs.dtype} {obs.shape}."
-            )
-        if actions is None:
-            actions = np.full((*obs.shape[:-3], self.action_spec.size), np.nan, np.float32)
-        actions = self.action_spec.rows(actions, batch_shape=obs.shape[:-3])
-        if obs.ndim == 4:
-            obs, actions = (np.repeat(x[None], batch_size or 1, axis=0) for x in (obs, actions))
-        if batch_size not in (None, len(obs)):
-            raise ValueError(f"batch_size is {batch_size}, and the prompt has {len(obs)} worlds.")
-        return obs, actions
-
-    def _check_text(self, text: str | Sequence[str] | None, batch_size: int | None) -> Any:
-        """Read what people wrote: a `Prompt`, or () where they wrote nothing."""
-        if text is None:
-            return ()
-        if self.config.prompt is None:
-            raise ValueError(f"the world {self.card['name']} reads no prompts: it was trained without captions.")
-        texts = [text] * (batch_size or 1) if isinstance(text, str) else list(text)
-        if batch_size not in (None, len(texts)) or not texts:
-            raise ValueError(f"text wants one for all worlds or one for each of {batch_size}, got {len(texts)}.")
-        return self.config.prompt.read_strangers(texts)
-
-    def _draw_starts(self, key: PRNGKeyArray, batch: int):
-        starts = self.world.starts
-        index = np.asarray(jax.random.randint(jax.random.fold_in(key, 1), (batch,), 0, len(starts["obs"])))
-        return starts["obs"][index], starts["prev_action"][index]
 
 
 def _plain(state: SimState) -> dict[str, np.ndarray]:
