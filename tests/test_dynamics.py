@@ -1,5 +1,6 @@
 """The dynamics as a whole: what it starts from, what it may see, and that a stream equals the whole."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -11,6 +12,7 @@ from flax import nnx
 from tests.nn.test_nn import randomised
 from worldsim.diffusion.schedule import Levels
 from worldsim.dynamics import Dynamics, DynamicsConfig
+from worldsim.nn.words import PromptConfig
 
 CONFIG = DynamicsConfig(
     grid=(1, 2), token_dim=4, choice_sizes=(3,), width=32, head_dim=16, num_layers=4, time_every=2, window=4,
@@ -114,3 +116,50 @@ def test_streaming_equals_the_whole_past_frame_256_and_two_wraps(model):
 def test_configs_that_cannot_be_are_refused(bad):
     with pytest.raises(ValueError, match="must be"):
         DynamicsConfig(**{"grid": (1, 2), "token_dim": 4, "kv_groups": 2, "width": 64, **bad})
+
+
+PROMPT = PromptConfig(
+    attributes=(("sky", (("blue", "파란"), ("red", "붉은"))),), known=("blue", "red"), num_words=4, num_buckets=64,
+    gram_width=8,
+)  # fmt: skip
+READING = dataclasses.replace(CONFIG, prompt=PROMPT)
+SAID = PROMPT.read(["a red sky", "blue"], [{"sky": 1}, {}])
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return randomised(Dynamics(READING, rngs=nnx.Rngs(0)))
+
+
+def test_dynamics_that_learned_no_words_predict_as_those_that_read_none():
+    plain, reading = (Dynamics(config, rngs=nnx.Rngs(0)) for config in (CONFIG, READING))
+    z, levels, action = window(4)
+    past, _ = reading.remember(z, levels.tau, action, TOGETHER, SAID)
+    other, _ = plain.remember(z, levels.tau, action, TOGETHER)
+    np.testing.assert_array_equal(reading.predict(z, levels, action, past), plain.predict(z, levels, action, other))
+    assert plain.empty_cache(BATCH).prompt == ()
+    with pytest.raises(ValueError, match="reads no prompts"):
+        plain.empty_cache(BATCH, SAID)
+
+
+def test_a_stream_reads_its_prompt_as_a_window_does_and_rows_read_their_own(reader):
+    z, levels, action = window(3)
+
+    @jax.jit
+    def both(prompt):
+        past, _ = reader.remember(z, jnp.full((BATCH, 3), CONFIG.past_level), action, TOGETHER, prompt)
+        cache, stream = reader.empty_cache(BATCH, prompt), []
+        for t in range(3):
+            level = Levels(levels.tau[:, t], levels.step[:, t])
+            stream.append(reader.step(z[:, t], level, action[:, t], cache)[0])
+            at_past = Levels(jnp.full((BATCH,), CONFIG.past_level), levels.step[:, t])
+            cache = reader.commit(z[:, t], reader.step(z[:, t], at_past, action[:, t], cache)[2], cache)
+        return reader.predict(z, levels, action, past), jnp.stack(stream, 1)
+
+    whole, stream = both(SAID)
+    np.testing.assert_allclose(stream, whole, atol=1e-4)
+    nothing, _ = both(PROMPT.nothing(BATCH))
+    assert float(jnp.abs(nothing - whole).max(axis=(1, 2, 3)).min()) > 1e-3, "both prompts say something"
+    other, _ = both(PROMPT.read(["a red sky", "red"], [{"sky": 1}, {}]))
+    np.testing.assert_array_equal(other[0], whole[0])
+    assert float(jnp.abs(other - whole)[1].max()) > 1e-3

@@ -1,13 +1,19 @@
 """A world that runs: pure, reproducible, forkable, and deaf to nonsense."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.nn.test_nn import randomised
 from tests.worlds import SIZE, bar_episode, random_world
 from worldsim.checkpoint import World, load_world, save_world
 from worldsim.history import History, fork
+from worldsim.modules import build_graphs, read_configs
+from worldsim.nn.params import merge, split
+from worldsim.nn.words import PromptConfig
 from worldsim.simulator import Simulator
 
 
@@ -190,3 +196,82 @@ def test_teacher_forcing_sees_true_frames_only(sim):
     changed = obs.copy()
     changed[:, 4] = 0
     np.testing.assert_array_equal(sim.teacher_forced(changed, action, jax.random.key(0)), one)
+
+
+LANDS = PromptConfig(
+    attributes=(("biome", (("desert", "사막"), ("forest", "숲"))),),
+    known=("desert", "사막", "forest", "숲"),
+    num_words=4,
+)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A world that reads, with random weights, as it comes out of its bundle."""
+    world = random_world(prompt=LANDS)
+    graph = build_graphs(read_configs(world.card["config"]), world.params).dynamics
+    _, params = split(randomised(merge(graph, world.params["dynamics"])))
+    path = tmp_path_factory.mktemp("reader") / "lands"
+    save_world(dataclasses.replace(world, params={**world.params, "dynamics": params}), path)
+    return Simulator.from_world(load_world(path), num_denoise_steps=1)
+
+
+def test_words_begin_a_world_from_noise_and_hold_as_it_goes_on(reader):
+    assert reader.config.prompt == LANDS
+    key = jax.random.key(0)
+    state, obs = reader.reset(key, text=["desert", "a forest"])
+    same, _ = reader.reset(key, prompt="desert", batch_size=2)
+    nothing, _ = reader.reset(key, prompt="nothing", batch_size=2)
+    assert obs.shape == (2, *SIZE, 3)
+    np.testing.assert_array_equal(state.cache.z[0], same.cache.z[0])
+    assert float(jnp.abs(state.cache.z - same.cache.z)[1].max()) > 1e-3
+    assert float(jnp.abs(state.cache.z - nothing.cache.z).max(axis=(1, 2, 3)).min()) > 1e-3
+    after, _ = reader.step(state, [0, 0])
+    assert equal(after.cache.prompt, state.cache.prompt)
+
+
+def test_words_stand_beside_frames_and_one_text_is_for_all(reader):
+    frames = bar_episode(np.random.default_rng(0)).obs[:3]
+    plain, _ = reader.reset(jax.random.key(0), prompt=frames, batch_size=2)
+    told, obs = reader.reset(jax.random.key(0), prompt=frames, batch_size=2, text="숲")
+    np.testing.assert_array_equal(obs[0], frames[-1])
+    np.testing.assert_array_equal(told.cache.z, plain.cache.z)
+    after = [reader.step(state, [0, 0])[0].cache.z for state in (told, plain)]
+    assert float(jnp.abs(after[0] - after[1]).max()) > 1e-3
+
+
+def test_a_state_of_a_world_that_reads_goes_to_disk_and_back(reader, tmp_path):
+    state, _ = reader.reset(jax.random.key(0), text="desert", batch_size=2)
+    reader.save_state(state, tmp_path / "state")
+    assert equal(state, reader.load_state(tmp_path / "state"))
+
+
+def test_guidance_exaggerates_what_the_prompt_changes(reader):
+    more = Simulator.from_world(reader.world, num_denoise_steps=1, guidance=3.0)
+    one, none, three = (
+        sim.reset(jax.random.key(0), prompt=prompt, batch_size=2)[0].cache.z
+        for sim, prompt in ((reader, "desert"), (reader, "nothing"), (more, "desert"))
+    )
+    np.testing.assert_allclose(three, none + 3 * (one - none), atol=1e-3)
+    assert float(jnp.abs(one - none).max()) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"text": "a spaceship"}, "knows no word.*desert / 사막"),
+        ({"text": ["desert", "forest"], "batch_size": 3}, "one for each of 3, got 2"),
+        ({"text": "desert", "prompt": "forest"}, "has text already"),
+        ({"text": "a desert of very many words"}, "at most 4 words"),
+    ],
+)
+def test_words_that_do_not_fit_are_refused(reader, settings, message):
+    with pytest.raises(ValueError, match=message):
+        reader.reset(jax.random.key(0), **settings)
+
+
+def test_a_world_that_reads_no_prompts_says_so(sim):
+    with pytest.raises(ValueError, match="a world that reads prompts"):
+        sim.reset(jax.random.key(0), text="desert")
+    with pytest.raises(ValueError, match="a world that reads prompts"):
+        Simulator.from_world(sim.world, guidance=2.0)

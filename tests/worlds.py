@@ -8,6 +8,7 @@ from flax import nnx
 from worldsim.checkpoint import World
 from worldsim.data.store import Footage, FootageMeta, FootageWriter
 from worldsim.nn.params import split
+from worldsim.nn.words import PromptConfig
 from worldsim.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.train import PRESETS, Preset
 from worldsim.train.presets import StageConfig
@@ -54,10 +55,37 @@ def bar_footage(path, num_episodes: int = 12) -> Footage:
     return Footage.open(path)
 
 
-def random_world(seed: int = 0, spec: ActionSpec = SPEC) -> World:
+COLOURS = {"desert": (210, 190, 80), "forest": (30, 120, 40), "sea": (20, 60, 200)}
+LANDS = {
+    "biome": {"en": list(COLOURS), "ko": ["사막", "숲", "바다"]},
+    "time": {"en": ["day", "night"], "ko": ["낮", "밤"]},
+}
+
+
+def land_footage(path, num_episodes: int = 24, num_steps: int = 20) -> Footage:
+    """Record the bar game in lands of three colours, by day and by night, which the state tells."""
+    meta = FootageMeta(
+        game="lands", title="Lands", size=SIZE, fps=10.0, action_spec=SPEC, state_names=tuple(LANDS), objects={},
+        recorder={"seed": 0}, prompts=("lands",), attributes=LANDS,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    with FootageWriter(path, meta) as writer:
+        for i in range(num_episodes):
+            biome, time = i % 3, i // 3 % 2
+            episode = bar_episode(rng, num_steps)
+            bar = episode.obs[..., :1] > 100
+            land = np.array(list(COLOURS.values())[biome]) * (0.3 if time else 1)
+            obs = np.where(bar, episode.obs, land.astype(np.uint8))
+            state = np.tile(np.float32([biome, time]), (len(obs), 1))
+            writer.add(episode._replace(obs=obs, state=state))
+    return Footage.open(path)
+
+
+def random_world(seed: int = 0, spec: ActionSpec = SPEC, prompt: PromptConfig | None = None) -> World:
     """A bundle that nobody trained."""
     tokenizer = Tokenizer(TokenizerConfig(size=SIZE, **PRESET.tokenizer), rngs=nnx.Rngs(seed))
-    dynamics, outcome = new_dynamics(tokenizer.config, spec, PRESET, seed)
+    preset = dataclasses.replace(PRESET, dynamics={**PRESET.dynamics, "prompt": prompt})
+    dynamics, outcome = new_dynamics(tokenizer.config, spec, preset, seed)
     modules = {"tokenizer": tokenizer, "dynamics": dynamics, "outcome": outcome}
     episode = bar_episode(np.random.default_rng(seed))
     action = np.concatenate([[[np.nan]], episode.action]).astype(np.float32)

@@ -9,6 +9,7 @@ from flax import nnx
 
 from worldsim.dynamics import Dynamics, DynamicsConfig
 from worldsim.nn.params import split
+from worldsim.nn.words import PromptConfig
 from worldsim.outcome import Outcome, OutcomeConfig
 from worldsim.tokenizer import Tokenizer, TokenizerConfig
 
@@ -38,7 +39,7 @@ def read_configs(config: dict[str, Any]) -> Configs:
     try:
         return Configs(
             TokenizerConfig(**_tuples(config["tokenizer"])),
-            DynamicsConfig(**_tuples(config["dynamics"])),
+            DynamicsConfig(**_with_prompt(_tuples(config["dynamics"]))),
             OutcomeConfig(**_tuples(config["outcome"])),
         )
     except TypeError as error:
@@ -68,6 +69,11 @@ def _check_shapes(params: dict, shapes: dict) -> None:
     for name in sorted(came.keys() | want.keys()):
         if came.get(name) != want.get(name):
             raise ValueError(f"weights {name} want shape {want.get(name)}, got {came.get(name)}.")
+
+
+def _with_prompt(fields: dict[str, Any]) -> dict[str, Any]:
+    prompt = fields.get("prompt")
+    return fields if prompt is None else {**fields, "prompt": PromptConfig(**prompt)}
 
 
 def _tuples(value: Any) -> Any:

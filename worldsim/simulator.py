@@ -11,6 +11,7 @@ same key, prompt and actions give the same bits on the same machine.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from worldsim.dynamics import DynamicsConfig
 from worldsim.generation import Model, Sampler, bind, dream, observe, split_keys, watch, world_keys
 from worldsim.modules import build_graphs, read_configs
 from worldsim.nn.params import merge
+from worldsim.start import draw_moments, read_frames, read_text
 from worldsim.types import SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
 
 NOTHING = "nothing"
@@ -35,7 +37,7 @@ def load(name: str, **sampler: Any) -> Simulator:
 
     Args:
         name: a bundle folder, the name of a shipped or local world, or words such as "play pong".
-        sampler: `num_denoise_steps`, `noise_scale` and `horizon` of `Simulator.from_world`.
+        sampler: `num_denoise_steps`, `noise_scale`, `guidance` and `horizon` of `Simulator.from_world`.
 
     Raises:
         ValueError: no such world, or its bundle is damaged.
@@ -75,6 +77,7 @@ class Simulator:
         *,
         num_denoise_steps: int | None = None,
         noise_scale: float | None = None,
+        guidance: float = 1.0,
         horizon: int | None = None,
     ) -> Simulator:
         """Make a simulator of a bundle.
@@ -83,6 +86,7 @@ class Simulator:
             world: the bundle.
             num_denoise_steps: K, a power of two; fewer are faster. The card's by default.
             noise_scale: deviation of the noise that frames are drawn from: 1 as trained, less for tamer dreams.
+            guidance: how far a prompt is followed: 1 as trained, more to exaggerate it, at twice the cost.
             horizon: frames after which `truncated` is set; never by default.
         """
         settings = world.card["config"]["sampler"]
@@ -93,7 +97,9 @@ class Simulator:
             raise ValueError(f"num_denoise_steps wants a power of two in 1..{levels}, got {steps}.")
         if not 0 <= scale <= 10:
             raise ValueError(f"noise_scale wants 0..10, got {scale}.")
-        return cls(world, Sampler(steps, float(scale)), horizon)
+        if not 0 <= guidance <= 20 or (guidance != 1 and not world.card["config"]["dynamics"].get("prompt")):
+            raise ValueError(f"guidance wants 0..20, and a world that reads prompts unless it is 1, got {guidance}.")
+        return cls(world, Sampler(steps, float(scale), float(guidance)), horizon)
 
     def reset(
         self,
@@ -102,6 +108,7 @@ class Simulator:
         batch_size: int | None = None,
         prompt: Any = None,
         prompt_actions: Any = None,
+        text: str | Sequence[str] | None = None,
         decode: bool = True,
     ) -> tuple[SimState, UInt8[Array, "b h w c"] | Float[Array, "b n d"]]:
         """Begin worlds.
@@ -111,26 +118,35 @@ class Simulator:
                 `[b]`: the noise of each world.
             batch_size: number of worlds; by default the prompt's, or 1.
             prompt: frames to go on from, uint8 `[t h w c]` or `[b t h w c]`; None begins at one of the moments that the
-                bundle keeps; "nothing" generates the first frame from noise.
+                bundle keeps; "nothing" generates the first frame from noise, and so do any other words, as `text`.
             prompt_actions: the action that led into each frame of the prompt `[.. t a]`; unknown by default.
+            text: what the worlds are to be like, one text for all or one a world, for a world that reads prompts; it
+                holds for as long as the worlds go on. Without frames they begin from noise.
             decode: give the picture; False gives its latents.
 
         Returns:
             The state, and the last frame of the prompt.
 
         Raises:
-            ValueError: a prompt of another size, dtype or length than its actions.
+            ValueError: a prompt of another size, dtype or length than its actions; words that the world does not know,
+                or any for a world that reads none.
         """
-        if isinstance(prompt, str):
-            if prompt != NOTHING:
-                raise ValueError(f'a prompt wants frames, None or "nothing", got {prompt[:80]!r}.')
-            state, z = self._nothing_jit(self.params, world_keys(key, batch_size or 1))
+        if isinstance(prompt, str) and prompt != NOTHING:
+            if self.config.prompt is None or text is not None:
+                reads = "reads no words" if text is None else "has text already"
+                raise ValueError(f'a prompt wants frames, None or "nothing", got {prompt[:80]!r}: the world {reads}.')
+            prompt, text = NOTHING, prompt
+        if isinstance(prompt, str) or (prompt is None and text is not None):
+            batch_size = batch_size or (1 if text is None or isinstance(text, str) else len(text))
+            words = read_text(text, self.config.prompt, batch_size)
+            state, z = self._nothing_jit(self.params, world_keys(key, batch_size), words)
             return state, self.decode(z) if decode else z
         if prompt is None:
-            obs, actions = self._draw_starts(key, batch_size or 1)
+            obs, actions = draw_moments(self.world.starts, key, batch_size or 1)
         else:
-            obs, actions = self._check_prompt(prompt, prompt_actions, batch_size)
-        state, z = self._reset_jit(self.params, world_keys(key, len(obs)), obs, actions)
+            obs, actions = read_frames(prompt, prompt_actions, self.size, self.action_spec, batch_size)
+        words = read_text(text, self.config.prompt, len(obs))
+        state, z = self._reset_jit(self.params, world_keys(key, len(obs)), obs, actions, words)
         return state, jnp.asarray(obs[:, -1]) if decode else z
 
     def step(
@@ -204,22 +220,23 @@ class Simulator:
     # --- compiled parts: static graphs first, then arrays
 
     @staticmethod
-    def _reset(graphs, params, keys, obs, prev_action):
+    def _reset(graphs, params, keys, obs, prev_action, words):
         model: Model = bind(graphs, params)
         keys, keys_watch = split_keys(keys, 2)
         z = model.tokenizer.encode(obs_to_frame(obs))
-        cache, _ = watch(model.dynamics, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys_watch)
+        cache = model.dynamics.empty_cache(obs.shape[0], words)
+        cache, _ = watch(model.dynamics, cache, z, prev_action, keys_watch)
         return SimState(keys, cache, jnp.zeros((obs.shape[0],), jnp.int32)), z[:, -1]
 
     @staticmethod
-    def _from_nothing(graphs, sampler, params, keys):
+    def _from_nothing(graphs, sampler, params, keys, words):
         model = bind(graphs, params)
         batch = keys.shape[0]
         config = model.dynamics.config
         width = len(config.choice_sizes) + config.num_buttons + len(config.axis_bounds)
         keys, keys_dream, keys_past = split_keys(keys, 3)
         unknown = jnp.full((batch, width), jnp.nan)
-        cache = model.dynamics.empty_cache(batch)
+        cache = model.dynamics.empty_cache(batch, words)
         z, _ = dream(model.dynamics, cache, unknown, keys_dream, sampler)
         cache, _ = observe(model.dynamics, cache, z, unknown, keys_past)
         return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), z
@@ -288,27 +305,6 @@ class Simulator:
             raise ValueError(f"action wants shape {(*batch_shape, self.action_spec.size)}, got {action.shape}.")
         low, high = (x.reshape((1,) * len(batch_shape) + x.shape) for x in self.action_spec.bounds)
         return jnp.clip(rows.astype(jnp.float32), low, high)
-
-    def _check_prompt(self, prompt: Any, actions: Any, batch_size: int | None):
-        obs = np.asarray(prompt)
-        wanted = (*self.size, 3)
-        if obs.dtype != np.uint8 or obs.ndim not in (4, 5) or obs.shape[-3:] != wanted or 0 in obs.shape:
-            raise ValueError(
-                f"a prompt wants uint8 frames [t h w c] with h w c = {wanted}, got {obs.dtype} {obs.shape}."
-            )
-        if actions is None:
-            actions = np.full((*obs.shape[:-3], self.action_spec.size), np.nan, np.float32)
-        actions = self.action_spec.rows(actions, batch_shape=obs.shape[:-3])
-        if obs.ndim == 4:
-            obs, actions = (np.repeat(x[None], batch_size or 1, axis=0) for x in (obs, actions))
-        if batch_size not in (None, len(obs)):
-            raise ValueError(f"batch_size is {batch_size}, and the prompt has {len(obs)} worlds.")
-        return obs, actions
-
-    def _draw_starts(self, key: PRNGKeyArray, batch: int):
-        starts = self.world.starts
-        index = np.asarray(jax.random.randint(jax.random.fold_in(key, 1), (batch,), 0, len(starts["obs"])))
-        return starts["obs"][index], starts["prev_action"][index]
 
 
 def _plain(state: SimState) -> dict[str, np.ndarray]:

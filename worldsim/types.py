@@ -43,6 +43,7 @@ class Batch(NamedTuple):
     reward: Any  # float [b t]
     terminated: Any  # bool [b t]
     mask: Any  # bool [b t]
+    prompt: Any = ()  # `worldsim.nn.words.Prompt` of each window, where there are captions
 
 
 class SimState(NamedTuple):

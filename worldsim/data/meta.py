@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from worldsim.data.episode import column_shapes
@@ -36,11 +36,14 @@ class FootageMeta:
     licence: str = "unknown"
     assets_licence: str = "unknown"
     prompts: tuple[str, ...] = ()
+    attributes: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    """What captions speak of: name of a state column -> language ("en", "ko") -> the word for each of its values."""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and numbers."""
-        return json.loads(json.dumps({**asdict(self), "action_spec": self.action_spec.to_json()}))
+        """Plain dicts, lists, strings and numbers; without `attributes` where there are none, as in older footage."""
+        data = json.loads(json.dumps({**asdict(self), "action_spec": self.action_spec.to_json()}))
+        return data if self.attributes else {k: v for k, v in data.items() if k != "attributes"}
 
     @classmethod
     def from_json(cls, data: Any) -> FootageMeta:
@@ -69,8 +72,9 @@ class FootageMeta:
                 licence=str(data["licence"]),
                 assets_licence=str(data["assets_licence"]),
                 prompts=tuple(str(x) for x in data["prompts"]),
+                attributes={str(k): dict(v) for k, v in data.get("attributes", {}).items()},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"a field is missing, unknown or of the wrong kind ({error!r}).") from error
 
     @property

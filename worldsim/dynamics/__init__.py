@@ -1,6 +1,7 @@
-"""The denoiser of the next latent frame: `config` is its shape, `model` the network."""
+"""The denoiser of the next latent frame: its `config`, the `model`, the `cache` of its past, and its `prompt`."""
 
+from worldsim.dynamics.cache import NUM_BEFORE, Cache, Past
 from worldsim.dynamics.config import DynamicsConfig
-from worldsim.dynamics.model import NUM_BEFORE, Cache, Dynamics, Past
+from worldsim.dynamics.model import Dynamics
 
 __all__ = ["NUM_BEFORE", "Cache", "Dynamics", "DynamicsConfig", "Past"]

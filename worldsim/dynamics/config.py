@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from worldsim.diffusion.schedule import num_step_sizes
+from worldsim.nn.words import PromptConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class DynamicsConfig:
     """Finest sampling steps, a power of two."""
     past_level: int = 14
     """Level index at which the past is held in generation."""
+    prompt: PromptConfig | None = None
+    """What the world reads, where it reads prompts."""
 
     def __post_init__(self):
         if self.width % (self.head_dim * self.kv_groups):

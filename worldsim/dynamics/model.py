@@ -7,7 +7,8 @@ tells it what goes on elsewhere and went on before. Both start from a Kalman fil
 
 Generation keeps the past in a ring cache, so that a frame costs a few passes over one block, whatever the length of the
 past. Training does what generation does, for all frames of a window at once: `remember` reads each frame as the past,
-nearly clean, and `predict` each as the present, at any level, seeing the past's versions of the frames before it.
+nearly clean, and `predict` each as the present, at any level, seeing the past's versions of the frames before it. A
+prompt is read once, for a stream or a window.
 """
 
 from __future__ import annotations
@@ -23,33 +24,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from worldsim.diffusion.prior import Known, known
 from worldsim.diffusion.schedule import Levels, num_step_sizes
+from worldsim.dynamics.cache import NUM_BEFORE, Cache, Past
 from worldsim.dynamics.config import DynamicsConfig
+from worldsim.dynamics.prompt import PromptReader
 from worldsim.nn.attention import SpaceAttention, TimeAttention, grid_angles
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding
 from worldsim.nn.layers import RMSNorm, SwiGLU, linear
 from worldsim.nn.local import ConvBlock, conv, pack_cells, unpack
 from worldsim.nn.recurrence import GatedRecurrence
-
-NUM_BEFORE = 2  # frames before the present one that the local path sees: two, so that what moves has a velocity
-
-
-class Cache(NamedTuple):
-    """What a stream keeps of its past. Every leaf has the batch first."""
-
-    count: Int[Array, " b"]  # frames committed
-    z: Float[Array, "b k n c"]  # the last NUM_BEFORE committed latents, latest first, at the level of the past
-    time: tuple[Any, ...]  # one `Past` a time layer
-    memory: Any  # [b m d], or () where there is no memory
-
-
-class Past(NamedTuple):
-    """What windows of footage leave for their frames to be predicted. Every leaf has the batch first."""
-
-    z: Float[Array, "b t k n c"]  # the NUM_BEFORE latents before each frame, latest first
-    tau: Int[Array, "b t"]  # their level index, 0 where there is nothing before
-    isolated: Bool[Array, " b"]
-    times: tuple[Any, ...]  # keys and values of each time layer
-    memories: tuple[Any, ...]  # the state before each frame, where there is a memory
 
 
 class _Local(NamedTuple):
@@ -113,6 +95,8 @@ class Dynamics(nnx.Module):
         self.leave = linear(e, cell, rngs=rngs, zero=True)
         self.power = nnx.Param(jnp.ones((c,)))  # p: mean square of each channel, of the footage
         self.innovation = nnx.Param(jnp.ones((c,)))  # q: mean square of its change from a frame to the next
+        over_time = tuple(bool(layer.over_time) for layer in self.layers)
+        self.reader = PromptReader(config, over_time, rngs=rngs) if config.prompt is not None else None
 
     @property
     def hidden_dim(self) -> int:
@@ -125,6 +109,7 @@ class Dynamics(nnx.Module):
         tau: Int[Array, "b t"],
         prev_action: Float[Array, "b t a"],
         isolated: Bool[Array, " b"],
+        prompt: Any = (),
     ) -> tuple[Past, Float[Array, "b t d"]]:
         """Read whole windows as the past of one another; frame t sees nothing after t.
 
@@ -133,6 +118,7 @@ class Dynamics(nnx.Module):
             tau: level index of each frame.
             prev_action: the action that led into each frame; NaN = unknown.
             isolated: rows whose frames stand alone, as if each were the first of all.
+            prompt: a `Prompt` of each window; () = none.
 
         Returns:
             What `predict` wants, and the hidden state that the outcome heads read.
@@ -152,8 +138,9 @@ class Dynamics(nnx.Module):
             return branch
 
         x, _ = self._embed(z, Levels(tau, jnp.zeros_like(tau)), prev_action, before, before_tau)
-        x = self._through(x, over_time, recall)
-        return Past(before, before_tau, isolated, tuple(times), tuple(memories)), self._hidden(x)
+        heard = self.hear(prompt, z.shape[0])
+        x = self._through(x, over_time, recall, heard)
+        return Past(before, before_tau, isolated, tuple(times), tuple(memories), heard), self._hidden(x)
 
     def predict(
         self, z: Float[Array, "b t n c"], levels: Levels, prev_action: Float[Array, "b t a"], past: Past
@@ -172,11 +159,24 @@ class Dynamics(nnx.Module):
             x,
             lambda attention, x: attention.beside(x, next(times), past.isolated),
             lambda memory, x: memory.step(x, next(memories))[0],
+            past.prompt,
         )
         return self._clean(x, local)
 
-    def empty_cache(self, batch: int) -> Cache:
-        """Make the cache of streams that have seen nothing."""
+    def hear(self, prompt: Any, batch: int) -> Any:
+        """Read a `Prompt`, () = none, for use as `Cache.prompt`; () where the world reads none.
+
+        Raises:
+            ValueError: a prompt for a world that reads none.
+        """
+        if self.reader is None:
+            if jax.tree.leaves(prompt):
+                raise ValueError("this world reads no prompts, got one; leave it out.")
+            return ()
+        return self.reader.read(prompt if jax.tree.leaves(prompt) else self.reader.config.nothing(batch))
+
+    def empty_cache(self, batch: int, prompt: Any = ()) -> Cache:
+        """Make the cache of streams that have seen nothing; `prompt` is a `Prompt` of each, () = none."""
         config = self.config
         times = [layer.attention for layer in self.layers if layer.over_time]
         memory = jnp.zeros((batch, config.num_tokens, config.width)) if config.has_memory else ()
@@ -185,6 +185,7 @@ class Dynamics(nnx.Module):
             jnp.zeros((batch, NUM_BEFORE, config.num_latents, config.token_dim)),
             tuple(time.empty(batch, config.num_tokens) for time in times),
             memory,
+            self.hear(prompt, batch),
         )
 
     def step(self, z: Float[Array, "b n c"], levels: Levels, prev_action: Float[Array, "b a"], cache: Cache):
@@ -209,7 +210,7 @@ class Dynamics(nnx.Module):
             return branch
 
         x, local = self._embed(z, levels, prev_action, cache.z, before_tau)
-        x = self._through(x, over_time, recall)
+        x = self._through(x, over_time, recall, cache.prompt)
         z_hat = self._clean(x, local)
         return z_hat, self._hidden(x), (tuple(fresh), memories[0] if memories else ())
 
@@ -221,7 +222,8 @@ class Dynamics(nnx.Module):
         keys, memory = fresh
         times = [layer.attention for layer in self.layers if layer.over_time]
         kept = tuple(t.keep(past, kv, cache.count) for t, past, kv in zip(times, cache.time, keys, strict=True))
-        return Cache(cache.count + 1, jnp.concatenate([z_past[:, None], cache.z[:, :-1]], 1), kept, memory)
+        z = jnp.concatenate([z_past[:, None], cache.z[:, :-1]], 1)
+        return Cache(cache.count + 1, z, kept, memory, cache.prompt)
 
     def _embed(self, z, levels: Levels, prev_action, before, before_tau):
         """Give the tokens `[b *t m d]`, and the local path's state for `_clean`."""
@@ -244,10 +246,12 @@ class Dynamics(nnx.Module):
         tokens = jnp.concatenate([heads.astype(latents.dtype), latents], axis=-2)
         return tokens, _Local(cells, cond, start)
 
-    def _through(self, x, over_time: Callable, recall: Callable) -> Float[Array, "b *t m d"]:
+    def _through(self, x, over_time: Callable, recall: Callable, heard: Any) -> Float[Array, "b *t m d"]:
         angles = self._angles()
         for i, layer in enumerate(self.layers):
             x = x + (over_time(layer.attention, x) if layer.over_time else layer.attention(x, angles))
+            if self.reader is not None and not layer.over_time:
+                x = x + self.reader(i, x, heard)
             if self.memory is not None and i == len(self.layers) // 2:
                 x = x + recall(self.memory, x)
             x = x + layer.feed_forward(x)

@@ -1,4 +1,4 @@
-"""Attention over space within a frame, over time within a token, and what of the past a stream has to keep.
+"""Attention over space within a frame, over time within a token, to a text, and what of the past a stream has to keep.
 
 Space: every token of a frame sees every other; rotary positions on two axes (Heo et al. 2024, arXiv 2403.13298), so the
 grid may have any size. Time: a token sees itself in earlier frames, up to `window` frames back, and the `num_sinks`
@@ -92,6 +92,32 @@ class SpaceAttention(_QueryKeyValue):
         """Return the branch, to be added to x."""
         q, k, v = self.project(x)
         return self.merge(attend(rotate(q, angles), rotate(k, angles), v))
+
+
+class CrossAttention(nnx.Module):
+    """Tokens attend to the tokens of a text."""
+
+    def __init__(self, width: int, num_heads: int, num_kv_heads: int, *, rngs: nnx.Rngs):
+        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, width // num_heads
+        self.norm, self.text_norm = RMSNorm(width), RMSNorm(width)
+        self.q = linear(width, width, rngs=rngs)
+        self.kv = linear(width, 2 * num_kv_heads * self.head_dim, rngs=rngs)
+        self.q_scale = nnx.Param(jnp.ones((num_heads, 1)))
+        self.out = linear(width, width, rngs=rngs, zero=True)
+
+    def read(self, text: Float[Array, "b p d"]) -> tuple[Float[Array, "b p g e"], Float[Array, "b p g e"]]:
+        """Give the keys and values of a text, which serve as long as it does."""
+        kv = self.kv(self.text_norm(text))
+        k, v = jnp.split(rearrange(kv, "b p (g e) -> b p g e", e=self.head_dim), 2, axis=2)
+        return rms_norm(k), v
+
+    def __call__(self, x: Float[Array, "b *t m d"], text, mask: Bool[Array, "b p"]) -> Float[Array, "b *t m d"]:
+        """Return the branch, to be added to x; `text` is what `read` gave and `mask` which of it is there."""
+        q = self.q(self.norm(x)).reshape(x.shape[0], -1, self.num_heads, self.head_dim)
+        q = rms_norm(q) * self.q_scale[...].astype(x.dtype)[None, None]
+        bias = jnp.where(mask, 0.0, -1e9)[:, None, None, :]
+        out = attend(q, text[0], text[1], jnp.broadcast_to(bias, (x.shape[0], self.num_heads, 1, mask.shape[1])))
+        return self.out(out.reshape(x.shape))
 
 
 class Past(NamedTuple):

@@ -20,6 +20,7 @@ from worldsim.nn.params import merge, split
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.origin import describe, floats, go_on
 from worldsim.train.presets import Preset, get_preset
+from worldsim.train.prompts import WindowPrompts, captions_digest, with_prompts
 from worldsim.train.stages import (
     CONTEXT,
     best_num_denoise_steps,
@@ -83,10 +84,11 @@ def fit(
         raise ValueError(
             f"a world's name wants letters, digits, '.', '_' and '-', got {name!r}; name the run folder so."
         )
-    begun = {} if origin is None else {"init": origin.card["weights"]["sha256"]}
+    reading = with_prompts(chosen, footage)
+    begun = captions_digest(footage) | ({} if origin is None else {"init": origin.card["weights"]["sha256"]})
     _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest(), **begun}, resume)
     train, held = (load_columns(footage, part) for part in ids)
-    run = _Training(chosen, footage, (train, held), out, budgets, seed, origin, on_progress)
+    run = _Training(reading, footage, (train, held), ids[0], out, budgets, seed, origin, on_progress)
     params, configs, num_denoise_steps, seconds = _train(run)
     card = _card(footage, name, label, configs, num_denoise_steps)
     card["training"] = {
@@ -106,6 +108,7 @@ class _Training(NamedTuple):
     preset: Preset
     footage: Footage
     data: tuple[Columns, Columns]  # to train on, and held out
+    train_ids: list[int]  # episodes to train on
     out: Path
     budgets: tuple[Budget, Budget]
     seed: int
@@ -134,9 +137,13 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
     graphs = (parts["dynamics"][0], parts["outcome"][0])
     begin = {k: v[1] if origin is None else floats(origin.params[k]) for k, v in parts.items()}
+    reads = dynamics.config.prompt
+    prompts = None if reads is None else WindowPrompts(
+        reads, run.footage, train, run.train_ids, dropout=preset.prompt_dropout, seed=seed
+    )  # fmt: skip
     stage = dynamics_stage(
         graphs, tokenizer, run.data, latents, preset, run.budgets[1], seed, log.picture("dynamics"),
-        judge_first=origin is not None,
+        prompts=prompts, judge_first=origin is not None,
     )  # fmt: skip
     second = run_stage(
         stage, init_state(begin), run.out / "dynamics", seed=seed + 1, log=log.scalars("dynamics"),

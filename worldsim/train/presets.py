@@ -36,6 +36,8 @@ class Preset:
     """Fields of DynamicsConfig other than grid, token_dim and actions."""
     outcome: dict[str, Any] = field(default_factory=dict)
     """Fields of OutcomeConfig."""
+    prompt: dict[str, Any] | None = field(default_factory=dict)
+    """Fields of PromptConfig other than attributes and words, for footage with captions; None never reads them."""
     tokenizer_stage: StageConfig
     dynamics_stage: StageConfig
     tokenizer_share: float = 0.3
@@ -54,6 +56,8 @@ class Preset:
     """Share of the stage after which the bootstrap loss begins."""
     action_dropout: float = 0.1
     """Share of windows whose actions are hidden."""
+    prompt_dropout: float = 0.12
+    """Share of windows that are learned without their caption."""
     outcome_weight: float = 0.1
     """Weight of the outcome loss beside the denoising loss."""
     num_evaluations: int = 8

@@ -21,6 +21,7 @@ from worldsim.pictures import strip
 from worldsim.tokenizer import Tokenizer, TokenizerConfig, balanced_weight
 from worldsim.train.loop import Budget, Stage
 from worldsim.train.presets import Preset
+from worldsim.train.prompts import WindowPrompts
 from worldsim.train.steps import dynamics_loss, make_step, tokenizer_loss
 from worldsim.types import ActionSpec, Batch, fold_keys, frame_to_obs, obs_to_frame
 
@@ -135,6 +136,7 @@ def dynamics_stage(
     seed: int,
     show: Show,
     *,
+    prompts: WindowPrompts | None = None,
     judge_first: bool = False,
 ) -> Stage:
     """Learn what comes next; judged by the fidelity of 16 free-running frames of held-out footage."""
@@ -146,7 +148,9 @@ def dynamics_stage(
     judge = free_running_judge(graphs[0], tokenizer, data, latents, show)
 
     def batch(step: int) -> Batch:
-        return windows.batch(order.at(step), obs=source)
+        ids = order.at(step)
+        shown = windows.batch(ids, obs=source)
+        return shown if prompts is None else shown._replace(prompt=prompts.at(step, windows, ids))
 
     return Stage(
         "dynamics", config, budget, config.batch_size * preset.frames,

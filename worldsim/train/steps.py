@@ -94,10 +94,11 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
         seen = Levels(jnp.full((b, t), config.past_level), jnp.zeros((b, t), jnp.int32))
         own = round(b * preset.own_past_share) if bootstrap else 0
         if own:
-            guess = own_past(frozen, z[-own:], seen.tau[-own:], action[-own:], isolated[-own:], key_own)
+            of_own = jax.tree.map(lambda x: x[-own:], batch.prompt)
+            guess = own_past(frozen, z[-own:], seen.tau[-own:], action[-own:], isolated[-own:], key_own, of_own)
             z = jnp.concatenate([z[:-own], guess])
         z_past = noisy_input(key_past, z, seen, num_levels=num_levels)
-        past, hidden = dynamics.remember(z_past, seen.tau, action, isolated)
+        past, hidden = dynamics.remember(z_past, seen.tau, action, isolated, batch.prompt)
 
         rows = round(b * preset.bootstrap_share) if bootstrap else 0
         coarse = draw_coarse_levels(key_coarse, (rows, t), num_levels=num_levels)
@@ -128,6 +129,7 @@ def own_past(
     action: Float[Array, "b t a"],
     isolated: Bool[Array, " b"],
     key: PRNGKeyArray,
+    prompt: Any = (),
 ) -> Float[Array, "b t n c"]:
     """Replace frames by what the dynamics make of the frames before them in one step, all but the first two.
 
@@ -136,7 +138,7 @@ def own_past(
     num_levels = dynamics.config.num_levels
     key_past, key_noise = jax.random.split(key)
     z_past = noisy_input(key_past, z, Levels(tau, jnp.zeros_like(tau)), num_levels=num_levels)
-    past, _ = dynamics.remember(z_past, tau, action, isolated)
+    past, _ = dynamics.remember(z_past, tau, action, isolated, prompt)
     whole_way = Levels(jnp.zeros_like(tau), jnp.full_like(tau, step_index(1, num_levels)))
     guess = dynamics.predict(jax.random.normal(key_noise, z.shape, z.dtype), whole_way, action, past)
     is_known = (jnp.arange(z.shape[1]) < 2)[None, :, None, None]

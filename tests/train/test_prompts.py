@@ -1,0 +1,127 @@
+"""Prompts in training: what is read is what is shown, as a pure function of the step, and a world follows it."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from tests.worlds import LANDS, PRESET, land_footage
+from worldsim.data.dataset import Windows, load_columns
+from worldsim.dynamics import Dynamics, DynamicsConfig
+from worldsim.generation import Sampler, dream
+from worldsim.nn.params import merge, split
+from worldsim.nn.words import PromptConfig
+from worldsim.outcome import Outcome, OutcomeConfig
+from worldsim.train.prompts import WindowPrompts, captions_digest, prompt_config, with_prompts
+from worldsim.train.steps import dynamics_loss
+from worldsim.types import Batch, fold_keys
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    return land_footage(tmp_path_factory.mktemp("lands") / "footage")
+
+
+def window_prompts(footage, config, dropout=0.12):
+    columns = load_columns(footage, [1, 3])  # a forest by day, a desert by night
+    return WindowPrompts(config, footage, columns, [1, 3], dropout=dropout, seed=0), Windows(columns, 6)
+
+
+def test_the_words_of_footage_are_known(footage):
+    config = prompt_config(footage)
+    assert config is not None and {"lands", "desert", "숲", "night"} <= set(config.known)
+    assert config.attributes[0] == ("biome", (("desert", "사막"), ("forest", "숲"), ("sea", "바다")))
+    assert with_prompts(PRESET, footage).dynamics["prompt"] == config
+    unread = dataclasses.replace(PRESET, prompt=None)
+    assert with_prompts(unread, footage) is unread
+
+
+def test_own_captions_are_words_enough(footage, bar_folder, tmp_path):
+    from worldsim.data.store import Footage, FootageWriter
+
+    bar = Footage.open(bar_folder)
+    assert with_prompts(PRESET, bar) is PRESET and not captions_digest(bar)
+    with FootageWriter(tmp_path / "own", bar.meta) as writer:
+        writer.add(bar.read(0))
+    own = Footage.open(tmp_path / "own")
+    (own.path / "captions.jsonl").write_text(json.dumps({"episode": 0, "text": "The bar at midnight"}))
+    config = prompt_config(own)
+    assert config is not None and config.known == ("bar", "midnight") and captions_digest(own)
+
+
+def test_windows_are_captioned_by_what_they_show_as_a_function_of_the_step(footage):
+    config = prompt_config(footage)
+    prompts, windows = window_prompts(footage, config)
+    ids = np.array([0, len(windows) - 1] * 300)
+    one, again, later = (prompts.at(step, windows, ids) for step in (5, 5, 6))
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (one.words != later.words).any()
+    for start, biome, time in ((0, 1, 0), (1, 0, 1)):
+        labels = one.labels[start::2]
+        assert set(labels[:, 0]) == {0, biome + 1} and set(labels[:, 1]) == {0, time + 1}
+        assert 0.3 < (labels[:, 0] > 0).mean() < 0.6, "about half of what is known is shown"
+    silent = ~one.words.any((1, 2))
+    assert 0.08 < silent.mean() < 0.16 and not one.labels[silent].any()
+
+
+def test_footage_with_labels_in_another_order_is_read_by_its_words(footage):
+    values = (("sea", "바다"), ("forest", "숲"))
+    prompts, windows = window_prompts(footage, PromptConfig(attributes=(("biome", values),)), dropout=0.0)
+    labels = prompts.at(0, windows, np.array([0, len(windows) - 1] * 20)).labels[:, 0]
+    assert set(labels[::2]) == {0, 2} and set(labels[1::2]) == {0}, "forest is the second, desert is unknown"
+
+
+def test_a_prompt_decides_what_appears_from_nothing():
+    """Frames of one token that are -1 or 1, as the caption says: learned, and dreamt from noise."""
+    prompt = PromptConfig(attributes=(("sky", (("dark", "어둠"), ("bright", "밝음"))),), num_words=3, num_buckets=128)
+    config = DynamicsConfig(
+        grid=(1, 1), token_dim=4, choice_sizes=(2,), width=32, head_dim=16, local_width=8, num_local=0, num_layers=1,
+        window=2, num_registers=0, prompt=prompt,
+    )  # fmt: skip
+    dynamics = Dynamics(config, rngs=nnx.Rngs(0))
+    outcome = Outcome(OutcomeConfig(hidden=8), d_in=dynamics.hidden_dim, rngs=nnx.Rngs(1))
+    parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
+    preset = dataclasses.replace(PRESET, single_share=0.5)
+    loss = dynamics_loss((parts["dynamics"][0], parts["outcome"][0]), preset)
+    params, adam = {name: params for name, (_, params) in parts.items()}, optax.adam(5e-3)
+    moments = adam.init(params)
+
+    @jax.jit
+    def step(params, moments, batch, key):
+        update, moments = adam.update(jax.grad(lambda p: loss(p, batch, key, False)[0])(params), moments)
+        return optax.apply_updates(params, update), moments
+
+    rng, b = np.random.default_rng(0), 32
+    zeros, mask = np.zeros((b, 2), np.float32), np.ones((b, 2), bool)
+    for i in range(200):
+        sky = rng.integers(2, size=b)
+        texts = [
+            rng.choice([("dark", "a dark sky", "어둠", ""), ("bright", "a bright sky", "밝음", "")][s]) for s in sky
+        ]
+        said = prompt.read(texts, [{"sky": int(s)} if not text else {} for s, text in zip(sky, texts)])
+        z = np.broadcast_to((2.0 * sky - 1)[:, None, None, None], (b, 2, 1, 4)).astype(np.float32)
+        batch = Batch(z, zeros[..., None], zeros, ~mask, mask, said)
+        params, moments = step(params, moments, batch, jax.random.key(i))
+
+    said = prompt.read(["bright", "dark", "밝음은", "어둠의", "", ""], [{}, {}, {}, {}, {"sky": 1}, {"sky": 0}])
+
+    @jax.jit
+    def begin(params, keys):
+        model = merge(parts["dynamics"][0], params)
+        return dream(model, model.empty_cache(6, said), jnp.full((6, 1), jnp.nan), keys, Sampler(4))[0].mean((1, 2))
+
+    drawn = np.stack([begin(params["dynamics"], fold_keys(jax.random.key(seed), 6)) for seed in range(8)])
+    np.testing.assert_array_equal(np.sign(drawn), np.tile([1, -1], (8, 3)))
+    assert np.abs(drawn[:, [0, 1, 4, 5]]).min() > 0.5, "what was trained on is clear, other forms of its words less so"
+
+
+def test_lands_have_a_word_for_every_value():
+    from worldsim.data.captions import check_attributes
+
+    check_attributes(LANDS, tuple(LANDS))

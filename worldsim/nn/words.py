@@ -1,0 +1,143 @@
+"""Words as numbers, on the host: no vocabulary, no download, and any language that writes words.
+
+A word is the set of its character n-grams, each hashed to one of some buckets (fastText, Bojanowski et al. 2017,
+arXiv 1607.04606). So a Korean word means much the same with another particle, an English one in the plural, and a word
+that was never seen is read by its parts.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MAX_OFFERED = 12  # words of each attribute that an error lists
+
+
+class Prompt(NamedTuple):
+    """What a model reads of prompts: words, and what is known exactly. All zeros is no prompt."""
+
+    words: Any  # int32 [b p g], the buckets of each word's n-grams; 0 = none
+    labels: Any  # int32 [b a], the value of each attribute, from 1 on; 0 = unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptConfig:
+    """What a world reads, and what it has read."""
+
+    attributes: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = ()
+    """Name of each attribute, and what each of its values is called, in one or more languages."""
+    known: tuple[str, ...] = ()
+    """Words that the world was trained on and that say something."""
+    num_words: int = 32
+    """Longest prompt."""
+    num_grams: int = 12
+    """Most n-grams of a word."""
+    num_buckets: int = 2048
+    """Buckets that n-grams share."""
+    gram_width: int = 64
+    """Channels of an n-gram."""
+    num_layers: int = 1
+    """Transformer layers over the words."""
+
+    def __post_init__(self):
+        if min(self.num_words, self.num_grams, self.gram_width) < 1 or self.num_buckets < 2 or self.num_layers < 0:
+            raise ValueError(f"a prompt must be of 1 word or more, in 2 buckets or more, got {self}.")
+        shape = [(str(name), tuple(tuple(map(str, words)) for words in values)) for name, values in self.attributes]
+        if shape != list(self.attributes) or any(not words for _, values in shape for words in values):
+            raise ValueError("attributes must be (name, ((word, ...) for each value)).")
+
+    def nothing(self, batch: int) -> Prompt:
+        """No prompt at all."""
+        shape = (batch, self.num_words, self.num_grams)
+        return Prompt(np.zeros(shape, np.int32), np.zeros((batch, len(self.attributes)), np.int32))
+
+    def read(self, texts: Sequence[str], labels: Sequence[Mapping[str, int]]) -> Prompt:
+        """Read texts and exact labels; words beyond the longest prompt are cut, names that are unknown left out."""
+        prompt = self.nothing(len(texts))
+        for row, (text, known) in enumerate(zip(texts, labels, strict=True)):
+            for i, word in enumerate(split_words(text)[: self.num_words]):
+                prompt.words[row, i] = _grams(word, self.num_grams, self.num_buckets)
+            for i, (name, _) in enumerate(self.attributes):
+                prompt.labels[row, i] = 1 + known.get(name, -1)
+        return prompt
+
+    def read_strangers(self, texts: Sequence[str]) -> Prompt:
+        """Read what people wrote, and find the labels that their words name.
+
+        Raises:
+            ValueError: a text is too long, or the world knows none of its words; says which it knows.
+        """
+        for text in texts:
+            words = split_words(text)
+            if len(words) > self.num_words:
+                raise ValueError(f"a prompt wants at most {self.num_words} words, got {len(words)}; say it shorter.")
+            if not any(_is_known(word, self._known) for word in words):
+                raise ValueError(f"this world knows no word of the prompt {text[:80]!r}. It knows {self.offer()}.")
+        return self.read(texts, [self.find_labels(text) for text in texts])
+
+    def find_labels(self, text: str) -> dict[str, int]:
+        """Find the values of attributes that a text names; a word that several attributes share names none of them."""
+        words = split_words(text)
+        owners: dict[str, set[str]] = {}
+        found: dict[str, tuple[int, str]] = {}
+        for name, values in self.attributes:
+            for value, labels in enumerate(values):
+                for label in labels:
+                    if _says(words, split_words(label)):
+                        owners.setdefault(label, set()).add(name)
+                        if len(label) > len(found.get(name, (0, ""))[1]):
+                            found[name] = (value, label)
+        return {name: value for name, (value, label) in found.items() if len(owners[label]) == 1}
+
+    def offer(self) -> str:
+        """Say what there is to ask for."""
+        kinds = []
+        for name, values in self.attributes:
+            labels = [" / ".join(words) for words in values[:MAX_OFFERED]]
+            kinds.append(f"{name.replace('_', ' ')}: {', '.join(labels)}{', ...' * (len(values) > MAX_OFFERED)}")
+        return "; ".join(kinds) or ", ".join(self.known[: 2 * MAX_OFFERED])
+
+    @property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.known)
+
+
+def split_words(text: str) -> list[str]:
+    """Split a text into words, without case and punctuation."""
+    return re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold())
+
+
+@lru_cache(2**14)
+def _grams(word: str, num_grams: int, num_buckets: int) -> np.ndarray:
+    """The buckets of a word and of its n-grams: 2 and 3 letters where a letter is a syllable, 3 and 4 elsewhere."""
+    marked = f"<{word}>"
+    lengths = (3, 4) if word.isascii() else (2, 3)
+    parts = [marked] + [marked[i : i + n] for n in lengths for i in range(len(marked) - n + 1)]
+    row = np.zeros(num_grams, np.int32)
+    buckets = [1 + zlib.crc32(part.encode()) % (num_buckets - 1) for part in dict.fromkeys(parts)]
+    row[: len(buckets[:num_grams])] = buckets[:num_grams]
+    return row
+
+
+def _is_known(word: str, known: frozenset[str]) -> bool:
+    """Whether a word, or one that it begins with, is known: Korean glues particles to its words, English an s."""
+    shortest = 4 if word.isascii() else 1
+    return word in known or any(word[:n] in known for n in range(shortest, len(word)))
+
+
+def _says(words: list[str], label: list[str]) -> bool:
+    """Whether the words of a label come one after another, the last one perhaps with a particle."""
+    n = len(label)
+    for i in range(len(words) - n + 1) if n else ():
+        last = words[i + n - 1]
+        glued = not label[-1].isascii() and last.startswith(label[-1])
+        if words[i : i + n - 1] == label[:-1] and (last == label[-1] or glued):
+            return True
+    return False
