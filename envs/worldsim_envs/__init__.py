@@ -4,7 +4,7 @@
     env = gymnasium.make("worldsim_envs/jump-v0")
 
 Every id is `worldsim_envs/<game>-v0`. The engines are optional (`pip install "worldsim-jax[games]"`) and imported
-only when a game is made; `phyworld-*`, `vases` and `memory-cards` want none. Nothing here knows of world models.
+only when a game is made; `phyworld-*`, `vases` and `memory-cards` want none, `luanti` wants Debian's minetest and xvfb. Nothing here knows of world models.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ GAMES: dict[str, tuple[str, int]] = {
     "phyworld-parabola-out": ("phyworld:PhyWorld", 31),
     "vases": ("vases:Vases", 80),
     "memory-cards": ("memory_cards:MemoryCards", 160),
+    "luanti": ("luanti.game:LuantiGame", 1000),
 }
 """Game -> (module and class in this package, steps after which an episode is truncated)."""
 

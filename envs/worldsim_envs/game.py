@@ -27,7 +27,7 @@ class MissingGamePackageError(ModuleNotFoundError):
     """The optional package behind a game is not installed."""
 
 
-def import_optional(module: str, package: str) -> ModuleType:
+def import_optional(module: str, package: str, *, extra: str = "games") -> ModuleType:
     """Import the engine of a game.
 
     Raises:
@@ -39,7 +39,7 @@ def import_optional(module: str, package: str) -> ModuleType:
         if error.name != module.partition(".")[0]:
             raise
         raise MissingGamePackageError(
-            f'this game wants the package {package}, which is not installed: pip install "worldsim-jax[games]".',
+            f'this game wants the package {package}, which is not installed: pip install "worldsim-jax[{extra}]".',
             name=error.name,
         ) from error
 
@@ -66,8 +66,8 @@ def centre(x: float, y: float, native_size: tuple[int, int] | list[int]) -> tupl
     return NAN, NAN
 
 
-class GameEnv(gym.Env[np.ndarray, np.int64]):
-    """A real game behind Gymnasium: uint8 `[h w 3]` observations, a Discrete action, deterministic for a seed.
+class GameEnv(gym.Env[np.ndarray, Any]):
+    """A real game behind Gymnasium: uint8 `[h w 3]` observations, mostly a Discrete action, deterministic for a seed.
 
     Args:
         game: short name, a key of `games`.
@@ -107,7 +107,7 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         self._cv2: Any = import_optional("cv2", "opencv-python-headless") if averages else None
         native_fps = about["render_fps"] * about["frame_skip"]
         about.update(
-            version=importlib.metadata.version(about["package"]),
+            version=self._version(about["package"]),
             size=[int(height), int(width)],
             frame_skip=skip,
             render_fps=native_fps / skip,
@@ -118,8 +118,7 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         self.frame_skip = skip
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, (int(height), int(width), 3), np.uint8)
-        self._num_actions = len(about["action"]["choices"][0]["labels"])
-        self.action_space = gym.spaces.Discrete(self._num_actions)
+        self.action_space = self._controls(about["action"])
         self._playing = False
 
     @classmethod
@@ -140,13 +139,12 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         self._playing = True
         return self._obs(), self._info()
 
-    def step(self, action: np.int64) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
         """Hold one action for `frame_skip` native frames."""
-        if not self.action_space.contains(np.int64(action)):
-            raise ValueError(f"action wants an integer in 0..{self._num_actions - 1}, got {action!r}.")
+        action = self._checked(action)
         if not self._playing:
             raise gym.error.ResetNeeded("the episode is over or never began: call reset() before step().")
-        reward, terminated = self._advance(int(action))
+        reward, terminated = self._advance(action)
         self._playing = not terminated
         return self._obs(), float(reward), terminated, False, self._info()
 
@@ -154,9 +152,28 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         """The picture at its native size, uint8 `[h w 3]`, when render_mode is "rgb_array"."""
         return self._frame().copy() if self.render_mode == "rgb_array" else None
 
-    def scripted_action(self) -> np.int64:
+    def scripted_action(self) -> Any:
         """What a decent scripted player would do now, from the engine's own state."""
         raise NotImplementedError
+
+    def _controls(self, action: dict[str, Any]) -> gym.Space:
+        """The action space: one choice, for all games but those that say otherwise."""
+        return gym.spaces.Discrete(len(action["choices"][0]["labels"]))
+
+    def _checked(self, action: Any) -> Any:
+        """The action as `_advance` takes it.
+
+        Raises:
+            ValueError: it is not in the action space.
+        """
+        assert isinstance(self.action_space, gym.spaces.Discrete)
+        if not self.action_space.contains(np.int64(action)):
+            raise ValueError(f"action wants an integer in 0..{self.action_space.n - 1}, got {action!r}.")
+        return int(action)
+
+    @staticmethod
+    def _version(package: str) -> str:
+        return importlib.metadata.version(package)
 
     def _obs(self) -> np.ndarray:
         height, width = self.metadata["size"]
@@ -173,7 +190,7 @@ class GameEnv(gym.Env[np.ndarray, np.int64]):
         """Begin an episode that is a pure function of `seed`."""
         raise NotImplementedError
 
-    def _advance(self, action: int) -> tuple[float, bool]:
+    def _advance(self, action: Any) -> tuple[float, bool]:
         """Play `frame_skip` native frames; return the reward and whether the game ended."""
         raise NotImplementedError
 
