@@ -100,6 +100,7 @@ class Game:
             action_spec=self.spec,
             state_names=self.state_names,
             objects=about.get("objects", {}),
+            attributes=about.get("attributes", {}),
             recorder={**recorder, **made_with},
             licence=str(about.get("licence", "unknown")),
             assets_licence=str(about.get("assets_licence", "unknown")),
