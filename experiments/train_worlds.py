@@ -1,4 +1,4 @@
-"""Train, measure and ship a world: `checkpoints/jump`, `checkpoints/pong`.
+"""Train, measure and ship a world: `checkpoints/jump`, `checkpoints/pong`, `checkpoints/minecraft`.
 
     python experiments/train_worlds.py pong --runs runs          # records, trains, measures, writes checkpoints/pong
     python experiments/train_worlds.py pong --runs runs --resume # goes on where it stopped
@@ -44,6 +44,12 @@ LIMITS = {
         "no new platforms come in",
         "the score is not counted on",
     ],
+    "minecraft": [
+        "textures are soft and distant things blur within about a second",
+        "what was out of sight is made up anew",
+        "rainforests were never seen",
+        "a dug block often closes again",
+    ],
     "pong": ["the ball fades within about ten dreamed frames, and nothing is scored", "the score is not counted on"],
 }
 
@@ -56,6 +62,7 @@ class Recipe(NamedTuple):
     minutes: float
     preset: Preset
     game: str  # that is recorded
+    num_workers: int = 2
     history: str = ""  # what the run that shipped did otherwise
 
 
@@ -66,6 +73,7 @@ PRESET = dataclasses.replace(
 RECIPES = {
     "jump": Recipe(48_000, 1000, 20.0, PRESET, "jump"),
     "pong": Recipe(60_000, 3000, 30.0, PRESET, "pong"),
+    "minecraft": Recipe(100_000, 500, 40.0, dataclasses.replace(PRESET, tokenizer_share=0.15), "luanti", num_workers=1),
 }
 
 
@@ -78,7 +86,7 @@ def make_footage(name: str, out: Path) -> Footage:
             return footage
     with closing(Counter("frames")) as on_progress:
         return worldsim.record(
-            recipe.game, out, num_frames=recipe.num_frames, policy="noisy", seed=0, num_workers=2,
+            recipe.game, out, num_frames=recipe.num_frames, policy="noisy", seed=0, num_workers=recipe.num_workers,
             max_episode_len=recipe.max_episode_len, on_progress=on_progress,
         )  # fmt: skip
 

@@ -4,7 +4,8 @@
     env = gymnasium.make("worldsim_envs/jump-v0")
 
 Every id is `worldsim_envs/<game>-v0`. The engines are optional (`pip install "worldsim-jax[games]"`) and imported
-only when a game is made; `phyworld-*`, `vases` and `memory-cards` want none, `luanti` wants Debian's minetest and xvfb. Nothing here knows of world models.
+only when a game is made; `phyworld-*`, `vases` and `memory-cards` want none, `luanti` wants Debian's minetest and
+xvfb. Nothing here knows of world models.
 """
 
 from __future__ import annotations

@@ -5,10 +5,12 @@ The tokenizer of its world comes along, so that an agent needs nothing else to s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,25 @@ def pilot(agent: Agent, seed: int) -> Callable[[Any, Any], Any]:
     return act
 
 
+@lru_cache(maxsize=1)
+def _load_once(path: str) -> Agent:
+    return load_agent(path)
+
+
+def pilot_of(path: str, spec: ActionSpec, size: tuple[int, int], seed: int) -> Callable[[Any, Any], Any]:
+    """Let the agent at a path play a game with these controls and pictures.
+
+    Raises:
+        ValueError: no agent there, or one that learned other controls or pictures.
+    """
+    agent = _load_once(path)
+    if agent.action_spec != spec:
+        raise ValueError(f"the agent at {path} drives other controls than this game has.")
+    if tuple(agent.card["size"]) != tuple(size):
+        raise ValueError(f"the agent at {path} sees pictures of {tuple(agent.card['size'])}, this game gives {size}.")
+    return pilot(agent, seed)
+
+
 def save_agent(agent: Agent, path: str | os.PathLike) -> Agent:
     """Write an agent's folder."""
     folder = Path(path)
@@ -102,6 +123,14 @@ def load_agent(path: str | os.PathLike) -> Agent:
             f"{folder / WEIGHTS} has other arrays than its card says: {differ[0]} and {len(differ)} in all."
         )
     return Agent(card, params)
+
+
+def digest_of(agent: Agent) -> str:
+    """A hash of an agent's policy."""
+    digest = hashlib.sha256()
+    for name, x in sorted(flatten(agent.params["actor"]).items()):
+        digest.update(name.encode() + np.asarray(x, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def config_of(policy: PolicyConfig, tokenizer: TokenizerConfig) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from worldsim.agent.bundle import Agent, config_of, save_agent
+from worldsim.agent.bundle import Agent, config_of, digest_of, save_agent
 from worldsim.agent.imagine import imagine
 from worldsim.agent.objective import Kind, Trajectory, Weights, actor_critic_loss
 from worldsim.agent.policy import ActorCritic, PolicyConfig, check_drivable
@@ -64,6 +64,8 @@ class AgentConfig:
     """Dreamed frames that are less certain are not believed; wants K above 1."""
     width: int = 192
     """Of the policy."""
+    recent_share: float = 0.0
+    """Share of dreams that begin in the latest RECENT of the footage, beside those that begin anywhere."""
 
     def __post_init__(self):
         for name in ("context", "horizon", "batch_size", "width"):
@@ -71,6 +73,8 @@ class AgentConfig:
                 raise ValueError(f"{name} wants at least 1, got {getattr(self, name)}.")
         if self.objective not in ("reinforce", "pmpo"):
             raise ValueError(f"objective wants reinforce or pmpo, got {self.objective!r}.")
+        if not 0 <= self.recent_share <= 1:
+            raise ValueError(f"recent_share wants 0 up to 1, got {self.recent_share}.")
         if not 0 <= self.clone_share < 1:
             raise ValueError(f"clone_share wants 0 up to less than 1, got {self.clone_share}.")
         if not 0 < self.gamma < 1 or not 0 <= self.lam <= 1:
@@ -78,6 +82,7 @@ class AgentConfig:
 
 
 AGENT = AgentConfig()
+RECENT = 0.2  # of the footage, by its episodes' order
 
 
 def fit_agent(
@@ -90,6 +95,8 @@ def fit_agent(
     num_updates: int | None = None,
     seed: int = 0,
     resume: bool = False,
+    init: Agent | None = None,
+    real_steps: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Agent:
     """Train an agent in a world's dreams and write it to `out/agent`. The real game is never played.
@@ -103,6 +110,8 @@ def fit_agent(
         num_updates: steps of training.
         seed: of weights, noise and data order.
         resume: go on from the checkpoints in `out`.
+        init: an agent of the same world, or of one that it went on from, to go on from.
+        real_steps: of the game that world and agent have learned from, for the card; the footage's by default.
         on_progress: called now and then with a `Progress`.
 
     Raises:
@@ -112,7 +121,7 @@ def fit_agent(
     """
     world = world if isinstance(world, World) else load_world(world)
     footage = Footage.open(data)
-    sampler = _check(world, footage, config)
+    sampler = check(world, footage, config)
     if minutes is not None and num_updates is not None:
         raise ValueError("a budget wants minutes or num_updates, got both.")
     budget = Budget(num_updates, None if num_updates is not None else 60 * (10.0 if minutes is None else minutes))
@@ -122,9 +131,13 @@ def fit_agent(
     spec = {
         "world": world.card["weights"]["sha256"], "footage": footage.digest(), "config": asdict(config), "seed": seed,
     }  # fmt: skip
+    if init is not None:
+        spec["init"] = digest_of(init)
     _claim(out, spec, resume)
     train, held = (load_columns(footage, part) for part in split_episodes(footage, seed=seed))
     stage, state, policy = _stage(world, train, held, config, sampler, budget, seed)
+    if init is not None:
+        state = _go_on(init, state, policy)
     trained = run_stage(stage, state, out / "actor", seed=seed, log=_log(out), on_progress=on_progress)
     card = {
         "game": world.card["game"], "title": world.card["title"], "action_spec": world.card["action_spec"],
@@ -133,13 +146,14 @@ def fit_agent(
         "world": {"name": world.card["name"], "weights": world.card["weights"]["sha256"]},
         "recording": {"digest": footage.digest(), "policy": footage.meta.recorder.get("policy", "unknown"),
                       "return": float(np.mean([e.return_ for e in footage.episodes]))},
+        "real_steps": footage.num_frames - len(footage) if real_steps is None else real_steps,
         "training": {"minutes": round(trained.seconds / 60, 2), "seed": seed, **asdict(config)},
     }  # fmt: skip
     tokenizer = jax.tree.map(lambda x: np.asarray(x, np.float32), world.params["tokenizer"])
     return save_agent(Agent(card, {"actor": trained.params, "tokenizer": tokenizer}), out / "agent")
 
 
-def _check(world: World, footage: Footage, config: AgentConfig) -> Sampler:
+def check(world: World, footage: Footage, config: AgentConfig) -> Sampler:
     """Refuse before anything is trained."""
     card, meta = world.card, footage.meta
     check_drivable(world.action_spec)
@@ -187,6 +201,12 @@ def _stage(
     windows = Windows(train, config.context + config.horizon, min_real=config.context + 1)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
     source = jnp.asarray(latents.train)
+
+    def draw_windows(i: int) -> Any:
+        ids, rng = order.at(i), np.random.default_rng([seed, i, 3])
+        latest = rng.integers(int((1 - RECENT) * len(windows)), len(windows), len(ids))
+        return windows.batch(np.where(rng.random(len(ids)) < config.recent_share, latest, ids), obs=source)
+
     update = make_update(graph, graphs, params, config, sampler)
 
     def step(state: TrainState, batch: Any, key: Any, rate: Any, bootstrap: bool = False):
@@ -197,10 +217,26 @@ def _stage(
 
     stage = Stage(
         "agent", StageConfig(batch_size=config.batch_size, learning_rate=config.learning_rate, warmup=0.02, decay=0.3),
-        budget, config.batch_size * config.horizon, step, lambda i: windows.batch(order.at(i), obs=source), judge,
+        budget, config.batch_size * config.horizon, step, draw_windows, judge,
         bootstrap_from=config.clone_share,
     )  # fmt: skip
     return stage, state, policy
+
+
+def _go_on(init: Agent, state: TrainState, policy: PolicyConfig) -> TrainState:
+    """Take the weights of an earlier agent, with a fresh optimizer.
+
+    Raises:
+        ValueError: it is of another shape.
+    """
+    came, wanted = json.loads(json.dumps([init.card["config"]["actor"], asdict(policy)]))  # lists, from disk or not
+    if came != wanted:
+        differ = ", ".join(
+            f"{name} {wanted[name]} got {came.get(name)}" for name in wanted if came.get(name) != wanted[name]
+        )
+        raise ValueError(f"the agent to go on from is of another shape: wanted {differ}.")
+    params = jax.tree.map(jnp.asarray, init.params["actor"])
+    return TrainState(params, jax.tree.map(jnp.copy, params), make_optimizer().init(params))
 
 
 def make_optimizer() -> optax.GradientTransformation:

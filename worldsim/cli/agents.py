@@ -15,9 +15,10 @@ from worldsim.cli import console
 
 @dataclass(frozen=True, kw_only=True)
 class AgentTrain:
-    """Train an agent in a world's dreams. The real game is never played.
+    """Train an agent in a world's dreams. The real game is never played, unless --collect says so.
 
     Example: worldsim agent train runs/freeway --data footage/freeway --out runs/chicken --minutes 20
+    With real steps between: worldsim agent train runs/pong --data footage/pong --out runs/player --collect 10000
     """
 
     world: Positional[str]
@@ -42,6 +43,14 @@ class AgentTrain:
     """K of the dreams; the world's own by default."""
     max_uncertainty: float | None = None
     """Dreamed frames that are less certain are not believed; wants K above 1."""
+    collect: int | None = None
+    """Real steps that the agent plays in each round; world and agent learn on from them, in copies under --out."""
+    rounds: int = 4
+    """With --collect: how often it plays and learns on."""
+    world_minutes: float = 2.0
+    """With --collect: training of the world, a round; --minutes is then of the agent, a round."""
+    workers: int = 1
+    """With --collect: processes that play."""
     seed: int = 0
     """Of weights, noise and data order."""
     resume: bool = False
@@ -53,20 +62,38 @@ class AgentTrain:
 
     def run(self) -> None:
         """Train, and say what came out."""
-        from worldsim.agent import AgentConfig, fit_agent
+        from worldsim.agent import AgentConfig
 
         config = AgentConfig(
             objective=self.objective, horizon=self.horizon, gamma=self.gamma, noise_scale=self.noise_scale,
             num_denoise_steps=self.num_denoise_steps, max_uncertainty=self.max_uncertainty,
         )  # fmt: skip
-        with closing(console.StageBars()) as on_progress:
-            agent = fit_agent(
-                self.world, self.data, self.out, config=config, minutes=self.minutes, num_updates=self.num_updates,
-                seed=self.seed, resume=self.resume, on_progress=on_progress,
-            )  # fmt: skip
+        agent = self._offline(config) if self.collect is None else self._online(config, self.collect)
         if self.json:
             return console.print_json({"agent": str(self.out / "agent"), **agent.card})
         console.say(f"{self.out / 'agent'} written; score it: worldsim agent eval {self.out}")
+
+    def _offline(self, config: Any) -> Any:
+        from worldsim.agent import fit_agent
+
+        with closing(console.StageBars()) as on_progress:
+            return fit_agent(
+                self.world, self.data, self.out, config=config, minutes=self.minutes, num_updates=self.num_updates,
+                seed=self.seed, resume=self.resume, on_progress=on_progress,
+            )  # fmt: skip
+
+    def _online(self, config: Any, num_steps: int) -> Any:
+        from worldsim.agent import fit_online
+
+        if self.num_updates is not None:
+            raise ValueError("--collect wants --minutes, of the agent's training a round, not --num-updates.")
+        with closing(console.StageBars()) as on_progress, closing(console.Counter("frames")) as on_record:
+            return fit_online(
+                self.world, self.data, self.out, num_steps=num_steps, num_rounds=self.rounds, config=config,
+                world_minutes=self.world_minutes, agent_minutes=2.0 if self.minutes is None else self.minutes,
+                num_workers=self.workers, seed=self.seed, resume=self.resume, on_record=on_record,
+                on_progress=on_progress,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 import worldsim
+from worldsim.agent import pilot_of
+from worldsim.data.policies import AGENT
 from worldsim.data.store import Footage
 from worldsim.types import ActionSpec
 from worldsim.video import read_prompt
@@ -61,17 +63,30 @@ def dream(
     sim = worldsim.load(world, num_denoise_steps=num_denoise_steps)
     rng = np.random.default_rng(seed)
     start = find_start(prompt if real is None else str(real), sim, 1 if real is None else num_frames, rng)
-    rows = start.next_actions if real is not None else find_actions(actions, sim.action_spec, num_frames - 1, rng)
+    rows = start.next_actions if real is not None else None
+    act = _player(actions, sim, num_frames - 1, seed, rng) if rows is None else lambda i, frame, row: rows[i]
+    num_steps = num_frames - 1 if rows is None else min(len(rows), num_frames - 1)
     began = time.perf_counter()
     state, obs = sim.reset(jax.random.key(seed), batch_size=1, prompt=start.prompt, prompt_actions=start.prompt_actions)
     frames = [np.asarray(obs[0])]
-    for i, row in enumerate(rows[: num_frames - 1]):
+    row = np.full(sim.action_spec.size, np.nan, np.float32)
+    for i in range(num_steps):
+        row = act(i, frames[-1], row)
         state, out = sim.step(state, row[None])
         frames.append(np.asarray(out.obs[0]))
         if on_progress is not None:
             on_progress(i + 2, num_frames)
     seen = None if real is None else np.concatenate([start.prompt[-1:], start.next_obs])[:num_frames]
     return Dream(np.stack(frames), seen, sim.fps, time.perf_counter() - began)
+
+
+def _player(actions: str, sim: Any, count: int, seed: int, rng: np.random.Generator) -> Callable[..., Any]:
+    """What gives the row of step i for the present frame and the row that led to it."""
+    if actions.startswith(AGENT):
+        pilot = pilot_of(actions.removeprefix(AGENT), sim.action_spec, sim.size, seed)
+        return lambda i, frame, row: pilot(frame, row)
+    rows = find_actions(actions, sim.action_spec, count, rng)
+    return lambda i, frame, row: rows[i]
 
 
 def find_start(prompt: str | None, sim: Any, num_frames: int, rng: np.random.Generator) -> Start:
@@ -141,7 +156,7 @@ def find_actions(text: str, spec: ActionSpec, count: int, rng: np.random.Generat
         return np.repeat(spec.sample(rng, (-(-count // HOLD),)), HOLD, axis=0)[:count]
     path = Path(text)
     if not path.is_file():
-        raise ValueError(f"--actions wants random, noop or a file, got {text!r}.")
+        raise ValueError(f"--actions wants random, noop, agent:PATH or a file, got {text!r}.")
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if len(lines) < count:
         raise ValueError(f"{path} wants {count} actions, one a line for each frame after the first, has {len(lines)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tyro.conf import Positional
 
@@ -47,8 +47,9 @@ class Record:
     """Folder of the footage, new or of an earlier recording of the same game."""
     frames: int
     """Frames wanted in the folder."""
-    policy: Literal["noisy", "random"] = "noisy"
-    """noisy: the game's scripted player with 10 to 30 % random actions; random: held random actions."""
+    policy: str = "noisy"
+    """noisy: the game's scripted player with 10 to 30 % random actions; random: held random actions; agent:PATH: a
+    trained agent, by samples."""
     seed: int = 0
     """Episode i is a function of the seed and i alone, whatever the number of workers."""
     workers: int = 1
@@ -64,7 +65,7 @@ class Record:
 
     def run(self) -> None:
         """Record, and say what is there."""
-        from worldsim.data.record import record
+        from worldsim.agent import record
 
         with closing(console.Counter("frames")) as on_progress:
             footage = record(

@@ -115,7 +115,7 @@ class Rollout:
     """Where to start: nothing (from pure noise), a picture or short video of the world's size, or a footage folder.
     One of the world's own starts where left out."""
     actions: str = "random"
-    """random, noop, or a file: one action a line, as a label, a number, or the numbers of a row."""
+    """random, noop, agent:PATH, or a file: one action a line, as a label, a number, or the numbers of a row."""
     seed: int = 0
     """Chooses the start, the random actions and the noise."""
     side_by_side: Path | None = None

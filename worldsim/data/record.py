@@ -39,6 +39,7 @@ def record(
     frame_skip: int | None = None,
     max_episode_len: int = 1000,
     on_progress: Callable[[int, int], None] | None = None,
+    pilots: str | None = None,
 ) -> Footage:
     """Record whole episodes of a game until the folder holds at least `num_frames` frames.
 
@@ -55,6 +56,7 @@ def record(
         frame_skip: steps of the game for each action; None takes the game's own.
         max_episode_len: actions after which an episode is cut, marked truncated.
         on_progress: called with frames done and frames wanted, about twice a second.
+        pilots: what lets a trained agent play; `worldsim.agent.record` gives it.
 
     Returns:
         The footage, open for reading.
@@ -73,11 +75,11 @@ def record(
         raise ValueError(f"seed wants a whole number of at least 0, got {seed}.")
     if size is not None and min(size) < 1:
         raise ValueError(f"size wants a height and a width of at least 1 pixel, got {size}.")
-    check_policy(policy)
+    check_policy(policy, pilots)
     command = ["worldsim", "record", game, "--policy", policy, "--seed", str(seed)]
     command += ["--size", *map(str, size)] if size else []
     recorder = {"policy": policy, "seed": seed, "max_episode_len": max_episode_len, "command": " ".join(command)}
-    job = {"game": game, "size": size, "frame_skip": frame_skip, "recorder": recorder}
+    job = {"game": game, "size": size, "frame_skip": frame_skip, "recorder": recorder, "pilots": pilots}
     _Recording(job, Path(out), num_frames, num_workers, on_progress).run()
     return Footage.open(out)
 

@@ -56,6 +56,7 @@ def _serve(tasks: queue.Queue, gone: threading.Event, say: Callable[..., None]) 
         return
     from worldsim.data.game import Game
     from worldsim.data.playing import record_episode
+    from worldsim.data.policies import make_pilot
 
     size = tuple(job["size"]) if job["size"] else None
     game = Game(job["game"], size, job["frame_skip"])
@@ -70,9 +71,12 @@ def _serve(tasks: queue.Queue, gone: threading.Event, say: Callable[..., None]) 
             say(frames=frames)
 
     try:
-        say(meta=game.meta(job["recorder"]).to_json())
+        meta = game.meta(job["recorder"])
+        if job["pilots"] is not None:  # an agent that does not fit is refused before there is a folder
+            make_pilot(job["pilots"], job["recorder"]["policy"], game.spec, meta.size, 0)
+        say(meta=meta.to_json())
         while (task := tasks.get()) is not None:
-            how = {k: job["recorder"][k] for k in ("policy", "seed", "max_episode_len")}
+            how = {k: job["recorder"][k] for k in ("policy", "seed", "max_episode_len")} | {"pilots": job["pilots"]}
             path = Path(task["path"])
             say(
                 episode=task["index"], summary=record_episode(game, path, index=task["index"], on_frame=on_frame, **how)

@@ -12,6 +12,7 @@ so nothing can be left behind.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import os
@@ -51,7 +52,9 @@ class Lockstep:
         RuntimeError: the library cannot be compiled, or a process ended at once.
     """
 
-    def __init__(self, command: Sequence[str], *, size: tuple[int, int], dt: float, env: Mapping[str, str] | None = None):
+    def __init__(
+        self, command: Sequence[str], *, size: tuple[int, int], dt: float, env: Mapping[str, str] | None = None
+    ):
         wanted = {"Xvfb": "the Debian package xvfb", command[0]: f"the program {command[0]}"}
         for program, package in wanted.items():
             if shutil.which(program) is None:
@@ -80,7 +83,11 @@ class Lockstep:
             fds = (self._life, theirs.fileno(), self._memory)
             self._processes.append(
                 subprocess.Popen(
-                    command, env=bound, pass_fds=fds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    command,
+                    env=bound,
+                    pass_fds=fds,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                 )  # fmt: skip
             )
@@ -108,7 +115,7 @@ class Lockstep:
         return self._receive(FRAME_S)
 
     def hold(self, code: str, is_down: bool) -> None:
-        """Press or let go a key (KeyboardEvent.code) or a mouse button (Mouse0, Mouse2); nothing if it is already so."""
+        """Press or let go a key (KeyboardEvent.code) or a mouse button (Mouse0, Mouse2), if it is not so already."""
         if (code in self._held) == is_down:
             return
         x, button = self._x, {"Mouse0": 1, "Mouse2": 3}.get(code)
@@ -149,10 +156,8 @@ class Lockstep:
         os.close(self._alive)  # they end by themselves
         self._alive = -1
         if self._display is not None:
-            try:
+            with contextlib.suppress(Exception):  # its server may be gone already
                 self._display.close()
-            except Exception:  # noqa: BLE001 - its server may be gone already
-                pass
         for process in reversed(self._processes):
             try:
                 process.wait(2.0)
@@ -179,8 +184,12 @@ class Lockstep:
         command = ["Xvfb", "-displayfd", str(theirs), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"]
         self._processes.append(
             subprocess.Popen(
-                [*command, "-noreset"], env=env, pass_fds=(theirs, self._life), stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=self._errors,
+                [*command, "-noreset"],
+                env=env,
+                pass_fds=(theirs, self._life),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
             )  # fmt: skip
         )
         os.close(theirs)
@@ -195,7 +204,8 @@ class Lockstep:
         """Without a window manager nobody gives a window the keys."""
         until = time.monotonic() + START_S
         while time.monotonic() < until:
-            windows = [w for w in self._display.screen().root.query_tree().children if w.get_attributes().map_state == 2]
+            children = self._display.screen().root.query_tree().children
+            windows = [window for window in children if window.get_attributes().map_state == self._x.IsViewable]
             if windows:
                 windows[-1].set_input_focus(self._x.RevertToParent, self._x.CurrentTime)
                 return self._display.sync()

@@ -31,7 +31,6 @@ _PARTS = (  # of a node's name -> its word; the first that is found counts
     ("stone", "stone"), ("grass", "plant"), ("shrub", "plant"), ("flowers:", "plant"), ("cactus", "plant"),
     ("papyrus", "plant"), ("fern", "plant"), ("sapling", "plant"), ("bush", "plant"), ("_wood", "planks"),
     (":wood", "planks"), ("tree", "tree"), ("glass", "glass"), ("torch", "torch"), ("wool:", "wool"),
-    ("none", "nothing"), ("air", "nothing"),
 )  # fmt: skip
 
 
@@ -51,6 +50,8 @@ def biome_index(name: str) -> int:
 def node_index(name: str) -> int:
     """The index of the word for a kind of block."""
     labels = list(NODES)
+    if name in ("none", "air"):
+        return labels.index("nothing")
     return next((labels.index(word) for part, word in _PARTS if part in name), labels.index("block"))
 
 
