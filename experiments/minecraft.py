@@ -1,0 +1,247 @@
+"""What the world `minecraft` knows of a 3D block game: looking around, looking away and back, digging, prompts.
+
+    python experiments/train_worlds.py minecraft --runs runs     # first: records, trains, measures, ships
+    python experiments/minecraft.py --runs runs                  # these questions, of checkpoints/minecraft
+
+- look: the camera turns by LOOK degrees a frame for a few frames; does the dream's picture move the right way? The
+  real game does the same from the same moment. `sign_agrees` is a share of the dreams, 0.5 is chance.
+- away: a quarter turn and back. PSNR of the dreamed frame at the return against the game's own, between that of the
+  frame a quarter turn away (0) and that of the frame before turning (1).
+- dig: a classifier of (frame before, frame after) at the crosshair learns from recorded frames whether a block has
+  gone; asked of the dream in its place it gives precision and recall against what happened in the game. Its own on
+  held-out recorded frames are the ceiling.
+- prompts, from nothing, without a frame: the share that a classifier of recorded frames of several games takes for
+  this one, and how often one of recorded frames finds the biome and the time of day that were asked for.
+
+Writes experiments/results/minecraft.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from classify import fit_classifier
+
+import worldsim
+from worldsim import metrics
+from worldsim.data.dataset import Columns, load_columns
+from worldsim.data.real import RealGame
+from worldsim.data.store import Footage
+from worldsim.evaluate.dreams import CONTEXT, draw_windows, free_run
+from worldsim.evaluate.inverse import balanced_accuracy
+from worldsim.evaluate.motion import shifts
+from worldsim.evaluate.run import held_out_columns
+from worldsim.evaluate.speed import hardware
+
+RESULTS = Path(__file__).parent / "results" / "minecraft.json"
+LOOK, LOOK_FRAMES, PAUSE = 4.0, 4, 4
+TURNS = {"right": ("yaw", 1), "left": ("yaw", -1), "down": ("pitch", 1), "up": ("pitch", -1)}
+AWAY, AWAY_FRAMES = 15.0, 6
+DIG_FRAMES, DIG_CROP, STILL = 8, 24, 2.0  # frames dreamed, pixels at the crosshair, degrees
+AFTER, LEAST_FRAMES = 8, 500  # frames after the first from nothing; recorded frames of a label that is asked for
+OTHERS = ("jump", "pong", "breakout", "doom-takecover")
+
+
+def script(spec: worldsim.types.ActionSpec) -> tuple[np.ndarray, dict[str, int]]:
+    """The actions of one scene, and where in them each question begins."""
+    names, rows, begins = spec.column_names, [spec.noop] * (CONTEXT + PAUSE), {}
+
+    def turn(axis: str, degrees: float, count: int) -> None:
+        row = spec.noop.copy()
+        row[names.index(axis)] = degrees
+        rows.extend([row] * count)
+
+    for name, (axis, sign) in TURNS.items():
+        begins[name] = len(rows)
+        turn(axis, sign * LOOK, LOOK_FRAMES)
+        rows.extend([spec.noop] * PAUSE)
+    rows.extend([spec.noop] * CONTEXT)
+    begins["away"] = len(rows)
+    turn("yaw", AWAY, AWAY_FRAMES)
+    turn("yaw", -AWAY, AWAY_FRAMES)
+    return np.stack(rows), begins
+
+
+def play_scenes(card: dict[str, Any], rows: np.ndarray, num_scenes: int, seed: int) -> np.ndarray:
+    """Let the real game play the script from many starts: uint8 [scenes t+1 h w c]."""
+    scenes = []
+    with closing(RealGame(card)) as game:
+        for scene in range(num_scenes):
+            frames = [game.reset(seed + scene).obs]
+            for row in rows:
+                game.send(row)
+                frames.append(game.receive().obs)
+            scenes.append(np.stack(frames))
+    return np.stack(scenes)
+
+
+def dream_segment(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, begin: int, count: int) -> np.ndarray:
+    """Dream `count` frames of every scene from action `begin` on: uint8 [scenes count h w c]."""
+    frames = slice(begin + 1 - CONTEXT, begin + 1 + count)
+    led = np.concatenate([np.full((1, rows.shape[1]), np.nan, np.float32), rows])[frames]
+    actions = np.broadcast_to(led, (len(real), *led.shape)).astype(np.float32)
+    return free_run(sim, real[:, frames], actions, jax.random.key(0))
+
+
+def measure_look(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, begins: dict) -> dict[str, Any]:
+    """Does the picture move against the camera?"""
+    result: dict[str, Any] = {}
+    for name, (axis, sign) in TURNS.items():
+        begin = begins[name]
+        films = {"dream": dream_segment(sim, real, rows, begin, LOOK_FRAMES)}
+        films["real"] = real[:, begin + 1 : begin + 1 + LOOK_FRAMES]
+        for kind, film in films.items():
+            film = np.concatenate([real[:, begin : begin + 1], film], 1)
+            moved = np.sum([shifts(film[:, t], film[:, t + 1]) for t in range(LOOK_FRAMES)], axis=0)
+            right = moved[:, ("yaw", "pitch").index(axis)] * sign < 0
+            result[f"{name}_{kind}"] = float(np.mean(right))
+    for kind in ("dream", "real"):
+        result[f"sign_agrees_{kind}"] = float(np.mean([result[f"{name}_{kind}"] for name in TURNS]))
+    return result | {"num_scenes": len(real), "degrees": LOOK * LOOK_FRAMES}
+
+
+def measure_away(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, begin: int) -> dict[str, Any]:
+    """Is what was there there again?"""
+    back = begin + 2 * AWAY_FRAMES
+    dream = dream_segment(sim, real, rows, begin, 2 * AWAY_FRAMES)
+    films = {"dream": dream[:, -1], "replay": real[:, begin], "unrelated": real[:, begin + AWAY_FRAMES]}
+    films["copy_last_seen"] = np.asarray(sim.reconstruct(real[:, begin][:, None]))[:, 0]
+    quality = {name: metrics.psnr(real[:, back], film).astype(np.float64) for name, film in films.items()}
+    result = {f"psnr_{name}": float(x.mean()) for name, x in quality.items()}
+    span = result["psnr_replay"] - result["psnr_unrelated"]
+    spread = (quality["dream"] - quality["unrelated"]).std(ddof=1) / np.sqrt(len(real)) / span
+    return result | {
+        "score": (result["psnr_dream"] - result["psnr_unrelated"]) / span, "score_standard_error": float(spread),
+        "num_scenes": len(real), "degrees": AWAY * AWAY_FRAMES,
+    }  # fmt: skip
+
+
+def dig_windows(columns: Columns, names: tuple[str, ...], spec: Any, num: int, seed: int) -> tuple[Any, Any]:
+    """Rows of windows in which the dig key is held and the camera stands still, as many with a block dug as without."""
+    assert columns.state is not None
+    rows = draw_windows(columns, CONTEXT + DIG_FRAMES, len(columns.obs), seed)
+    state = columns.state[rows[:, CONTEXT - 1 :]]
+    angles = state[..., [names.index("yaw"), names.index("pitch")]]
+    turned = np.abs((angles - angles[:, :1] + 180) % 360 - 180).max((1, 2))
+    is_held = columns.prev_action[rows[:, CONTEXT:], spec.column_names.index("dig")].max(1) > 0
+    dug = state[:, 1:, names.index("dug")].max(1) > 0
+    still, rng = (turned <= STILL) & is_held, np.random.default_rng(seed)
+    sides = [rng.permutation(np.flatnonzero(still & (dug == side))) for side in (True, False)]
+    count = min(num // 2, *(len(side) for side in sides))
+    pick = np.concatenate([side[:count] for side in sides])
+    return rows[pick], dug[pick]
+
+
+def at_crosshair(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The middle of two pictures `[n h w c]`, one behind the other."""
+    y, x, half = before.shape[1] // 2, before.shape[2] // 2, DIG_CROP // 2
+    return np.concatenate([p[:, y - half : y + half, x - half : x + half] for p in (before, after)], -1)
+
+
+def precision_recall(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
+    """Of a yes or no."""
+    hits = float((truth & guess).sum())
+    return {"precision": hits / max(float(guess.sum()), 1.0), "recall": hits / max(float(truth.sum()), 1.0)}
+
+
+def measure_dig(sim: Any, names: tuple[str, ...], calibration: Columns, held: Columns, num: int) -> dict[str, Any]:
+    """Has the block gone where it has gone?"""
+    spec, last = sim.action_spec, CONTEXT + DIG_FRAMES - 1
+    rows, dug = dig_windows(calibration, names, spec, 4000, 1)
+    crops = at_crosshair(calibration.obs[rows[:, CONTEXT - 1]], calibration.obs[rows[:, last]])
+    judge = fit_classifier(crops, dug)
+    rows, dug = dig_windows(held, names, spec, num, 2)
+    before, after = held.obs[rows[:, CONTEXT - 1]], held.obs[rows[:, last]]
+    parts = [
+        free_run(sim, held.obs[part], held.prev_action[part], jax.random.key(i))[:, -1]
+        for i, part in enumerate(np.array_split(rows, max(1, len(rows) // 32)))
+    ]
+    films = {"dream": np.concatenate(parts), "real": after, "copy_last": before}
+    films["reconstruction"] = np.asarray(sim.reconstruct(after[:, None]))[:, 0]
+    result: dict[str, Any] = {"num_windows": len(rows), "num_dug": int(dug.sum())}
+    for name, film in films.items():
+        found = precision_recall(dug, judge(at_crosshair(before, film)))
+        result |= {f"{key}_{name}": value for key, value in found.items()}
+    return result
+
+
+def dream_from_words(sim: worldsim.Simulator, text: str | None, num: int, seed: int) -> np.ndarray:
+    """The picture after a few frames of doing nothing, from nothing but words: uint8 [num h w c]."""
+    key = jax.random.key(seed)
+    state, _ = sim.reset(key, batch_size=num, prompt="nothing" if text is None else None, text=text)
+    rows = np.broadcast_to(sim.action_spec.noop, (num, AFTER, sim.action_spec.size)).astype(np.float32)
+    return np.asarray(sim.rollout(state, rows)[1].obs[:, -1])
+
+
+def measure_game(sim: worldsim.Simulator, calibration: Columns, runs: Path, num: int) -> dict[str, Any]:
+    """Does a dream without any frame look like this game, to a judge that knows several?"""
+    rng, (height, width) = np.random.default_rng(0), sim.size
+    frames = [calibration.obs[rng.permutation(len(calibration.obs))[:3000]]]
+    for game in OTHERS:
+        footage = worldsim.record(game, runs / f"other-{game}", num_frames=1500, policy="random", size=(height, width))
+        frames.append(load_columns(footage, range(len(footage))).obs)
+    labels = np.repeat(np.arange(len(frames)), [len(x) for x in frames])
+    judge = fit_classifier(np.concatenate(frames), labels)
+    dreams = dream_from_words(sim, "minecraft" if sim.config.prompt is not None else None, num, 1)
+    return {"share_this_game": float((judge(dreams) == 0).mean()), "num_dreams": num, "others": list(OTHERS)}
+
+
+def measure_words(sim: worldsim.Simulator, meta: Any, calibration: Columns, held: Columns, num: int) -> dict[str, Any]:
+    """Do dreams show the biome and the time of day that were asked for?"""
+    result: dict[str, Any] = {}
+    for name in ("biome", "time"):
+        column, words = meta.state_names.index(name), meta.attributes[name]["en"]
+        assert calibration.state is not None and held.state is not None
+        label, other = (x.state[:, column].astype(int) for x in (calibration, held))  # type: ignore[index]
+        counts = np.bincount(label, minlength=len(words))
+        known = [i for i in np.flatnonzero(counts >= LEAST_FRAMES) if words[i] != "unknown"]
+        pick = np.flatnonzero(np.isin(label, known))
+        judge = fit_classifier(calibration.obs[pick], label[pick], num_steps=1500)
+        asked = np.flatnonzero(np.isin(other, known))
+        asked = np.random.default_rng(0).permutation(asked)[:2000]
+        result[f"{name}_accuracy_real"] = balanced_accuracy(other[asked], judge(held.obs[asked]))
+        shares = {}
+        for i in known:
+            dreams = dream_from_words(sim, f"minecraft, {words[i]}", num, int(i))
+            shares[words[i]] = float((judge(dreams) == i).mean())
+        result |= {
+            f"{name}_recovered": float(np.mean(list(shares.values()))), f"{name}_chance": 1 / len(known),
+            f"{name}_by_label": shares,
+        }  # fmt: skip
+    return result | {"num_dreams_a_label": num}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", default="minecraft", help="name or path of the world")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the footage")
+    parser.add_argument("--scenes", type=int, default=32)
+    args = parser.parse_args()
+    sim = worldsim.load(args.world)
+    footage = Footage.open(args.runs / "footage-minecraft")
+    calibration, held, _ = held_out_columns(sim, footage)
+    result: dict[str, Any] = {"command": "python experiments/minecraft.py", **hardware()}
+
+    def keep(name: str, found: dict[str, Any]) -> None:
+        result[name] = found
+        print(name, json.dumps(found), flush=True)
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+
+    keep("dig", measure_dig(sim, footage.meta.state_names, calibration, held, 512))
+    keep("game", measure_game(sim, calibration, args.runs, 100))
+    if sim.config.prompt is not None:
+        keep("words", measure_words(sim, footage.meta, calibration, held, 24))
+    rows, begins = script(sim.action_spec)
+    real = play_scenes(sim.card, rows, args.scenes, seed=50_000)
+    keep("look", measure_look(sim, real, rows, begins))
+    keep("away", measure_away(sim, real, rows, begins["away"]))
+
+
+if __name__ == "__main__":
+    main()
