@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,8 +145,16 @@ def list_games() -> list[dict[str, Any]]:
             kind: Any = load_env_creator(str(spec.entry_point))
             about = kind.describe(**spec.kwargs)
             install = f'pip install "worldsim-jax[{about["extra"]}]"'
-            games.append({**about, "id": spec.id, "ready": _is_installed(about["package"]), "install": install})
+            missing = [program for program in about.get("programs", ()) if not _has_program(program)]
+            if missing:
+                install = f"{install} and the programs {', '.join(missing)}"
+            ready = _is_installed(about["package"]) and not missing
+            games.append({**about, "id": spec.id, "ready": ready, "install": install})
     return sorted(games, key=lambda g: (g["package"] != "pyxel", g["package"], g["name"]))
+
+
+def _has_program(name: str) -> bool:
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/games") is not None
 
 
 def _is_installed(package: str) -> bool:

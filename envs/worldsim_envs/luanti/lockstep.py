@@ -35,7 +35,10 @@ from ..game import import_optional
 SOURCE = Path(__file__).with_name("lockstep.c")
 HEADER = 64  # bytes of `struct shared` before the pixels
 FRAME_S, START_S = 20.0, 60.0
-KEYSYMS = {"Space": "space", "ShiftLeft": "Shift_L", "ControlLeft": "Control_L", "Enter": "Return", "Escape": "Escape"}
+KEYSYMS = {
+    "ArrowLeft": "Left", "ArrowRight": "Right", "ArrowUp": "Up", "ArrowDown": "Down", "Space": "space",
+    "ShiftLeft": "Shift_L", "ControlLeft": "Control_L", "Enter": "Return", "Escape": "Escape",
+}  # fmt: skip
 
 
 class Lockstep:
