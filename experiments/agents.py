@@ -3,10 +3,15 @@
     python experiments/agents.py freeway --runs runs              # records, learns the world, dreams, scores
     python experiments/agents.py freeway --runs runs --resume     # goes on where it stopped
     python experiments/agents.py freeway --runs runs --objective pmpo --tag pmpo   # another agent of the same world
+    python experiments/agents.py pong --runs runs                 # Atari 100k: by turns of playing and dreaming
+    python experiments/agents.py pong --runs try --quick          # the whole way in minutes, to see that it runs
 
-The agent never plays the real game while it learns. One core of two, no accelerator: minutes of recording, `world` and
-`agent` minutes of training (`RECIPES`), then everybody plays the same 100 episodes of the real game: the agent, the
-policy that made the recording, and random keys. Writes experiments/results/agent_<game>.json, by tags.
+Of freeway and doom-takecover the agent never plays the real game while it learns: minutes of recording, `world` and
+`agent` minutes of training (`RECIPES`). Pong, boxing and breakout have 100,000 real steps: 20,000 random ones, then
+ROUNDS of 10,000 by the agent, after each of which world and agent learn on; `world` and `agent` are then minutes a
+round. A step is four frames of the console with the maximum of the last two shown, without sticky actions, after up to
+30 no-ops, as DIAMOND has it. In the end everybody plays the same 100 episodes of the real game: the agent, the policy
+that made the recording, and random keys. Writes experiments/results/agent_<game>.json, by tags.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import worldsim
-from worldsim.agent import AgentConfig, dream_return, fit_agent, load_agent, score_agent, score_policy
+from worldsim.agent import AgentConfig, dream_return, fit_agent, fit_online, load_agent, score_agent, score_policy
 from worldsim.agent.score import summary
 from worldsim.checkpoint import load_world
 from worldsim.cli.console import Counter, StageBars
@@ -46,17 +51,30 @@ class Recipe(NamedTuple):
     agent: float
     config: AgentConfig
     preset: Preset = SHORT
+    rounds: int = 0  # of playing on
 
 
+ROUNDS = 8  # of half as many steps as were recorded first
+ATARI = AgentConfig(horizon=16, gamma=0.985)
 RECIPES = {
     "freeway": Recipe("noisy", 60_000, 20.0, 20.0, AgentConfig(horizon=20, gamma=0.97)),
-    "doom-takecover": Recipe("random", 60_000, 25.0, 25.0, AgentConfig(horizon=20, gamma=0.97)),
+    "pong": Recipe("random", 20_000, 10.0, 5.0, ATARI, rounds=ROUNDS),
+    "boxing": Recipe("random", 20_000, 10.0, 5.0, ATARI, rounds=ROUNDS),
+    "breakout": Recipe("random", 20_000, 10.0, 5.0, ATARI, rounds=ROUNDS),
+    "doom-takecover": Recipe("random", 100_000, 25.0, 25.0, AgentConfig(horizon=20, gamma=0.97)),
 }
 
 
-def make_footage(game: str, out: Path) -> Footage:
+def quick(recipe: Recipe) -> Recipe:
+    """The same at a hundredth of everything."""
+    return recipe._replace(
+        num_frames=max(recipe.num_frames // 100, 600), world=recipe.world / 100, agent=recipe.agent / 100,
+        rounds=min(recipe.rounds, 1),
+    )  # fmt: skip
+
+
+def make_footage(game: str, recipe: Recipe, out: Path) -> Footage:
     """Record by the recipe, or go on, or take what is there."""
-    recipe = RECIPES[game]
     if (out / "footage.json").is_file() and Footage.open(out).num_frames >= recipe.num_frames:
         return Footage.open(out)
     with closing(Counter("frames")) as on_progress:
@@ -66,10 +84,9 @@ def make_footage(game: str, out: Path) -> Footage:
         )  # fmt: skip
 
 
-def learn(game: str, runs: Path, config: AgentConfig, args: argparse.Namespace) -> None:
-    """World, then agent."""
-    recipe = RECIPES[game]
-    footage = make_footage(game, runs / f"footage-{game}")
+def learn(game: str, recipe: Recipe, runs: Path, config: AgentConfig, args: argparse.Namespace) -> Path:
+    """World, then agent, or both by turns; the folder of the agent's last world."""
+    footage = make_footage(game, recipe, runs / f"footage-{game}")
     run = runs / f"world-{game}"
     if not (run / "world" / "card.json").is_file():
         with closing(StageBars()) as on_progress:
@@ -78,12 +95,22 @@ def learn(game: str, runs: Path, config: AgentConfig, args: argparse.Namespace) 
                 on_progress=on_progress,
             )  # fmt: skip
     out = runs / f"agent-{game}-{args.tag}"
+    if recipe.rounds:
+        with closing(StageBars()) as on_progress, closing(Counter("frames")) as on_record:
+            fit_online(
+                str(run / "world"), footage.path, out, config=config, num_rounds=recipe.rounds,
+                num_steps=max(recipe.num_frames // 2, 1), world_minutes=recipe.world, agent_minutes=recipe.agent,
+                max_episode_len=27_000, seed=args.seed, resume=args.resume, on_progress=on_progress,
+                on_record=on_record,
+            )  # fmt: skip
+        return out / f"round-{recipe.rounds}" / "world" / "world"
     if not (out / "agent" / "agent.json").is_file():
         with closing(StageBars()) as on_progress:
             fit_agent(
                 str(run / "world"), footage.path, out, config=config, minutes=args.minutes or recipe.agent,
                 seed=args.seed, resume=args.resume and out.is_dir(), on_progress=on_progress,
             )  # fmt: skip
+    return run / "world"
 
 
 def main() -> None:
@@ -94,17 +121,25 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="of the agent's training; the recipe's by default")
     parser.add_argument("--objective", choices=("reinforce", "pmpo"), default="reinforce")
     parser.add_argument("--noise-scale", type=float, default=1.0, help="temperature of the dreams")
+    parser.add_argument("--num-denoise-steps", type=int, help="K of the dreams; the world's own by default")
+    parser.add_argument("--max-uncertainty", type=float, help="dreamed frames that are less certain are not believed")
+    parser.add_argument("--clone-share", type=float, default=AgentConfig.clone_share, help="share of doing as recorded")
+    parser.add_argument("--quick", action="store_true", help="a hundredth of everything; writes no result")
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with what was stopped")
     args = parser.parse_args()
-    config = dataclasses.replace(RECIPES[args.game].config, objective=args.objective, noise_scale=args.noise_scale)
-    learn(args.game, args.runs, config, args)
-    world = load_world(str(args.runs / f"world-{args.game}" / "world"))
+    recipe = quick(RECIPES[args.game]) if args.quick else RECIPES[args.game]
+    config = dataclasses.replace(
+        recipe.config, objective=args.objective, noise_scale=args.noise_scale,
+        num_denoise_steps=args.num_denoise_steps, max_uncertainty=args.max_uncertainty, clone_share=args.clone_share,
+    )  # fmt: skip
+    world = load_world(learn(args.game, recipe, args.runs, config, args))
     agent = load_agent(args.runs / f"agent-{args.game}-{args.tag}")
-    recording = RECIPES[args.game].policy
+    recording = recipe.policy
+    args.episodes = 2 if args.quick else args.episodes
     players = {"agent": lambda report: score_agent(agent, num_episodes=args.episodes, seed=10_000, on_progress=report)}
-    path = RESULTS / f"agent_{args.game.replace('-', '_')}.json"
+    path = (args.runs if args.quick else RESULTS) / f"agent_{args.game.replace('-', '_')}.json"
     result = json.loads(path.read_text()) if path.is_file() else {}
     for policy in dict.fromkeys((recording, "random")):
         if policy not in result:
@@ -126,7 +161,7 @@ def main() -> None:
         "command": "python " + " ".join(["experiments/agents.py", *sys.argv[1:]]).replace(str(args.runs), "runs"),
     }  # fmt: skip
     result |= {
-        "recording_policy": recording, "num_frames": RECIPES[args.game].num_frames,
+        "recording_policy": recording, "num_frames": recipe.num_frames, "real_steps": agent.card["real_steps"],
         "world_minutes": world.card["training"]["minutes"], **hardware(),
     }  # fmt: skip
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -91,6 +91,13 @@ def long_play(results: dict[str, Any]) -> str | None:
     return soak and f"{100 * soak['memory_growth']:.1f} %; {soak['tick_drift_ms']:.0f} ms in {soak['minutes']:.0f} min"
 
 
+def worst_way(results: dict[str, Any]) -> str:
+    """How far apart the same actions led, over all seeds, and the share of pixels that differed."""
+    replays = results["replays"].values()
+    pixels = 100 * sum(replay["pixels_differ"] for replay in replays) / len(replays)
+    return f"{max(replay['blocks_apart'] for replay in replays):.3f}; {pixels:.1f} % of pixels differ"
+
+
 def recordings_killed(results: dict[str, Any]) -> str:
     """What 20 kills did to recordings."""
     return f"{results['kills']} kills: {results['episodes_unreadable']} finished episodes lost"
@@ -124,6 +131,30 @@ ROWS = (
     Row("`tiny`, batch 1, frames/s", "speed", number("tiny", "fps_batch_1"), "60", "150", 0),
     Row("`small`, batch 1, frames/s", "speed", number("small", "fps_batch_1"), "20", "56", 0),
     Row("`small`, batch 32, frames/s", "speed", number("small", "fps_batch_32"), "30", "90", 0),
+    Row("`small`, batch 32, steps/s that an agent imagines, four denoising steps", "speed",
+        number("small", "imagination", "k4", "imagined_steps_batch_32"), "30", "90", 0),
+    Row("the same, one denoising step", "speed",
+        number("small", "imagination", "k1", "imagined_steps_batch_32"), "30", "90", 0),
+    Row("Stable-Baselines3's PPO in the dream of `pong`: return of the first fifth of the episodes", "sb3_ppo",
+        number("return_first_fifth"), "", "", 2),
+    Row("the same, of the last fifth", "sb3_ppo", number("return_last_fifth"), "", "", 2),
+    Row("Luanti at 320x180: frames/s recorded, median of ten seeds", "luanti_recording", number("fps_median"),
+        "60", "150", 0),
+    Row("the same seed and actions twice: blocks between the ways, at most", "luanti_recording", worst_way, "0", "0"),
+    Row("`minecraft`: next frame, PSNR, dB", "world_minecraft", number("fidelity", "psnr_teacher_forced_16"), "26",
+        "30", 2),
+    Row("`minecraft`: PSNR of 16 dreamed frames above copy-last, dB", "world_minecraft", above_copy_last, "2", "4", 2),
+    Row("`minecraft`: action following", "world_minecraft", number("control", "action_following"), ".90", ".97"),
+    Row("`minecraft`: the picture moves against the camera", "minecraft", number("look", "sign_agrees_dream"), ".95",
+        ".99"),
+    Row("`minecraft`: a quarter turn and back, 1 = as the game", "minecraft", number("away", "score"), ".5", ".9", 2),
+    Row("`minecraft`: a dug block is gone, precision", "minecraft", number("dig", "precision_dream"), ".6", ".9", 2),
+    Row("the same, recall", "minecraft", number("dig", "recall_dream"), ".6", ".9", 2),
+    Row("`minecraft` from the word alone: taken for this game", "minecraft", number("game", "share_this_game"), ".95",
+        "1", 2),
+    Row("biome found in dreams that were asked for it (chance: 1 / number of biomes)", "minecraft",
+        number("words", "biome_recovered"), "3x chance", ".9", 2),
+    Row("time of day, the same", "minecraft", number("words", "time_recovered"), "3x chance", ".9", 2),
     Row("`pong` in the page, 60 ticks a second: frames/s drawn", "play", number("fps_60", "fps"), "30", "60", 0),
     Row("the same: key to frame, p50 / p95, ms", "play", latency("fps_60"), "60 / 120", "25 / 50"),
     Row("at the game's own 15 ticks a second: key to frame, ms", "play", latency("own_fps"), "60 / 120", "25 / 50"),
@@ -239,6 +270,28 @@ def agents_table(root: Path) -> list[str]:
     return lines
 
 
+def dreams_table(root: Path) -> list[str]:
+    """Agents of one world by how they dreamed, where several were trained: what each promised itself and got."""
+    lines = [
+        "| game | objective | steps a frame | temperature | cloning | minutes | promised | real |",
+        "|---" * 8 + "|",
+    ]
+    for path in sorted((root / "experiments" / "results").glob("agent_*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        agents = [found[name] for name in found if isinstance(found[name], dict) and "training" in found[name]]
+        for agent in agents if len(agents) > 1 else []:
+            how = agent["training"]
+            cut = "" if how["max_uncertainty"] is None else f", cut above {how['max_uncertainty']}"
+            cells = [
+                path.stem.removeprefix("agent_").replace("_", "-"), how["objective"] + cut,
+                str(how["num_denoise_steps"] or "own"), f"{how['noise_scale']:g}", f"{how['clone_share']:g}",
+                f"{how['minutes']:.0f}", f"{agent['dream']['mean']:.0f} in {agent['dream']['mean_length']:.0f} steps",
+                _mean(agent),
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def _mean(found: dict[str, Any] | None) -> str:
     """A mean return with its standard error."""
     return f"{found['mean']:.2f} {PM} {found['standard_error']:.2f}" if found else "not measured"
@@ -246,7 +299,7 @@ def _mean(found: dict[str, Any] | None) -> str:
 
 TABLES: dict[str, Callable[[Path], list[str]]] = {
     "worlds": worlds_table, "results": results_table, "judged": judged_table, "phyworld": phyworld_table,
-    "agents": agents_table,
+    "agents": agents_table, "dreams": dreams_table,
 }  # fmt: skip
 
 

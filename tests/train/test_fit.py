@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.worlds import PRESET, bar_footage
+from tests.worlds import PRESET, bar_footage, land_footage
 from worldsim.checkpoint import load_world
 from worldsim.data.dataset import Windows, load_columns
 from worldsim.simulator import Simulator
@@ -60,7 +60,8 @@ def test_the_run_leaves_bundle_pictures_and_scalars(trained):
     assert reports[-1].seconds_left < reports[1].seconds_left and reports[-1].frames_per_s > 0
 
 
-def test_stopping_anywhere_and_resuming_equals_never_having_stopped(footage, tmp_path):
+def test_stopping_anywhere_and_resuming_equals_never_having_stopped(tmp_path):
+    footage = land_footage(tmp_path / "lands")  # with captions
     whole = fit(footage.path, tmp_path / "whole", preset=PRESET, num_train_steps=40, name="w")
 
     def stop_at(stage, step):
@@ -78,6 +79,7 @@ def test_stopping_anywhere_and_resuming_equals_never_having_stopped(footage, tmp
             )  # fmt: skip
     again = fit(footage.path, tmp_path / "cut", preset=PRESET, num_train_steps=40, name="w", resume=True)
     assert same(whole.params, again.params)
+    assert again.card["config"]["dynamics"]["prompt"]["attributes"][0][0] == "biome"
 
 
 def test_a_budget_in_minutes_ends_on_time_and_resumes(footage, tmp_path):
