@@ -9,9 +9,9 @@
 Of freeway and doom-takecover the agent never plays the real game while it learns: minutes of recording, `world` and
 `agent` minutes of training (`RECIPES`). Pong, boxing and breakout have 100,000 real steps: 20,000 random ones, then
 ROUNDS of 10,000 by the agent, after each of which world and agent learn on; `world` and `agent` are then minutes a
-round. A step is four frames of the console with the maximum of the last two shown, without sticky actions, after up to
-30 no-ops, as DIAMOND has it. In the end everybody plays the same 100 episodes of the real game: the agent, the policy
-that made the recording, and random keys. Writes experiments/results/agent_<game>.json, by tags.
+round. A step is four frames of the console, without sticky actions, after 1 to 30 no-ops; a lost life ends nothing (as
+worldsim_envs/atari_games.py says). In the end everybody plays the same 100 episodes of the real game: the agent, the
+policy that made the recording, and random keys. Writes experiments/results/agent_<game>.json, by tags.
 """
 
 from __future__ import annotations

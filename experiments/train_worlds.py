@@ -100,10 +100,13 @@ def train(name: str, footage: Footage, run: Path, *, minutes: float, resume: boo
         )  # fmt: skip
 
 
-def measure(sim: worldsim.Simulator, footage: Footage, num_windows: int) -> dict:
-    """Ask every question, and how fast it runs."""
+def measure(sim: worldsim.Simulator, footage: Footage, num_windows: int, quick: bool) -> dict:
+    """Ask every question, or the first few, and how fast it runs."""
+    horizon = 0 if quick else WINDOWED
     with closing(Counter("questions")) as on_progress:
-        result = evaluate(sim, footage, num_windows=num_windows, windowed_horizon=WINDOWED, on_progress=on_progress)
+        result = evaluate(
+            sim, footage, num_windows=num_windows, windowed_horizon=horizon, quick=quick, on_progress=on_progress
+        )
     return result | {"speed": bench(sim)}
 
 
@@ -127,10 +130,12 @@ def pictures(sim: worldsim.Simulator, footage: Footage, out: Path) -> dict[str, 
     return {name: (out / name).read_bytes() for name in ("preview.gif", "strip.png")}
 
 
-def ship(name: str, world: World, footage: Footage, run: Path, num_windows: int, command: str, history: str) -> None:
+def ship(
+    name: str, world: World, footage: Footage, run: Path, num_windows: int, quick: bool, command: str, history: str
+) -> None:
     """Measure a world and write its numbers, its pictures and its bundle."""
     sim = worldsim.Simulator.from_world(world)
-    metrics = {"command": command, **measure(sim, footage, num_windows)}
+    metrics = {"command": command, **measure(sim, footage, num_windows, quick)}
     results = ROOT / "experiments" / "results" / f"world_{name}.json"
     results.write_text(json.dumps(metrics | {"training": world.card["training"]}, indent=1) + "\n")
     card = world.card | {
@@ -151,6 +156,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for footage and run")
     parser.add_argument("--minutes", type=float, default=None, help="of training; the recipe's by default")
     parser.add_argument("--windows", type=int, default=64, help="evaluation windows a seed")
+    parser.add_argument("--quick", action="store_true", help="measure as `worldsim eval --quick` does")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--init", help="a world to go on from; the footage is recorded anew, bit for bit the same")
     parser.add_argument(
@@ -164,12 +170,15 @@ def main() -> None:
     args = parser.parse_args()
     command, history = f"python experiments/train_worlds.py {args.name}", RECIPES[args.name].history
     command += f" --windows {args.windows}" * (args.windows != parser.get_default("windows"))
+    command += " --quick" * args.quick
     command += f" --minutes {args.minutes:g}" if args.minutes else ""
     command += f" --init {args.init}" if args.init else ""
     if args.from_run is not None:
         world, footage = load_world(args.from_run / "world"), Footage.open(args.footage)
         command = f"make demo; {command} --from-run demo/run --footage demo/footage"
-        return ship(args.name, world, footage, args.from_run, args.windows, command, "the demo's ten-minute world")
+        return ship(
+            args.name, world, footage, args.from_run, args.windows, args.quick, command, "the demo's ten-minute world"
+        )
     run = args.runs / f"world-{args.name}"
     footage = make_footage(args.name, args.runs / f"footage-{args.name}")
     if args.measure_only:
@@ -178,7 +187,7 @@ def main() -> None:
     else:
         minutes = args.minutes or RECIPES[args.name].minutes
         world = train(args.name, footage, run, minutes=minutes, resume=args.resume, init=args.init)
-    ship(args.name, world, footage, run, args.windows, command, history)
+    ship(args.name, world, footage, run, args.windows, args.quick, command, history)
     print(f"checkpoints/{args.name} written", file=sys.stderr)
 
 

@@ -131,6 +131,14 @@ def match_world(text: str) -> Path | None:
     return None if card is None else Path(card["path"])
 
 
+def words_of(name: str | os.PathLike) -> str | None:
+    """What a text says beside which world it means: all of it where it is a prompt, None for a path or a name."""
+    text = os.fspath(name)
+    folder = find_world(text)
+    is_place = os.sep in text or Path(text).exists() or text in (_run_name(folder), read_card(folder)["name"])
+    return None if is_place else text
+
+
 def _named(text: str) -> dict | None:
     cards = list_worlds()
     folders = [card for card in cards if text == _run_name(Path(card["path"]))]

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 import worldsim
 from worldsim.agent import pilot_of
+from worldsim.checkpoint import words_of
 from worldsim.data.policies import AGENT
 from worldsim.data.store import Footage
 from worldsim.types import ActionSpec
@@ -61,6 +62,8 @@ def dream(
     if real is not None and (prompt is not None or actions != "random"):
         raise ValueError("--side-by-side takes prompt and actions from its footage; leave out --prompt and --actions.")
     sim = worldsim.load(world, num_denoise_steps=num_denoise_steps)
+    if prompt is None and real is None and sim.config.prompt is not None:
+        prompt = words_of(world)
     rng = np.random.default_rng(seed)
     start = find_start(prompt if real is None else str(real), sim, 1 if real is None else num_frames, rng)
     rows = start.next_actions if real is not None else None
@@ -97,6 +100,8 @@ def find_start(prompt: str | None, sim: Any, num_frames: int, rng: np.random.Gen
     """
     if prompt is None or prompt == "nothing":
         return Start(prompt, None)
+    if sim.config.prompt is not None and not Path(prompt).exists():
+        return Start(prompt, None)  # words
     if not Path(prompt).is_dir():
         frames = read_prompt(prompt)
         check_size(frames.shape[1:3], sim.size, prompt)

@@ -52,7 +52,7 @@ class Play:
             from worldsim.play import server
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f'{error}: playing wants pip install "worldsim-jax[play]".') from error
-        from worldsim.checkpoint import find_world, load_world
+        from worldsim.checkpoint import find_world, load_world, words_of
         from worldsim.play.background import wait_for_background
         from worldsim.play.hub import Hub
         from worldsim.play.recording import Archive
@@ -64,7 +64,7 @@ class Play:
         stepper = Stepper(load_world(folder), self.max_players)
         hub = Hub(
             folder, stepper, Archive(self.out), max_players=self.max_players, fps=self.fps,
-            idle_s=60 * self.idle_minutes, seed=self.seed, pilots=self._pilots(stepper.world),
+            idle_s=60 * self.idle_minutes, seed=self.seed, pilots=self._pilots(stepper.world), words=words_of(self.world),
         )  # fmt: skip
         host, port = line.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"

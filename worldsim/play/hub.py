@@ -44,13 +44,16 @@ class Hub:
         idle_s: seconds without a key or a command after which a place is given up.
         seed: of the first player's dream; drawn by default.
         pilots: who can take the stick in that world beside random keys.
+        words: what people enter it with, where it reads words; they begin at a recorded moment by default.
     """
 
     def __init__(
         self, world: Path, stepper: Stepper, archive: Archive, *, max_players: int, fps: float | None, idle_s: float,
         seed: int | None = None, pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
+        words: str | None = None,
     ):  # fmt: skip
         self.world, self.archive, self.max_players, self.fps, self.idle_s = world, archive, max_players, fps, idle_s
+        self.words = words
         self.thread = ThreadPoolExecutor(1, "worldsim-model")
         self.rooms: dict[Path, Room] = {world: Room(stepper, archive, self.thread, fps, seed, pilots)}
         self.places: dict[Seat, Room | None] = {}
@@ -95,7 +98,7 @@ class Hub:
             Full: the queue is full too.
         """
         if len(self.places) < self.max_players:
-            await self._enter(seat, self.world)
+            await self._enter(seat, self.world, self.words)
         elif len(self.queue) >= QUEUE:
             raise Full(f"all {self.max_players} places are taken and {QUEUE} people wait; try again later")
         else:
@@ -114,7 +117,7 @@ class Hub:
         if self._is_closed:
             return
         while self.queue and len(self.places) < self.max_players:
-            await self._enter(self.queue.pop(0), self.world)
+            await self._enter(self.queue.pop(0), self.world, self.words)
         self._tell_queue()
 
     async def hear(self, seat: Seat, message: Any) -> None:
@@ -127,10 +130,12 @@ class Hub:
 
     # --- rooms
 
-    async def _enter(self, seat: Seat, folder: Path) -> None:
+    async def _enter(self, seat: Seat, folder: Path, words: str | None) -> None:
         self.places[seat] = room = self.rooms[folder]
         seat.used_at = time.monotonic()
         await room.enter(seat, self._hello(room))
+        if words is not None and room.stepper.reads_words:
+            seat.hear(Command("start", {"prompt": words}))
 
     async def _follow(self, seat: Seat, prompt: str) -> bool:
         """Find the world that a text means; True where the seat is in it already."""
@@ -144,13 +149,13 @@ class Hub:
             return False
         if self._same(folder, here):
             return True
-        self._spawn(self._move(seat, here, folder))
+        self._spawn(self._move(seat, here, folder, prompt))
         return False
 
     def _same(self, folder: Path, room: Room) -> bool:
         return any(there is room and folder.resolve() == path.resolve() for path, there in self.rooms.items())
 
-    async def _move(self, seat: Seat, here: Room, folder: Path) -> None:
+    async def _move(self, seat: Seat, here: Room, folder: Path, prompt: str) -> None:
         known = next((path for path in self.rooms if path.resolve() == folder.resolve()), None)
         if known is None:
             seat.note("waking another world …")
@@ -168,7 +173,7 @@ class Hub:
         self.places[seat] = None
         await here.leave(seat)
         if not seat.is_gone:
-            await self._enter(seat, known)
+            await self._enter(seat, known, prompt)
 
     def _run(self, folder: Path) -> None:
         room = self.rooms[folder]

@@ -116,7 +116,7 @@ class Player:
             self.notes.append(("error", " ".join(str(error).split())))
 
     def begin(self, prompt: Any = None, prompt_actions: Any = None) -> None:
-        """Begin anew: at a recorded moment, from "nothing", or from frames `[t h w c]`."""
+        """Begin anew: at a recorded moment, from "nothing", from frames `[t h w c]`, or from words."""
         dreamt = self.stepper.begin(int(self._rng.integers(2**32)), prompt, prompt_actions)
         self.history: deque[Moment] = deque(maxlen=round(HISTORY_S / HISTORY_EVERY_S))
         self._jump(Moment(dreamt, 0.0, 0), frames.BEGUN)
@@ -161,7 +161,8 @@ class Player:
         self.paused = True
 
     def _do_start(self, prompt: str) -> None:
-        self.begin(NOTHING if prompt == NOTHING else None)
+        is_known = prompt == NOTHING or (prompt != "random" and self.stepper.reads_words)
+        self.begin(prompt if is_known else None)
 
     def _do_pilot(self, policy: str | None) -> None:
         if policy not in (None, RANDOM, *self.pilots):

@@ -58,6 +58,7 @@ class Stepper:
         self.num_denoise_steps = first.sampler.num_denoise_steps
         self.noise_scale = float(first.sampler.noise_scale)
         self.prompt_len = int(world.starts["obs"].shape[1])
+        self.reads_words = first.config.prompt is not None
         self._sims = {self.num_denoise_steps: first}
         self._shared = dataclasses.replace(world, params=first.params)  # arrays on the device, once for all K
         levels = first.config.num_levels
@@ -66,10 +67,10 @@ class Stepper:
         self._split = jax.jit(_split)
 
     def begin(self, seed: int, prompt: Any = None, prompt_actions: Any = None) -> Dreamt:
-        """Begin one world: at a recorded moment, from "nothing", or from frames uint8 `[t h w c]`.
+        """Begin one world: at a recorded moment, from "nothing", from frames uint8 `[t h w c]`, or from words.
 
         Raises:
-            ValueError: frames of another size, or actions that do not go with them.
+            ValueError: frames of another size, actions that do not go with them, or words that the world does not know.
         """
         sim = self._sim(self.num_denoise_steps)
         state, obs = sim.reset(jax.random.key(seed), batch_size=1, prompt=prompt, prompt_actions=prompt_actions)
