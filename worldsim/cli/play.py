@@ -64,7 +64,8 @@ class Play:
         stepper = Stepper(load_world(folder), self.max_players)
         hub = Hub(
             folder, stepper, Archive(self.out), max_players=self.max_players, fps=self.fps,
-            idle_s=60 * self.idle_minutes, seed=self.seed, pilots=self._pilots(stepper.world), words=words_of(self.world),
+            idle_s=60 * self.idle_minutes, seed=self.seed, pilots=self._pilots(stepper.world),
+            words=words_of(self.world),
         )  # fmt: skip
         host, port = line.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
