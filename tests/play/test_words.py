@@ -1,0 +1,59 @@
+"""Words that a person says: they are what a world that reads prompts dreams of, and where it begins from nothing."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.worlds import random_world
+from worldsim.checkpoint import save_world, words_of
+from worldsim.nn.words import PromptConfig
+from worldsim.play import frames
+from worldsim.play.messages import Command
+from worldsim.play.player import Player
+from worldsim.play.stepper import Stepper
+
+LANDS = PromptConfig(
+    attributes=(("biome", (("desert", "사막"), ("forest", "숲"))),),
+    known=("desert", "사막", "forest", "숲"),
+    num_words=4,
+)
+
+
+@pytest.fixture(scope="module")
+def stepper():
+    return Stepper(random_world(prompt=LANDS), 1)
+
+
+def start(stepper, prompt):
+    """A player who has said something: the state, and what they were told."""
+    player = Player(stepper, None, seed=1)
+    player.do(Command("start", {"prompt": prompt}))
+    leaves = [np.asarray(x) for x in jax.tree.leaves(player.now.dreamt.state) if np.issubdtype(x.dtype, np.floating)]
+    return leaves, player.notes, player.flags
+
+
+def test_other_words_are_another_world(stepper):
+    one, notes, flags = start(stepper, "a desert")
+    other, _, _ = start(stepper, "숲")
+    again, _, _ = start(stepper, "a desert")
+    assert not notes and flags & frames.BEGUN
+    assert all(np.array_equal(a, b) for a, b in zip(one, again))
+    assert any(not np.array_equal(a, b) for a, b in zip(one, other))
+
+
+def test_words_that_the_world_never_saw_are_refused_with_what_it_knows(stepper):
+    _, notes, _ = start(stepper, "spaceship")
+    assert notes[0][0] == "error" and "desert" in notes[0][1]
+
+
+def test_a_world_without_words_begins_at_a_recorded_moment():
+    stepper = Stepper(random_world(), 1)
+    _, notes, flags = start(stepper, "bar by night")
+    assert not notes and flags & frames.BEGUN and not stepper.reads_words
+
+
+def test_a_prompt_says_words_and_a_name_or_path_none(tmp_path, monkeypatch):
+    save_world(random_world(), tmp_path / "runs" / "bar" / "world")
+    monkeypatch.chdir(tmp_path)
+    assert words_of("bar") is None and words_of(str(tmp_path / "runs" / "bar")) is None
+    assert words_of("play bar at dusk") == "play bar at dusk"
