@@ -10,6 +10,7 @@ from worldsim.nn.words import PromptConfig
 from worldsim.play import frames
 from worldsim.play.messages import Command
 from worldsim.play.player import Player
+from worldsim.play.recording import Archive
 from worldsim.play.stepper import Stepper
 
 LANDS = PromptConfig(
@@ -24,31 +25,33 @@ def stepper():
     return Stepper(random_world(prompt=LANDS), 1)
 
 
-def start(stepper, prompt):
+def start(stepper, tmp_path, prompt):
     """A player who has said something: the state, and what they were told."""
-    player = Player(stepper, None, seed=1)
+    player = Player(stepper, Archive(tmp_path), seed=1)
     player.do(Command("start", {"prompt": prompt}))
-    leaves = [np.asarray(x) for x in jax.tree.leaves(player.now.dreamt.state) if np.issubdtype(x.dtype, np.floating)]
+    leaves = [
+        np.asarray(x) for x in jax.tree.leaves(player.now.dreamt.state) if jax.numpy.issubdtype(x.dtype, np.floating)
+    ]
     return leaves, player.notes, player.flags
 
 
-def test_other_words_are_another_world(stepper):
-    one, notes, flags = start(stepper, "a desert")
-    other, _, _ = start(stepper, "숲")
-    again, _, _ = start(stepper, "a desert")
+def test_other_words_are_another_world(stepper, tmp_path):
+    one, notes, flags = start(stepper, tmp_path, "a desert")
+    other, _, _ = start(stepper, tmp_path, "숲")
+    again, _, _ = start(stepper, tmp_path, "a desert")
     assert not notes and flags & frames.BEGUN
     assert all(np.array_equal(a, b) for a, b in zip(one, again))
     assert any(not np.array_equal(a, b) for a, b in zip(one, other))
 
 
-def test_words_that_the_world_never_saw_are_refused_with_what_it_knows(stepper):
-    _, notes, _ = start(stepper, "spaceship")
+def test_words_that_the_world_never_saw_are_refused_with_what_it_knows(stepper, tmp_path):
+    _, notes, _ = start(stepper, tmp_path, "spaceship")
     assert notes[0][0] == "error" and "desert" in notes[0][1]
 
 
-def test_a_world_without_words_begins_at_a_recorded_moment():
+def test_a_world_without_words_begins_at_a_recorded_moment(tmp_path):
     stepper = Stepper(random_world(), 1)
-    _, notes, flags = start(stepper, "bar by night")
+    _, notes, flags = start(stepper, tmp_path, "bar by night")
     assert not notes and flags & frames.BEGUN and not stepper.reads_words
 
 
