@@ -43,7 +43,7 @@ RESULTS = Path(__file__).parent / "results" / "minecraft.json"
 LOOK, LOOK_FRAMES, PAUSE = 4.0, 4, 4
 TURNS = {"right": ("yaw", 1), "left": ("yaw", -1), "down": ("pitch", 1), "up": ("pitch", -1)}
 AWAY, AWAY_FRAMES = 15.0, 6
-DIG_FRAMES, DIG_CROP, STILL = 8, 24, 2.0  # frames dreamed, pixels at the crosshair, degrees
+DIG_FRAMES, LATE, DIG_CROP, STILL = 10, 2, 24, 2.0  # frames dreamed and waited, pixels at the crosshair, degrees
 AFTER, LEAST_FRAMES = 8, 500  # frames after the first from nothing; recorded frames of a label that is asked for
 OTHERS = ("jump", "pong", "breakout", "doom-takecover")
 
@@ -123,19 +123,25 @@ def measure_away(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, be
 
 
 def dig_windows(columns: Columns, names: tuple[str, ...], spec: Any, num: int, seed: int) -> tuple[Any, Any]:
-    """Rows of windows in which the dig key is held and the camera stands still, as many with a block dug as without."""
+    """Rows of windows in which the dig key is held and the camera stands still, as many with a block dug as without.
+
+    The server tells of a block up to LATE frames after it has gone from the picture: what cannot be told is left out.
+    """
     assert columns.state is not None
-    rows = draw_windows(columns, CONTEXT + DIG_FRAMES, len(columns.obs), seed)
-    state = columns.state[rows[:, CONTEXT - 1 :]]
-    angles = state[..., [names.index("yaw"), names.index("pitch")]]
+    end = CONTEXT + DIG_FRAMES
+    rows = draw_windows(columns, end + LATE, len(columns.obs), seed)
+    state = columns.state[rows]
+    angles = state[:, CONTEXT - 1 : end][..., [names.index("yaw"), names.index("pitch")]]
     turned = np.abs((angles - angles[:, :1] + 180) % 360 - 180).max((1, 2))
-    is_held = columns.prev_action[rows[:, CONTEXT:], spec.column_names.index("dig")].max(1) > 0
-    dug = state[:, 1:, names.index("dug")].max(1) > 0
+    is_held = columns.prev_action[rows[:, CONTEXT:end], spec.column_names.index("dig")].max(1) > 0
+    told = state[..., names.index("dug")] > 0
+    dug = told[:, CONTEXT + LATE : end].any(1) & ~told[:, CONTEXT - 1 : CONTEXT + LATE].any(1)
+    whole = ~told[:, CONTEXT - 1 :].any(1)
     still, rng = (turned <= STILL) & is_held, np.random.default_rng(seed)
-    sides = [rng.permutation(np.flatnonzero(still & (dug == side))) for side in (True, False)]
+    sides = [rng.permutation(np.flatnonzero(still & side)) for side in (dug, whole)]
     count = min(num // 2, *(len(side) for side in sides))
     pick = np.concatenate([side[:count] for side in sides])
-    return rows[pick], dug[pick]
+    return rows[pick, :end], dug[pick]
 
 
 def at_crosshair(before: np.ndarray, after: np.ndarray) -> np.ndarray:
