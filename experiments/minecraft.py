@@ -1,7 +1,7 @@
-"""What the world `minecraft` knows of a 3D block game: looking around, looking away and back, digging, prompts.
+"""What a world knows of a 3D block game: fidelity, looking around, looking away and back, digging, prompts.
 
-    python experiments/train_worlds.py minecraft --runs runs     # first: records, trains, measures, ships
-    python experiments/minecraft.py --runs runs                  # these questions, of checkpoints/minecraft
+    python experiments/train_worlds.py minecraft --runs runs --minutes 32 --quick    # first: records and trains
+    python experiments/minecraft.py --world runs/world-minecraft/world --runs runs
 
 - look: the camera turns by LOOK degrees a frame for a few frames; does the dream's picture move the right way? The
   real game does the same from the same moment. `sign_agrees` is a share of the dreams, 0.5 is chance.
@@ -30,9 +30,11 @@ from classify import fit_classifier
 
 import worldsim
 from worldsim import metrics
+from worldsim.cli.console import Counter
 from worldsim.data.dataset import Columns, load_columns
 from worldsim.data.real import RealGame
 from worldsim.data.store import Footage
+from worldsim.evaluate import bench, evaluate
 from worldsim.evaluate.dreams import CONTEXT, draw_windows, free_run
 from worldsim.evaluate.inverse import balanced_accuracy
 from worldsim.evaluate.motion import shifts
@@ -239,6 +241,11 @@ def main() -> None:
         print(name, json.dumps(found), flush=True)
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
 
+    with closing(Counter("questions")) as on_progress:
+        found = evaluate(sim, footage, num_windows=48, quick=True, on_progress=on_progress)
+    for name in ("fidelity", "control", "outcome"):
+        keep(name, found[name])
+    keep("speed", bench(sim))
     keep("dig", measure_dig(sim, footage.meta.state_names, calibration, held, 512))
     keep("game", measure_game(sim, calibration, args.runs, 100))
     if sim.config.prompt is not None:

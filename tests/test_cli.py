@@ -175,7 +175,7 @@ def test_actions_that_the_world_does_not_have_are_refused(capsys, tmp_path, untr
     assert "0..2" in refused(
         capsys, "rollout", untrained_world, "--out", "a.gif", "--frames", 2, "--actions", "keys.txt"
     )
-    assert "random, noop or a file" in refused(
+    assert "random, noop, agent:PATH or a file" in refused(
         capsys, "rollout", untrained_world, "--out", "a.gif", "--actions", "nofile"
     )
     assert not (tmp_path / "a.gif").exists()

@@ -81,7 +81,7 @@ def test_random_actions_are_held_for_a_few_frames_and_reach_every_option():
     assert np.bincount(actions.astype(int)).min() > 700
 
 
-@pytest.mark.parametrize(("policy", "words"), [("agent:x", "trained agent is not possible"), ("best", "noisy.*random")])
+@pytest.mark.parametrize(("policy", "words"), [("agent:x", "worldsim.agent.record"), ("best", "noisy.*random")])
 def test_a_policy_that_there_is_not_is_refused(policy, words):
     from worldsim.data.record import record
 
