@@ -1,7 +1,7 @@
 """What a world knows of a 3D block game: fidelity, looking around, looking away and back, digging, prompts.
 
     python experiments/train_worlds.py minecraft --runs runs --minutes 32 --quick    # first: records and trains
-    python experiments/minecraft.py --world runs/world-minecraft/world --runs runs
+    python experiments/minecraft.py --runs runs
 
 - look: the camera turns by LOOK degrees a frame for a few frames; does the dream's picture move the right way? The
   real game does the same from the same moment. `sign_agrees` is a share of the dreams, 0.5 is chance.
@@ -227,33 +227,40 @@ def measure_words(sim: worldsim.Simulator, meta: Any, calibration: Columns, held
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--world", default="minecraft", help="name or path of the world")
+    parser.add_argument("--world", help="name or path of the world; the one in --runs by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the footage")
     parser.add_argument("--scenes", type=int, default=32)
+    parser.add_argument("--only-scenes", action="store_true", help="ask what wants the running game; keep the rest")
     args = parser.parse_args()
-    sim = worldsim.load(args.world)
+    sim = worldsim.load(args.world or args.runs / "world-minecraft" / "world")
     footage = Footage.open(args.runs / "footage-minecraft")
     calibration, held, _ = held_out_columns(sim, footage)
-    result: dict[str, Any] = {"command": "python experiments/minecraft.py", **hardware()}
+    result: dict[str, Any] = json.loads(RESULTS.read_text()) if args.only_scenes else {}
+    result |= {"command": "python experiments/minecraft.py --runs runs", **hardware()}
 
     def keep(name: str, found: dict[str, Any]) -> None:
         result[name] = found
         print(name, json.dumps(found), flush=True)
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
 
+    if not args.only_scenes:
+        _ask_offline(sim, footage, calibration, held, args.runs, keep)
+    rows, begins = script(sim.action_spec)
+    real = play_scenes(sim.card, rows, args.scenes, seed=50_000)
+    keep("look", measure_look(sim, real, rows, begins))
+    keep("away", measure_away(sim, real, rows, begins["away"]))
+
+
+def _ask_offline(sim: Any, footage: Footage, calibration: Columns, held: Columns, runs: Path, keep: Any) -> None:
     with closing(Counter("questions")) as on_progress:
         found = evaluate(sim, footage, num_windows=48, quick=True, on_progress=on_progress)
     for name in ("fidelity", "control", "outcome"):
         keep(name, found[name])
     keep("speed", bench(sim))
     keep("dig", measure_dig(sim, footage.meta.state_names, calibration, held, 512))
-    keep("game", measure_game(sim, calibration, args.runs, 100))
+    keep("game", measure_game(sim, calibration, runs, 100))
     if sim.config.prompt is not None:
         keep("words", measure_words(sim, footage.meta, calibration, held, 24))
-    rows, begins = script(sim.action_spec)
-    real = play_scenes(sim.card, rows, args.scenes, seed=50_000)
-    keep("look", measure_look(sim, real, rows, begins))
-    keep("away", measure_away(sim, real, rows, begins["away"]))
 
 
 if __name__ == "__main__":

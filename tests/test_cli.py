@@ -130,7 +130,7 @@ def _own_signals():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_kill_end_in_order_and_say_how_to_go_on(capsys, monkeypatch, number, _own_signals):
-    monkeypatch.setattr("worldsim.data.record.record", lambda *args, **kwargs: signal.raise_signal(number))
+    monkeypatch.setattr("worldsim.agent.record", lambda *args, **kwargs: signal.raise_signal(number))
     status, out, err = run(capsys, "record", "jump", "--out", "footage", "--frames", 10)
     assert status == 130 and out == "" and "same command goes on" in err
 

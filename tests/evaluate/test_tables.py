@@ -5,7 +5,7 @@ import pytest
 from experiments import tables
 
 README = "# x\n<!-- table: worlds -->\nold\n<!-- end -->\ntext\n" + "".join(
-    f"<!-- table: {name} -->\n<!-- end -->\nend\n" for name in ("results", "judged", "phyworld", "agents")
+    f"<!-- table: {name} -->\n<!-- end -->\nend\n" for name in ("results", "judged", "phyworld", "agents", "dreams")
 )
 
 
@@ -78,6 +78,21 @@ def test_agents_stand_beside_those_who_did_not_dream(root):
     }
     (root / "experiments" / "results" / "agent_doom_takecover.json").write_text(json.dumps(found))
     text = tables.render(README, root)
+    assert "reinforce" not in text  # one agent is no comparison
     assert (
         f"| doom-takecover | 5.00 {tables.PM} 0.25 | 5.00 {tables.PM} 0.25 | not measured | 7.0 in 90 steps |" in text
     )
+
+
+def test_agents_of_one_world_stand_side_by_side_by_how_they_dreamed(root):
+    how = {
+        "objective": "reinforce", "max_uncertainty": None, "num_denoise_steps": None, "noise_scale": 1.0,
+        "clone_share": 0.15, "minutes": 5.01,
+    }  # fmt: skip
+    agent = {"mean": 5.0, "standard_error": 0.25, "dream": {"mean": 7.0, "mean_length": 90.0}, "training": how}
+    other = agent | {"mean": 6.0, "training": how | {"objective": "pmpo", "max_uncertainty": 0.1, "noise_scale": 1.5}}
+    found = {"main": agent, "hot": other, "random": {"mean": 1.0, "standard_error": 0.1}, "recording_policy": "random"}
+    (root / "experiments" / "results" / "agent_doom_takecover.json").write_text(json.dumps(found))
+    text = tables.render(README, root)
+    assert f"| doom-takecover | reinforce | own | 1 | 0.15 | 5 | 7 in 90 steps | 5.00 {tables.PM} 0.25 |" in text
+    assert "| doom-takecover | pmpo, cut above 0.1 | own | 1.5 | 0.15 | 5 | 7 in 90 steps | 6.00" in text

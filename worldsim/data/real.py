@@ -15,7 +15,7 @@ from worldsim.data.game import Arrival, Game
 from worldsim.data.meta import FootageMeta
 from worldsim.data.policies import make_policy
 
-_START_S, _STEP_S, _CLOSE_S, _EPISODE_S = 60.0, 5.0, 2.0, 600.0
+_START_S, _RESET_S, _STEP_S, _CLOSE_S, _EPISODE_S = 120.0, 120.0, 5.0, 2.0, 600.0
 
 
 class RealGame:
@@ -47,7 +47,7 @@ class RealGame:
     def reset(self, seed: int) -> Arrival:
         """Begin an episode."""
         self._line.send(seed)
-        return self._receive(_STEP_S)
+        return self._receive(_RESET_S)
 
     def send(self, row: Float[np.ndarray, " a"]) -> None:
         """Hold an action for one frame; `receive` gives what came of it."""
