@@ -149,8 +149,6 @@ ROWS = (
     Row("the same: a quarter turn and back, 1 = as the game", "minecraft", number("away", "score"), ".5", ".9", 2),
     Row("the same: a dug block is gone, precision", "minecraft", number("dig", "precision_dream"), ".6", ".9", 2),
     Row("the same: recall", "minecraft", number("dig", "recall_dream"), ".6", ".9", 2),
-    Row("the same: from the word alone: taken for this game", "minecraft", number("game", "share_this_game"), ".95",
-        "1", 2),
     Row("the same: biome found in dreams that were asked for it (chance: 1 / number of biomes)", "minecraft",
         number("words", "biome_recovered"), "3x chance", ".9", 2),
     Row("the same: time of day, likewise", "minecraft", number("words", "time_recovered"), "3x chance", ".9", 2),
