@@ -68,7 +68,7 @@ RECIPES = {
 def quick(recipe: Recipe) -> Recipe:
     """The same at a hundredth of everything."""
     return recipe._replace(
-        num_frames=max(recipe.num_frames // 100, 600), world=recipe.world / 100, agent=recipe.agent / 100,
+        num_frames=max(recipe.num_frames // 100, 3000), world=recipe.world / 100, agent=recipe.agent / 100,
         rounds=min(recipe.rounds, 1),
     )  # fmt: skip
 
