@@ -6,7 +6,7 @@
 
 All worlds of a seed are one batched model. Stable-Baselines3 has a vector interface of its own, older than
 Gymnasium's; `DreamVecEnv` is the adapter. Returns are those of the dream; what they are worth in the game is not asked
-here. One core of two, no accelerator, about two minutes a seed. Writes experiments/results/sb3_ppo.json.
+here. A shared core of two, no accelerator: four minutes a seed. Writes experiments/results/sb3_ppo.json.
 """
 
 from __future__ import annotations
