@@ -12,6 +12,8 @@ from flax import nnx
 from tests.nn.test_nn import randomised
 from worldsim.diffusion.schedule import Levels
 from worldsim.dynamics import Dynamics, DynamicsConfig
+from worldsim.dynamics.cache import Glimpse
+from worldsim.nn.camera import CameraConfig
 from worldsim.nn.words import PromptConfig
 
 CONFIG = DynamicsConfig(
@@ -163,3 +165,50 @@ def test_a_stream_reads_its_prompt_as_a_window_does_and_rows_read_their_own(read
     other, _ = both(PROMPT.read(["a red sky", "red"], [{"sky": 1}, {}]))
     np.testing.assert_array_equal(other[0], whole[0])
     assert float(jnp.abs(other - whole)[1].max()) > 1e-3
+
+
+CAMERA = CameraConfig(size=(8, 16), field_of_view=70.0, yaw=0, pitch=0)
+SEEING = dataclasses.replace(CONFIG, camera=CAMERA, weighs=True)
+
+
+def test_a_stream_sees_its_glimpses_as_a_window_does_and_does_not_forget_them():
+    model = randomised(Dynamics(SEEING, rngs=nnx.Rngs(0)))
+    z, levels, action = window(3)
+    rng = np.random.default_rng(0)
+    fresh = jnp.asarray(rng.uniform(0, 1, (BATCH, 3, 1, 2)), jnp.float32)
+    glimpse = Glimpse(jnp.asarray(rng.normal(size=z.shape), jnp.float32), fresh, 0.5 * (1 - fresh))
+
+    @jax.jit
+    def both(glimpse):
+        past, _ = model.remember(z, jnp.full((BATCH, 3), CONFIG.past_level), action, TOGETHER, (), glimpse)
+        cache, stream = model.empty_cache(BATCH), []
+        for t in range(3):
+            level, now = Levels(levels.tau[:, t], levels.step[:, t]), Glimpse(*(x[:, t] for x in glimpse))
+            stream.append(model.step(z[:, t], level, action[:, t], cache, now)[0])
+            at_past = Levels(jnp.full((BATCH,), CONFIG.past_level), levels.step[:, t])
+            cache = model.commit(z[:, t], model.step(z[:, t], at_past, action[:, t], cache, now)[2], cache)
+        return model.predict(z, levels, action, past), jnp.stack(stream, 1)
+
+    whole, stream = both(glimpse)
+    np.testing.assert_allclose(stream, whole, atol=1e-4)
+    other, _ = both(glimpse._replace(z=glimpse.z.at[:, 1].add(1.0)))
+    changed = np.abs(other - whole).max((2, 3)) > 1e-3
+    np.testing.assert_array_equal(changed, [[False, True, True]] * BATCH)
+
+
+def test_untrained_dynamics_follow_a_fresh_glimpse_and_doubt_a_new_one():
+    model = Dynamics(SEEING, rngs=nnx.Rngs(0))
+    model.surprise[...] = jnp.array([[1e-3], [0.1], [1.0]]) * jnp.ones((3, 4))
+    z, _, action = window(2)
+    levels = Levels(jnp.full((BATCH, 2), 12), jnp.zeros((BATCH, 2), jnp.int32))
+    shares = [jnp.full((BATCH, 2, 1, 2), share) for share in (1.0, 0.0)]
+
+    @jax.jit
+    def predicted(fresh):
+        glimpse = Glimpse(-z, fresh, jnp.zeros_like(fresh))
+        past, _ = model.remember(z, jnp.full((BATCH, 2), CONFIG.past_level), action, TOGETHER, (), glimpse)
+        return model.predict(0.75 * z, levels, action, past)[:, 1]
+
+    trusted, doubted = (predicted(share) for share in shares)
+    assert np.abs(trusted + z[:, 1]).mean() < 0.1
+    assert (jnp.sign(doubted) == jnp.sign(z[:, 1])).mean() > 0.9

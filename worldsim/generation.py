@@ -17,8 +17,9 @@ from worldsim.diffusion.parametrize import noised
 from worldsim.diffusion.sample import sample_with_first
 from worldsim.diffusion.schedule import Levels, step_index
 from worldsim.dynamics import Cache, Dynamics
+from worldsim.glimpse import coded, remembered
+from worldsim.nn.camera import look, turned
 from worldsim.nn.params import merge
-from worldsim.outcome import Outcome
 from worldsim.tokenizer import Tokenizer
 from worldsim.types import fold_keys
 
@@ -28,7 +29,7 @@ class Model(NamedTuple):
 
     tokenizer: Tokenizer
     dynamics: Dynamics
-    outcome: Outcome
+    outcome: Any = None  # Outcome; None where nobody asks for rewards
 
 
 class Sampler(NamedTuple):
@@ -59,23 +60,33 @@ def world_keys(key: PRNGKeyArray | Key[Array, " b"], count: int) -> Key[Array, "
 
 
 def observe(
-    dynamics: Dynamics, cache: Cache, z: Float[Array, "b n c"], prev_action: Float[Array, "b a"], keys: Key[Array, " b"]
+    model: Model,
+    cache: Cache,
+    z: Float[Array, "b n c"],
+    prev_action: Float[Array, "b a"],
+    keys: Key[Array, " b"],
+    *,
+    is_real: bool = False,
 ) -> tuple[Cache, Float[Array, "b d"]]:
-    """Make a known frame part of the past: noise it to the level of the past, label it so, and commit it.
+    """Make a frame part of the past: noise it to the level of the past, label it so, and commit it.
+
+    `is_real`: it was not dreamed, so that it tells where a camera looks.
 
     Returns:
         The new cache and the hidden state that the outcome heads read.
     """
-    config = dynamics.config
+    dynamics, config = model.dynamics, model.dynamics.config
     batch = z.shape[0]
     past = noised(z, _noise(keys, z), config.past_level / config.num_levels)
     levels = Levels(jnp.full((batch,), config.past_level), jnp.zeros((batch,), jnp.int32))
-    _, hidden, fresh = dynamics.step(past, levels, prev_action, cache)
-    return dynamics.commit(past, fresh, cache), hidden
+    glimpse = _glimpse(model, cache, prev_action)
+    _, hidden, fresh = dynamics.step(past, levels, prev_action, cache, glimpse)
+    view = remembered(model.tokenizer, dynamics, cache, z, prev_action, is_real=is_real)
+    return dynamics.commit(past, fresh, cache)._replace(view=view), hidden
 
 
 def dream(
-    dynamics: Dynamics, cache: Cache, prev_action: Float[Array, "b a"], keys: Key[Array, " b"], sampler: Sampler
+    model: Model, cache: Cache, prev_action: Float[Array, "b a"], keys: Key[Array, " b"], sampler: Sampler
 ) -> tuple[Float[Array, "b n c"], Float[Array, " b"]]:
     """Sample the next frame's latents; the cache is only read.
 
@@ -83,18 +94,19 @@ def dream(
         The latents, and their root-mean-square distance from the first step's prediction: a one-sample estimate of
         the spread of what could have come.
     """
-    config = dynamics.config
+    dynamics, config = model.dynamics, model.dynamics.config
     batch = prev_action.shape[0]
+    glimpse = _glimpse(model, cache, prev_action)
     steps = jnp.full((batch,), step_index(sampler.num_denoise_steps, config.num_levels))
     without_prompt = cache if sampler.guidance == 1 else cache._replace(prompt=dynamics.hear((), batch))
 
     def denoise(z_tau: Float[Array, "b n c"], tau: Float[Array, ""]) -> Float[Array, "b n c"]:
         index = jnp.round(tau * config.num_levels).astype(jnp.int32)
         levels = Levels(jnp.broadcast_to(index, (batch,)), steps)
-        z_hat = dynamics.step(z_tau, levels, prev_action, cache)[0]
+        z_hat = dynamics.step(z_tau, levels, prev_action, cache, glimpse)[0]
         if sampler.guidance == 1:
             return z_hat
-        unprompted = dynamics.step(z_tau, levels, prev_action, without_prompt)[0]
+        unprompted = dynamics.step(z_tau, levels, prev_action, without_prompt, glimpse)[0]
         return unprompted + sampler.guidance * (z_hat - unprompted)
 
     scale = jnp.reshape(jnp.asarray(sampler.noise_scale, jnp.float32), (-1, 1, 1))
@@ -104,7 +116,7 @@ def dream(
 
 
 def free_run(
-    dynamics: Dynamics,
+    model: Model,
     cache: Cache,
     prev_actions: Float[Array, "b t a"],
     keys: Key[Array, " b"],
@@ -115,8 +127,8 @@ def free_run(
     def step(carry, action):
         cache, keys = carry
         keys, keys_dream, keys_past = split_keys(keys, 3)
-        z, _ = dream(dynamics, cache, action, keys_dream, sampler)
-        cache, _ = observe(dynamics, cache, z, action, keys_past)
+        z, _ = dream(model, cache, action, keys_dream, sampler)
+        cache, _ = observe(model, cache, z, action, keys_past)
         return (cache, keys), z
 
     (cache, _), frames = jax.lax.scan(step, (cache, keys), jnp.moveaxis(prev_actions, 1, 0))
@@ -124,7 +136,7 @@ def free_run(
 
 
 def watch(
-    dynamics: Dynamics,
+    model: Model,
     cache: Cache,
     z: Float[Array, "b t n c"],
     prev_actions: Float[Array, "b t a"],
@@ -135,7 +147,7 @@ def watch(
     def step(carry, frame):
         cache, keys = carry
         keys, keys_past = split_keys(keys, 2)
-        cache, hidden = observe(dynamics, cache, frame[0], frame[1], keys_past)
+        cache, hidden = observe(model, cache, frame[0], frame[1], keys_past, is_real=True)
         return (cache, keys), hidden
 
     frames = (jnp.moveaxis(z, 1, 0), jnp.moveaxis(prev_actions, 1, 0))
@@ -147,6 +159,15 @@ def bind(graphdefs: tuple, params: dict) -> Model:
     """Join the graphs of the three modules with their parameters, inside or outside of jit."""
     names = ("tokenizer", "dynamics", "outcome")
     return Model(*(merge(graph, params[name]) for graph, name in zip(graphdefs, names, strict=True)))
+
+
+def _glimpse(model: Model, cache: Cache, prev_action: Float[Array, "b a"]) -> Any:
+    """What the camera's way tells of the next frame; () where no camera is known."""
+    config = model.dynamics.config
+    if config.camera is None:
+        return ()
+    sight = look(cache.view, turned(cache.view.heading, prev_action, config.camera), config.camera)
+    return coded(model.tokenizer, sight, config)
 
 
 def _noise(keys: Key[Array, " b"], like: Float[Array, "b n c"]) -> Float[Array, "b n c"]:

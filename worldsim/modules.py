@@ -8,6 +8,7 @@ import jax
 from flax import nnx
 
 from worldsim.dynamics import Dynamics, DynamicsConfig
+from worldsim.nn.camera import CameraConfig
 from worldsim.nn.params import split
 from worldsim.nn.words import PromptConfig
 from worldsim.outcome import Outcome, OutcomeConfig
@@ -39,7 +40,7 @@ def read_configs(config: dict[str, Any]) -> Configs:
     try:
         return Configs(
             TokenizerConfig(**_tuples(config["tokenizer"])),
-            DynamicsConfig(**_with_prompt(_tuples(config["dynamics"]))),
+            DynamicsConfig(**_with_parts(_tuples(config["dynamics"]))),
             OutcomeConfig(**_tuples(config["outcome"])),
         )
     except TypeError as error:
@@ -71,9 +72,9 @@ def _check_shapes(params: dict, shapes: dict) -> None:
             raise ValueError(f"weights {name} want shape {want.get(name)}, got {came.get(name)}.")
 
 
-def _with_prompt(fields: dict[str, Any]) -> dict[str, Any]:
-    prompt = fields.get("prompt")
-    return fields if prompt is None else {**fields, "prompt": PromptConfig(**prompt)}
+def _with_parts(fields: dict[str, Any]) -> dict[str, Any]:
+    parts = {"prompt": PromptConfig, "camera": CameraConfig}
+    return {k: parts[k](**v) if k in parts and v is not None else v for k, v in fields.items()}
 
 
 def _tuples(value: Any) -> Any:

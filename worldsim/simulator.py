@@ -225,7 +225,7 @@ class Simulator:
         keys, keys_watch = split_keys(keys, 2)
         z = model.tokenizer.encode(obs_to_frame(obs))
         cache = model.dynamics.empty_cache(obs.shape[0], words)
-        cache, _ = watch(model.dynamics, cache, z, prev_action, keys_watch)
+        cache, _ = watch(model, cache, z, prev_action, keys_watch)
         return SimState(keys, cache, jnp.zeros((obs.shape[0],), jnp.int32)), z[:, -1]
 
     @staticmethod
@@ -237,8 +237,8 @@ class Simulator:
         keys, keys_dream, keys_past = split_keys(keys, 3)
         unknown = jnp.full((batch, width), jnp.nan)
         cache = model.dynamics.empty_cache(batch, words)
-        z, _ = dream(model.dynamics, cache, unknown, keys_dream, sampler)
-        cache, _ = observe(model.dynamics, cache, z, unknown, keys_past)
+        z, _ = dream(model, cache, unknown, keys_dream, sampler)
+        cache, _ = observe(model, cache, z, unknown, keys_past)
         return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), z
 
     def _step(
@@ -247,8 +247,8 @@ class Simulator:
         model = bind(graphs, params)
         sampler = sampler if scale is None else sampler._replace(noise_scale=scale)
         keys, keys_dream, keys_past = split_keys(state.key, 3)
-        z, spread = dream(model.dynamics, state.cache, action, keys_dream, sampler)
-        cache, hidden = observe(model.dynamics, state.cache, z, action, keys_past)
+        z, spread = dream(model, state.cache, action, keys_dream, sampler)
+        cache, hidden = observe(model, state.cache, z, action, keys_past)
         reward, end = model.outcome.read(hidden)
         index = state.frame_index + 1
         late = index >= self.horizon if self.horizon is not None else jnp.zeros_like(index, bool)
@@ -270,8 +270,8 @@ class Simulator:
         def step(carry, frame):
             cache, keys = carry
             keys, keys_dream, keys_past = split_keys(keys, 3)
-            z, _ = dream(model.dynamics, cache, frame[1], keys_dream, sampler)
-            cache, _ = observe(model.dynamics, cache, frame[0], frame[1], keys_past)
+            z, _ = dream(model, cache, frame[1], keys_dream, sampler)
+            cache, _ = observe(model, cache, frame[0], frame[1], keys_past, is_real=True)
             return (cache, keys), frame_to_obs(model.tokenizer.decode(z))
 
         start = (model.dynamics.empty_cache(obs.shape[0]), fold_keys(key, obs.shape[0]))
@@ -283,7 +283,7 @@ class Simulator:
         model = bind(graphs, params)
         z = model.tokenizer.encode(obs_to_frame(obs))
         keys = fold_keys(key, obs.shape[0])
-        _, hidden = watch(model.dynamics, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys)
+        _, hidden = watch(model, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys)
         return model.outcome.read(hidden)
 
     @staticmethod

@@ -44,6 +44,7 @@ class Batch(NamedTuple):
     terminated: Any  # bool [b t]
     mask: Any  # bool [b t]
     prompt: Any = ()  # `worldsim.nn.words.Prompt` of each window, where there are captions
+    glimpse: Any = ()  # `worldsim.dynamics.cache.Glimpse` of each frame, where a camera is known
 
 
 class SimState(NamedTuple):

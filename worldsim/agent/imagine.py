@@ -39,15 +39,15 @@ def imagine(
     """
     batch, context = z.shape[:2]
     keys, keys_watch = split_keys(fold_keys(key, batch), 2)
-    cache, _ = watch(model.dynamics, model.dynamics.empty_cache(batch), z, prev_action, keys_watch)
+    cache, _ = watch(model, model.dynamics.empty_cache(batch), z, prev_action, keys_watch)
     state = actor.over(z, prev_action)[:, -1]
 
     def step(carry, key_act):
         cache, keys, state = carry
         keys, keys_dream, keys_past = split_keys(keys, 3)
         row = draw(key_act, actor.logits(state), actor.config)
-        frame, spread = dream(model.dynamics, cache, row, keys_dream, sampler)
-        cache, hidden = observe(model.dynamics, cache, frame, row, keys_past)
+        frame, spread = dream(model, cache, row, keys_dream, sampler)
+        cache, hidden = observe(model, cache, frame, row, keys_past)
         reward, end = model.outcome.read(hidden)
         state = actor.step(state, actor.look(frame, row))
         trusted = jnp.ones_like(spread) if max_uncertainty is None else (spread <= max_uncertainty).astype(jnp.float32)

@@ -101,6 +101,7 @@ class Game:
             state_names=self.state_names,
             objects=about.get("objects", {}),
             attributes=about.get("attributes", {}),
+            camera=about.get("camera", {}),
             recorder={**recorder, **made_with},
             licence=str(about.get("licence", "unknown")),
             assets_licence=str(about.get("assets_licence", "unknown")),

@@ -38,12 +38,16 @@ class FootageMeta:
     prompts: tuple[str, ...] = ()
     attributes: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
     """What captions speak of: name of a state column -> language ("en", "ko") -> the word for each of its values."""
+    camera: Mapping[str, Any] = field(default_factory=dict)
+    """Of a first-person game whose controls turn its camera by degrees: {"field_of_view": degrees from top to bottom,
+    "yaw": action column, "pitch": action column, "state": column of the true pitch in degrees, downwards, "overlays":
+    boxes that do not turn with the world (`worldsim.nn.camera.CameraConfig`)}; the last two may be missing."""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and numbers; without `attributes` where there are none, as in older footage."""
+        """Plain dicts, lists, strings and numbers; without what older footage has not, where there is none."""
         data = json.loads(json.dumps({**asdict(self), "action_spec": self.action_spec.to_json()}))
-        return data if self.attributes else {k: v for k, v in data.items() if k != "attributes"}
+        return {k: v for k, v in data.items() if v or k not in ("attributes", "camera")}
 
     @classmethod
     def from_json(cls, data: Any) -> FootageMeta:
@@ -73,6 +77,7 @@ class FootageMeta:
                 assets_licence=str(data["assets_licence"]),
                 prompts=tuple(str(x) for x in data["prompts"]),
                 attributes={str(k): dict(v) for k, v in data.get("attributes", {}).items()},
+                camera=dict(data.get("camera", {})),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"a field is missing, unknown or of the wrong kind ({error!r}).") from error

@@ -36,7 +36,7 @@ def known(
     before: Float[Array, "*b n c"],
     before_tau: Float[Array, "*b 1 1"],
     power: Float[Array, " c"],
-    innovation: Float[Array, " c"],
+    innovation: Float[Array, "... c"],
 ) -> Known:
     """Fuse the noisy view z with the previous frame.
 
@@ -46,10 +46,11 @@ def known(
         before: the previous frame, at level `before_tau`; 0 where there is none.
         before_tau: its level; 0 where there is none.
         power: p, mean square of each channel over the footage.
-        innovation: q, mean square of its change from a frame to the next.
+        innovation: q, mean square of its change from a frame to the next; of each channel, or of each place too.
     """
     lead = (1,) * (z.ndim - 1) + (-1,)
-    power, innovation = power.reshape(lead), innovation.reshape(lead)
+    power = power.reshape(lead)
+    innovation = innovation.reshape(lead) if innovation.ndim == 1 else innovation
     seen = before_tau**2 * power + (1 - before_tau) ** 2
     prior = before_tau * power * before / seen
     variance = jnp.minimum(innovation + (1 - before_tau) ** 2 * power / seen, power)

@@ -17,6 +17,7 @@ class Cache(NamedTuple):
     time: tuple[Any, ...]  # one `Past` a time layer
     memory: Any  # [b m d], or () where there is no memory
     prompt: Any = ()  # `Heard`, or () where the world reads no prompts
+    view: Any = ()  # `View`, or () where no camera is known
 
 
 class Past(NamedTuple):
@@ -28,3 +29,12 @@ class Past(NamedTuple):
     times: tuple[Any, ...]  # keys and values of each time layer
     memories: tuple[Any, ...]  # the state before each frame, where there is a memory
     prompt: Any = ()  # `Heard`, where the world reads prompts
+    glimpse: Any = ()  # `Glimpse` of each frame, where a camera is known
+
+
+class Glimpse(NamedTuple):
+    """Frames as far as the camera's way tells them (`worldsim.nn.camera.Sight`), coded."""
+
+    z: Any  # latents [b *t n c]
+    fresh: Any  # share of each cell that was in the frame before [b *t y x]
+    old: Any  # trust in what each cell shows of earlier frames [b *t y x]

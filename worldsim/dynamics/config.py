@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from worldsim.diffusion.schedule import num_step_sizes
+from worldsim.nn.camera import CameraConfig
 from worldsim.nn.words import PromptConfig
 
 
@@ -50,8 +51,12 @@ class DynamicsConfig:
     """Finest sampling steps, a power of two."""
     past_level: int = 14
     """Level index at which the past is held in generation."""
+    weighs: bool = False
+    """Whether the network says, cell by cell, how much changes, and so how far a noisy view is trusted."""
     prompt: PromptConfig | None = None
     """What the world reads, where it reads prompts."""
+    camera: CameraConfig | None = None
+    """What the world is seen by, where the controls say how it turns."""
 
     def __post_init__(self):
         if self.width % (self.head_dim * self.kv_groups):

@@ -14,6 +14,7 @@ prompt is read once, for a stream or a window.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,13 +26,17 @@ from jaxtyping import Array, Bool, Float, Int
 from worldsim.diffusion.prior import Known, known
 from worldsim.diffusion.schedule import Levels, num_step_sizes
 from worldsim.dynamics.cache import NUM_BEFORE, Cache, Past
+from worldsim.dynamics.camera import Gaze, expected_change, shares
 from worldsim.dynamics.config import DynamicsConfig
 from worldsim.dynamics.prompt import PromptReader
 from worldsim.nn.attention import SpaceAttention, TimeAttention, grid_angles
+from worldsim.nn.camera import empty_view
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding
 from worldsim.nn.layers import RMSNorm, SwiGLU, linear
 from worldsim.nn.local import ConvBlock, conv, pack_cells, unpack
 from worldsim.nn.recurrence import GatedRecurrence
+
+MOST_WEIGHT = 6.0  # log of how much more or less may change than on average
 
 
 class _Local(NamedTuple):
@@ -39,7 +44,8 @@ class _Local(NamedTuple):
 
     cells: Float[Array, "b *t y x e"]
     cond: Float[Array, "b *t d"]  # level and action
-    start: Known
+    fuse: Callable[[Array], Known]  # the noisy view with the past, for a mean square change
+    innovation: Float[Array, "..."]
 
 
 class _Layer(nnx.Module):
@@ -67,7 +73,8 @@ class Dynamics(nnx.Module):
         self.config = config
         d, c = config.width, config.token_dim
         e, cell = config.local_width, c // config.pack**2
-        self.see = conv((1 + NUM_BEFORE) * cell, e, rngs=rngs)
+        glimpsed = 0 if config.camera is None else cell + 2
+        self.see = conv((1 + NUM_BEFORE) * cell + glimpsed, e, rngs=rngs)
         self.trust = linear(d, c, rngs=rngs, zero=True)
         self.before = nnx.List([ConvBlock(e, cond_width=d, rngs=rngs) for _ in range(config.num_local)])
         self.enter = linear(e * config.pack**2, d, rngs=rngs)
@@ -93,8 +100,12 @@ class Dynamics(nnx.Module):
         self.descend = linear(d, e * config.pack**2, rngs=rngs)
         self.after = nnx.List([ConvBlock(e, cond_width=d, rngs=rngs) for _ in range(config.num_local + 1)])
         self.leave = linear(e, cell, rngs=rngs, zero=True)
+        self.weigh = linear(e, 1, rngs=rngs, zero=True) if config.weighs else None
         self.power = nnx.Param(jnp.ones((c,)))  # p: mean square of each channel, of the footage
         self.innovation = nnx.Param(jnp.ones((c,)))  # q: mean square of its change from a frame to the next
+        if config.camera is not None:
+            self.surprise = nnx.Param(jnp.ones((3, c)))  # q of what a glimpse shows fresh, shows old, and cannot show
+            self.gaze = Gaze(cell, e, rngs=rngs)
         over_time = tuple(bool(layer.over_time) for layer in self.layers)
         self.reader = PromptReader(config, over_time, rngs=rngs) if config.prompt is not None else None
 
@@ -110,6 +121,7 @@ class Dynamics(nnx.Module):
         prev_action: Float[Array, "b t a"],
         isolated: Bool[Array, " b"],
         prompt: Any = (),
+        glimpse: Any = (),
     ) -> tuple[Past, Float[Array, "b t d"]]:
         """Read whole windows as the past of one another; frame t sees nothing after t.
 
@@ -119,6 +131,7 @@ class Dynamics(nnx.Module):
             prev_action: the action that led into each frame; NaN = unknown.
             isolated: rows whose frames stand alone, as if each were the first of all.
             prompt: a `Prompt` of each window; () = none.
+            glimpse: a `Glimpse` of each frame, for a world with a camera.
 
         Returns:
             What `predict` wants, and the hidden state that the outcome heads read.
@@ -137,10 +150,10 @@ class Dynamics(nnx.Module):
             memories.append(state)
             return branch
 
-        x, _ = self._embed(z, Levels(tau, jnp.zeros_like(tau)), prev_action, before, before_tau)
+        x, _ = self._embed(z, Levels(tau, jnp.zeros_like(tau)), prev_action, before, before_tau, glimpse)
         heard = self.hear(prompt, z.shape[0])
         x = self._through(x, over_time, recall, heard)
-        return Past(before, before_tau, isolated, tuple(times), tuple(memories), heard), self._hidden(x)
+        return Past(before, before_tau, isolated, tuple(times), tuple(memories), heard, glimpse), self._hidden(x)
 
     def predict(
         self, z: Float[Array, "b t n c"], levels: Levels, prev_action: Float[Array, "b t a"], past: Past
@@ -154,7 +167,7 @@ class Dynamics(nnx.Module):
             past: what `remember` gave of the same windows.
         """
         times, memories = iter(past.times), iter(past.memories)
-        x, local = self._embed(z, levels, prev_action, past.z, past.tau)
+        x, local = self._embed(z, levels, prev_action, past.z, past.tau, past.glimpse)
         x = self._through(
             x,
             lambda attention, x: attention.beside(x, next(times), past.isolated),
@@ -186,12 +199,21 @@ class Dynamics(nnx.Module):
             tuple(time.empty(batch, config.num_tokens) for time in times),
             memory,
             self.hear(prompt, batch),
+            () if config.camera is None else empty_view(batch, config.camera),
         )
 
-    def step(self, z: Float[Array, "b n c"], levels: Levels, prev_action: Float[Array, "b a"], cache: Cache):
+    def step(
+        self,
+        z: Float[Array, "b n c"],
+        levels: Levels,
+        prev_action: Float[Array, "b a"],
+        cache: Cache,
+        glimpse: Any = (),
+    ):
         """Predict the clean latents of the present frame of streams; the cache is only read.
 
-        `levels` holds indices `[b]`. Equals the last frame of `predict` on the whole stream.
+        `levels` holds indices `[b]`, `glimpse` is the present frame's. Equals the last frame of `predict` on the whole
+        stream.
 
         Returns:
             z_hat `[b n c]`, the hidden state `[b d]`, and what `commit` wants.
@@ -209,7 +231,7 @@ class Dynamics(nnx.Module):
             memories.append(state)
             return branch
 
-        x, local = self._embed(z, levels, prev_action, cache.z, before_tau)
+        x, local = self._embed(z, levels, prev_action, cache.z, before_tau, glimpse)
         x = self._through(x, over_time, recall, cache.prompt)
         z_hat = self._clean(x, local)
         return z_hat, self._hidden(x), (tuple(fresh), memories[0] if memories else ())
@@ -223,20 +245,22 @@ class Dynamics(nnx.Module):
         times = [layer.attention for layer in self.layers if layer.over_time]
         kept = tuple(t.keep(past, kv, cache.count) for t, past, kv in zip(times, cache.time, keys, strict=True))
         z = jnp.concatenate([z_past[:, None], cache.z[:, :-1]], 1)
-        return Cache(cache.count + 1, z, kept, memory, cache.prompt)
+        return Cache(cache.count + 1, z, kept, memory, cache.prompt, cache.view)
 
-    def _embed(self, z, levels: Levels, prev_action, before, before_tau):
+    def _embed(self, z, levels: Levels, prev_action, before, before_tau, glimpse):
         """Give the tokens `[b *t m d]`, and the local path's state for `_clean`."""
         config = self.config
         level = self.level(levels.tau) + self.step_size(levels.step)
         action = self.action(prev_action).astype(level.dtype)
         cond = level + action
         tau, before_tau = (i[..., None, None] / config.num_levels for i in (levels.tau, before_tau))
-        statistics = jax.lax.stop_gradient((self.power[...], self.innovation[...]))
-        start = known(z, tau, before[..., 0, :, :], before_tau, *statistics)
+        last, last_tau, innovation, told = self._prior(before, before_tau, glimpse)
+        power, innovation = jax.lax.stop_gradient((self.power[...], innovation))
+        fuse = partial(known, z, tau, last, last_tau, power)
+        start = fuse(innovation)
         seen = (start.gain + self.trust(level)[..., None, :].astype(jnp.float32)) * start.news
-        pictures = (seen, *jnp.moveaxis(before, -3, 0))
-        cells = self.see(jnp.concatenate([unpack(x, config.grid, config.pack) for x in pictures], -1))
+        pictures = (seen, *jnp.moveaxis(before, -3, 0), *([last] if told else []))
+        cells = self.see(jnp.concatenate([*(unpack(x, config.grid, config.pack) for x in pictures), *told], -1))
         for block in self.before:
             cells = block(cells, cond)
         place = self.place(*config.grid).reshape((1,) * levels.tau.ndim + (config.num_latents, -1))
@@ -244,7 +268,16 @@ class Dynamics(nnx.Module):
         heads = jnp.broadcast_to(self.registers[...], (*levels.tau.shape, *self.registers.shape))
         heads = heads.at[..., 0, :].add(action).at[..., 1, :].add(level)
         tokens = jnp.concatenate([heads.astype(latents.dtype), latents], axis=-2)
-        return tokens, _Local(cells, cond, start)
+        return tokens, _Local(cells, cond, fuse, innovation)
+
+    def _prior(self, before, before_tau, glimpse):
+        """What the next frame is like, at which level, its mean square distance, and what the local path is told."""
+        if self.config.camera is None:
+            return before[..., 0, :, :], before_tau, self.innovation[...], ()
+        is_known = (before_tau > 0).astype(jnp.float32)
+        seen = shares(glimpse, is_known)
+        change = expected_change(seen, self.surprise[...], self.config)
+        return glimpse.z * is_known, is_known, change, (seen[..., :2],)
 
     def _through(self, x, over_time: Callable, recall: Callable, heard: Any) -> Float[Array, "b *t m d"]:
         angles = self._angles()
@@ -258,11 +291,16 @@ class Dynamics(nnx.Module):
         return self.norm(x)
 
     def _clean(self, x, local: _Local) -> Float[Array, "b *t n c"]:
-        config, start = self.config, local.start
+        config, innovation = self.config, local.innovation
         cells = local.cells + unpack(self.descend(x[..., self._num_heads :, :]), config.grid, config.pack)
         for block in self.after:
             cells = block(cells, local.cond)
         residual = pack_cells(self.leave(cells), config.pack).astype(jnp.float32)
+        if self.weigh is not None:
+            weight = jnp.exp(jnp.clip(self.weigh(cells).astype(jnp.float32), -MOST_WEIGHT, MOST_WEIGHT))
+            weight = pack_cells(jnp.repeat(weight, config.token_dim // config.pack**2, -1), config.pack)
+            innovation = weight * _like(innovation, weight)
+        start = local.fuse(innovation)
         return start.prior + start.gain * start.news + start.deviation * residual
 
     def _hidden(self, x) -> Float[Array, "b *t d"]:
@@ -276,6 +314,11 @@ class Dynamics(nnx.Module):
     def _angles(self) -> Float[np.ndarray, "m f"]:
         config = self.config
         return grid_angles(*config.grid, self._num_heads, config.head_dim)
+
+
+def _like(value: Float[Array, "*b c"], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Add leading axes so that `value` multiplies with x."""
+    return value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
 
 
 def _shifted(z: Float[Array, "b t n c"]) -> Float[Array, "b t k n c"]:

@@ -17,6 +17,7 @@ from worldsim.checkpoint import NAME_PATTERN, World, load_world, save_world
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.nn.params import merge, split
+from worldsim.train.glimpses import glimpse_footage, with_camera
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.origin import describe, floats, go_on
 from worldsim.train.presets import Preset, get_preset
@@ -84,7 +85,7 @@ def fit(
         raise ValueError(
             f"a world's name wants letters, digits, '.', '_' and '-', got {name!r}; name the run folder so."
         )
-    reading = with_prompts(chosen, footage)
+    reading = with_camera(with_prompts(chosen, footage), footage.meta)
     begun = captions_digest(footage) | ({} if origin is None else {"init": origin.card["weights"]["sha256"]})
     _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest(), **begun}, resume)
     train, held = (load_columns(footage, part) for part in ids)
@@ -132,8 +133,11 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     tokenizer = merge(graph, first.params)
     latents = encode_footage(tokenizer, train, held, keep_statistics=origin is not None)
     dynamics, outcome = new_dynamics(tokenizer.config, run.footage.meta.action_spec, preset, seed)
+    if dynamics.config.camera is not None:
+        meta = run.footage.meta
+        latents = latents._replace(glimpses=glimpse_footage(tokenizer, dynamics.config, meta, train))
     if origin is None:
-        set_statistics(dynamics, latents.train, train)
+        set_statistics(dynamics, latents, train)
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
     graphs = (parts["dynamics"][0], parts["outcome"][0])
     begin = {k: v[1] if origin is None else floats(origin.params[k]) for k, v in parts.items()}

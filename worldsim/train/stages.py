@@ -13,12 +13,13 @@ from jaxtyping import Array, Float, UInt8
 
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows
 from worldsim.dynamics import Dynamics, DynamicsConfig
-from worldsim.generation import Sampler, free_run, split_keys, watch
+from worldsim.generation import Model, Sampler, free_run, split_keys, watch
 from worldsim.metrics import crps, psnr
 from worldsim.nn.params import merge, split
 from worldsim.outcome import Outcome, OutcomeConfig
 from worldsim.pictures import strip
 from worldsim.tokenizer import Tokenizer, TokenizerConfig, balanced_weight
+from worldsim.train.glimpses import Glimpses, fit_gaze, surprises
 from worldsim.train.loop import Budget, Stage
 from worldsim.train.presets import Preset
 from worldsim.train.prompts import WindowPrompts
@@ -35,6 +36,7 @@ class Latents(NamedTuple):
 
     train: Float[np.ndarray, "n m c"]
     held: Float[np.ndarray, "n m c"]
+    glimpses: Glimpses | tuple[()] = ()  # of the frames to train on, where a camera is known
 
 
 def new_tokenizer(size: tuple[int, int], preset: Preset, columns: Columns, seed: int) -> Tokenizer:
@@ -109,21 +111,25 @@ def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns, *, keep_
     if keep_statistics:
         return Latents(run(train.obs), run(held.obs))
     old_mean, old_std = np.asarray(tokenizer.latent_mean[...]), np.asarray(tokenizer.latent_std[...])
-    latents = Latents(*(run(c.obs) * old_std + old_mean for c in (train, held)))
+    latents = Latents(run(train.obs) * old_std + old_mean, run(held.obs) * old_std + old_mean)
     mean = latents.train.mean(0)
     energy = np.square(latents.train - mean)
     std = max(float(np.sqrt(np.square(energy).mean() / max(3 * float(energy.mean()), 1e-12))), 1e-3)
     tokenizer.latent_mean[...], tokenizer.latent_std[...] = jnp.asarray(mean), jnp.float32(std)
-    return Latents(*((x - mean) / std for x in latents))
+    return Latents((latents.train - mean) / std, (latents.held - mean) / std)
 
 
-def set_statistics(dynamics: Dynamics, latents: Float[np.ndarray, "n m c"], columns: Columns) -> None:
+def set_statistics(dynamics: Dynamics, coded: Latents, columns: Columns) -> None:
     """Measure the mean square of each channel, and of its change from a frame to the next; at least 0.001."""
+    latents = coded.train
     inside = np.ones(len(latents) - 1, bool)
     inside[columns.bounds[1:-1] - 1] = False
     change = np.square(latents[1:][inside] - latents[:-1][inside]).mean((0, 1))
     dynamics.power[...] = jnp.asarray(np.maximum(np.square(latents).mean((0, 1)), 1e-3), jnp.float32)
     dynamics.innovation[...] = jnp.asarray(np.maximum(change, 1e-3), jnp.float32)
+    if coded.glimpses:
+        dynamics.surprise[...] = surprises(latents, coded.glimpses, dynamics.config)
+        fit_gaze(dynamics, latents, coded.glimpses.pitch)
 
 
 def dynamics_stage(
@@ -150,6 +156,8 @@ def dynamics_stage(
     def batch(step: int) -> Batch:
         ids = order.at(step)
         shown = windows.batch(ids, obs=source)
+        if latents.glimpses:
+            shown = shown._replace(glimpse=latents.glimpses.batch(windows.rows(ids)[0]))
         return shown if prompts is None else shown._replace(prompt=prompts.at(step, windows, ids))
 
     return Stage(
@@ -225,14 +233,14 @@ def held_out_dreams(
 
     @jax.jit
     def run(params, token_params, keys):
-        dynamics = merge(graph, params["dynamics"])
+        model = Model(merge(token_graph, token_params), merge(graph, params["dynamics"]))
         keys_past, keys_dream = split_keys(keys, 2)
         action = jnp.asarray(real.prev_action)
-        cache = dynamics.empty_cache(len(ids))
-        cache, _ = watch(dynamics, cache, jnp.asarray(seen.obs[:, :context]), action[:, :context], keys_past)
-        _, z = free_run(dynamics, cache, action[:, context:], keys_dream, sampler)
-        decoder = merge(token_graph, token_params)
-        return frame_to_obs(decoder.decode(z)), frame_to_obs(decoder.decode(jnp.asarray(seen.obs[:, context:])))
+        cache = model.dynamics.empty_cache(len(ids))
+        cache, _ = watch(model, cache, jnp.asarray(seen.obs[:, :context]), action[:, :context], keys_past)
+        _, z = free_run(model, cache, action[:, context:], keys_dream, sampler)
+        decode = model.tokenizer.decode
+        return frame_to_obs(decode(z)), frame_to_obs(decode(jnp.asarray(seen.obs[:, context:])))
 
     def dream(params: dict, seed: int) -> tuple[np.ndarray, np.ndarray]:
         dreamt, painted = run(params, token_params, fold_keys(jax.random.key(seed), len(ids)))

@@ -30,6 +30,7 @@ BUTTONS = {
     "dig": "Mouse0", "place": "Mouse2",
 }  # fmt: skip
 SLOTS = 8
+HAND = [0.66, 0.64, 1.0, 0.95]  # where it is held while it rests
 EVENTS = ("dug", "built", "hurt", "died")
 
 
@@ -67,6 +68,7 @@ class LuantiGame(GameEnv):
                 "looking_at", "held", "event", "dug", "placed", "hurt", "died",
             ],
             "attributes": attributes(),
+            "camera": {"field_of_view": 72.0, "yaw": "yaw", "pitch": "pitch", "state": "pitch", "overlays": [HAND]},
             "objects": {"player": {"view": {"x": "x", "y": "z", "angle": "yaw", "degrees": 90, "near": 0.3}}},
         }
     }  # fmt: skip
