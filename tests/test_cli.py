@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.commands import make_footage, refused, run
 from worldsim import cli
@@ -192,6 +193,20 @@ def test_a_prompt_of_another_size_is_refused(capsys, tmp_path, untrained_world):
     assert "16x16" in said and "24x32" in said
     make_footage("wide", size=(16, 32), lengths=(20,))
     assert "16x32" in refused(capsys, "rollout", untrained_world, "--out", "a.gif", "--prompt", "wide")
+
+
+def test_a_picture_of_any_size_is_fitted_and_one_that_nobody_could_hold_is_refused(capsys, tmp_path, untrained_world):
+    for name, size in (("dot", (1, 1)), ("wide", (90, 20))):
+        Image.new("RGB", size, (10, 200, 30)).save(tmp_path / f"{name}.png")
+        args = ("--out", f"{name}.gif", "--frames", 2, "--prompt", f"{name}.png")
+        status, _, err = run(capsys, "rollout", untrained_world, *args)
+        assert status == 0, err
+        assert read_prompt(tmp_path / f"{name}.gif").shape[0] >= 1
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "vast.png")
+    said = refused(capsys, "rollout", untrained_world, "--out", "a.gif", "--prompt", "vast.png")
+    assert "vast.png" in said and "pixels a side" in said
+    said = refused(capsys, "rollout", untrained_world, "--out", "a.gif", "--prompt", "castle " * 1000)
+    assert "reads no words" in said and len(said) < 300
 
 
 def test_footage_of_other_controls_is_refused(capsys, tmp_path, untrained_world):

@@ -16,10 +16,13 @@ from worldsim.agent import pilot_of
 from worldsim.checkpoint import words_of
 from worldsim.data.policies import AGENT
 from worldsim.data.store import Footage
+from worldsim.play.picture import decode
 from worldsim.types import ActionSpec
 from worldsim.video import read_prompt
 
 CONTEXT_LEN = 8  # recorded frames that a dream sees before it goes on alone
+STILL, MAX_PICTURE_BYTES = (".png", ".jpg", ".jpeg", ".webp", ".bmp"), 64 << 20
+MAX_NAME = 1024  # characters of a path
 HOLD = 4  # frames that a random action is held
 
 
@@ -93,15 +96,23 @@ def _player(actions: str, sim: Any, count: int, seed: int, rng: np.random.Genera
 
 
 def find_start(prompt: str | None, sim: Any, num_frames: int, rng: np.random.Generator) -> Start:
-    """Turn --prompt into frames that fit the world.
+    """Turn --prompt into frames that fit the world. A still picture of another size is cut and scaled to it.
 
     Raises:
         ValueError: not a picture, video or footage folder, or one of another size or other controls.
     """
     if prompt is None or prompt == "nothing":
         return Start(prompt, None)
-    if sim.config.prompt is not None and not Path(prompt).exists():
+    exists = len(prompt) < MAX_NAME and Path(prompt).exists()
+    if sim.config.prompt is not None and not exists:
         return Start(prompt, None)  # words
+    if len(prompt) >= MAX_NAME:
+        raise ValueError(f"this world reads no words, and {prompt[:40]!r}... is too long for a file.")
+    if exists and Path(prompt).suffix.lower() in STILL:
+        try:
+            return Start(decode(Path(prompt).read_bytes(), sim.size, MAX_PICTURE_BYTES)[None], None)
+        except ValueError as error:
+            raise ValueError(f"{prompt}: {error}") from error
     if not Path(prompt).is_dir():
         frames = read_prompt(prompt)
         check_size(frames.shape[1:3], sim.size, prompt)

@@ -112,8 +112,8 @@ class Rollout:
     frames: int = 128
     """Frames of the video, the one it starts from included."""
     prompt: str | None = None
-    """Where to start: nothing (from pure noise), a picture or short video of the world's size, or a footage folder.
-    One of the world's own starts where left out."""
+    """Where to start: nothing (from pure noise), a picture, which is cut and scaled to the world's size, a short video
+    of that size, a footage folder, or words, for a world that reads them. One of the world's starts where left out."""
     actions: str = "random"
     """random, noop, agent:PATH, or a file: one action a line, as a label, a number, or the numbers of a row."""
     seed: int = 0

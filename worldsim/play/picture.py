@@ -23,14 +23,14 @@ def encode(obs: UInt8[np.ndarray, "h w c"], kind: str) -> bytes:
     return out.getvalue()
 
 
-def decode(raw: bytes, size: tuple[int, int]) -> UInt8[np.ndarray, "h w c"]:
+def decode(raw: bytes, size: tuple[int, int], max_bytes: int = MAX_PICTURE_BYTES) -> UInt8[np.ndarray, "h w c"]:
     """Read a picture and fit it to a world's size: the middle of it is kept, and its shape.
 
     Raises:
         ValueError: too many bytes or pixels, or no picture. Its size is checked before a pixel is decoded.
     """
-    if len(raw) > MAX_PICTURE_BYTES:
-        raise ValueError(f"a picture wants at most {MAX_PICTURE_BYTES >> 20} MiB, got {len(raw) / 2**20:.1f}.")
+    if len(raw) > max_bytes:
+        raise ValueError(f"a picture wants at most {max_bytes >> 20} MiB, got {len(raw) / 2**20:.1f}.")
     try:
         picture = Image.open(io.BytesIO(raw), formats=_READABLE)
         width, height = picture.size
@@ -39,6 +39,8 @@ def decode(raw: bytes, size: tuple[int, int]) -> UInt8[np.ndarray, "h w c"]:
         picture = ImageOps.exif_transpose(picture).convert("RGBA")
     except ValueError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"a picture wants at most {_MAX_SIDE} pixels a side, got far more.") from error
     except Exception as error:  # decoders raise errors of their own kinds, SyntaxError and DecompressionBomb among them
         raise ValueError(f"a picture wants to be {', '.join(_READABLE)}; this cannot be read.") from error
     black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
