@@ -91,6 +91,16 @@ def test_a_trained_world_turns_as_the_game_does(footage, trained):
     assert psnr(real[:, 4:6], right[:, :2]).mean() > 0.7 + psnr(real[:, 4:6], left[:, :2]).mean()
 
 
+def test_training_leaves_it_the_pitch_that_it_could_tell(footage, trained):
+    sim = Simulator.from_world(trained[0])
+    columns = load_columns(footage, [0, 1, 2, 3])
+    unknown = np.full((len(columns.obs), 1, 3), np.nan, np.float32)
+    state, _ = sim.reset(jax.random.key(0), prompt=columns.obs[:, None], prompt_actions=unknown)
+    told = np.degrees(state.cache.view.heading[:, 1])
+    assert columns.state is not None and np.corrcoef(told, columns.state[:, 0])[0, 1] > 0.8
+    assert told.std() > 0.5 * columns.state[:, 0].std()
+
+
 def test_a_state_is_kept_with_what_its_camera_saw(trained, tmp_path):
     sim = Simulator.from_world(trained[0])
     state, _ = sim.reset(jax.random.key(0), batch_size=2)

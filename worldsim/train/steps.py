@@ -54,7 +54,7 @@ def make_step(loss: Loss, *, ema: float) -> Callable:
         (value, scalars), gradient = grad(state.params, batch, key, bootstrap)
         update, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         decay = jax.tree_util.tree_map_with_path(
-            lambda path, p: 1 - rate * WEIGHT_DECAY * _is_kernel(path, p), state.params
+            lambda path, p: 1 - rate * WEIGHT_DECAY * (_is_kernel(path, p) and not _is_fitted(path)), state.params
         )
         params = jax.tree.map(lambda p, u, keep: keep * p + rate * u, state.params, update, decay)
         average = jax.tree.map(lambda e, p: ema * e + (1 - ema) * p, state.ema, params)
@@ -168,6 +168,11 @@ def _matrices(params: Any) -> Any:
         return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1) if is_map else None
 
     return jax.tree_util.tree_map_with_path(dimensions, params)
+
+
+def _is_fitted(path: tuple) -> bool:
+    """Whether a parameter was fitted before, takes no gradient and must not fade."""
+    return any(getattr(key, "key", None) == "gaze" for key in path)
 
 
 def _is_kernel(path: tuple, leaf: Any) -> bool:
