@@ -63,6 +63,9 @@ class Train:
     """How long to train; either this or --num-train-steps."""
     num_train_steps: int | None = None
     """How many steps to train."""
+    text_encoder: Literal["words", "sentences"] = "words"
+    """How captions are read: words alone, by an encoder that is trained with the world, or whole sentences too, by a
+    frozen one of many languages (extra "text")."""
     seed: int = 0
     """The same seed, footage and steps give the same world on the same machine."""
     resume: bool = False
@@ -76,13 +79,14 @@ class Train:
 
     def run(self) -> None:
         """Train, and say what came out."""
-        from worldsim.train import fit
+        from worldsim.train import fit, read_sentences
 
+        preset = self.preset if self.text_encoder == "words" else read_sentences(self.preset)
         with closing(console.StageBars()) as on_progress:
             world = fit(
                 self.data,
                 self.out,
-                preset=self.preset,
+                preset=preset,
                 minutes=self.minutes,
                 num_train_steps=self.num_train_steps,
                 seed=self.seed,

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from worldsim.nn.attention import CrossAttention
 from worldsim.nn.layers import SwiGLU, linear
+from worldsim.nn.sentence import SENTENCE_DIM
 from worldsim.nn.words import Prompt, PromptConfig
 
 
@@ -26,11 +27,12 @@ class _TextLayer(nnx.Module):
 
 
 class TextEncoder(nnx.Module):
-    """Prompt tokens: one that is always there, so that no prompt is one too, the words, and one an attribute."""
+    """Prompt tokens: one that is always there, with the whole sentence or none, the words, and one an attribute."""
 
     def __init__(self, config: PromptConfig, width: int, num_heads: int, *, rngs: nnx.Rngs):
         self.grams = nnx.Embed(config.num_buckets, config.gram_width, rngs=rngs)
         self.enter = linear(config.gram_width, width, rngs=rngs)
+        self.sentence = linear(SENTENCE_DIM, width, rngs=rngs) if config.sentence else None
         self.place = nnx.Param(0.02 * jax.random.normal(rngs.params(), (config.num_words, width)))
         self.layers = nnx.List([_TextLayer(width, num_heads, rngs=rngs) for _ in range(config.num_layers)])
         self.sizes = tuple(1 + len(values) for _, values in config.attributes)  # of each attribute, unknown first
@@ -47,6 +49,8 @@ class TextEncoder(nnx.Module):
         words = self.enter(words)
         words = words + self.place[...].astype(words.dtype)[None]
         always = jnp.broadcast_to(self.always[...].astype(words.dtype)[None], (batch, 1, words.shape[-1]))
+        if self.sentence is not None:
+            always = always + self.sentence(jnp.asarray(prompt.sentence))[:, None]
         x, mask = jnp.concatenate([always, words], 1), jnp.pad(is_word, ((0, 0), (1, 0)), constant_values=True)
         for layer in self.layers:
             x = layer(x, mask)

@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from worldsim.nn.sentence import encode_sentences
+
+RESEMBLES = 0.5  # cosine: "jungle" and "rainforest" have .61, "spaceship" and "rainforest" .25
 MAX_OFFERED = 12  # words of each attribute that an error lists
 
 
@@ -25,6 +28,7 @@ class Prompt(NamedTuple):
 
     words: Any  # int32 [b p g], the buckets of each word's n-grams; 0 = none
     labels: Any  # int32 [b a], the value of each attribute, from 1 on; 0 = unknown
+    sentence: Any = ()  # float32 [b s], the whole text, for a world that reads sentences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,8 @@ class PromptConfig:
     """Channels of an n-gram."""
     num_layers: int = 1
     """Transformer layers over the words."""
+    sentence: bool = False
+    """Whether the whole text is read too, by a frozen encoder (`worldsim.nn.sentence`)."""
 
     def __post_init__(self):
         if min(self.num_words, self.num_grams, self.gram_width) < 1 or self.num_buckets < 2 or self.num_layers < 0:
@@ -56,11 +62,14 @@ class PromptConfig:
     def nothing(self, batch: int) -> Prompt:
         """No prompt at all."""
         shape = (batch, self.num_words, self.num_grams)
-        return Prompt(np.zeros(shape, np.int32), np.zeros((batch, len(self.attributes)), np.int32))
+        labels = np.zeros((batch, len(self.attributes)), np.int32)
+        return Prompt(np.zeros(shape, np.int32), labels, encode_sentences([""] * batch) if self.sentence else ())
 
     def read(self, texts: Sequence[str], labels: Sequence[Mapping[str, int]]) -> Prompt:
         """Read texts and exact labels; words beyond the longest prompt are cut, names that are unknown left out."""
         prompt = self.nothing(len(texts))
+        if self.sentence:
+            prompt = prompt._replace(sentence=encode_sentences(texts))
         for row, (text, known) in enumerate(zip(texts, labels, strict=True)):
             for i, word in enumerate(split_words(text)[: self.num_words]):
                 prompt.words[row, i] = _grams(word, self.num_grams, self.num_buckets)
@@ -78,7 +87,7 @@ class PromptConfig:
             words = split_words(text)
             if len(words) > self.num_words:
                 raise ValueError(f"a prompt wants at most {self.num_words} words, got {len(words)}; say it shorter.")
-            if not any(_is_known(word, self._known) for word in words):
+            if not any(_is_known(word, self._known) for word in words) and not self._resembles(text):
                 raise ValueError(f"this world knows no word of the prompt {text[:80]!r}. It knows {self.offer()}.")
         return self.read(texts, [self.find_labels(text) for text in texts])
 
@@ -95,6 +104,13 @@ class PromptConfig:
                         if len(label) > len(found.get(name, (0, ""))[1]):
                             found[name] = (value, label)
         return {name: value for name, (value, label) in found.items() if len(owners[label]) == 1}
+
+    def _resembles(self, text: str) -> bool:
+        """Whether a text means something like a label, for a world that reads sentences."""
+        if not self.sentence or not split_words(text):
+            return False
+        labels = sorted({label for _, values in self.attributes for labels in values for label in labels})
+        return bool(labels) and float((encode_sentences(labels) @ encode_sentences([text])[0]).max()) > RESEMBLES
 
     def offer(self) -> str:
         """Say what there is to ask for."""

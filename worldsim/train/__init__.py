@@ -6,6 +6,6 @@
 
 from worldsim.train.fit import fit
 from worldsim.train.loop import Progress
-from worldsim.train.presets import PRESETS, Preset
+from worldsim.train.presets import PRESETS, Preset, read_sentences
 
-__all__ = ["PRESETS", "Preset", "Progress", "fit"]
+__all__ = ["PRESETS", "Preset", "Progress", "fit", "read_sentences"]

@@ -6,7 +6,7 @@ takes a tenth of it by Adam. On two cores Muon reached the loss of AdamW in half
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -108,6 +108,12 @@ PRESETS: dict[str, Preset] = {
         frames=96,
     ),
 }  # fmt: skip
+
+
+def read_sentences(preset: str | Preset) -> Preset:
+    """Give the preset that reads whole captions by a frozen encoder, beside their words (extra "text")."""
+    chosen = get_preset(preset) if isinstance(preset, str) else preset
+    return replace(chosen, prompt={**(chosen.prompt or {}), "sentence": True})
 
 
 def get_preset(name: str) -> Preset:

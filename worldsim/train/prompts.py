@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from worldsim.data.captioner import Captioner
 from worldsim.data.captions import CAPTIONS_FILE, check_attributes, read_captions
 from worldsim.data.dataset import Columns, Windows
 from worldsim.data.store import Footage
+from worldsim.nn.sentence import encode_sentences
 from worldsim.nn.words import Prompt, PromptConfig, split_words
 from worldsim.train.presets import Preset
 
@@ -36,17 +38,21 @@ def with_prompts(preset: Preset, footage: Footage) -> Preset:
     return preset if config is None else dataclasses.replace(preset, dynamics={**preset.dynamics, "prompt": config})
 
 
-def prompt_config(footage: Footage, **shape: int) -> PromptConfig | None:
+def prompt_config(footage: Footage, **shape: Any) -> PromptConfig | None:
     """Collect the attributes and the words of footage; None where nobody says anything of it.
 
     Raises:
-        ValueError: attributes or captions that do not fit the footage.
+        ValueError: attributes or captions that do not fit the footage, or sentences to read and none, or no encoder.
     """
     meta = footage.meta
     check_attributes(meta.attributes, meta.state_names)
     own = read_captions(footage.path, [e.length for e in footage.episodes])
     if not meta.attributes and not own:
+        if shape.get("sentence"):
+            raise ValueError(f"reading sentences wants footage with captions, {footage.path} has none.")
         return None
+    if shape.get("sentence"):
+        encode_sentences([meta.title])  # fails now rather than after the tokenizer was trained
     attributes = tuple((name, tuple(zip(*words.values(), strict=True))) for name, words in meta.attributes.items())
     texts = [meta.title, *meta.prompts, *(c.text for c in own)]
     texts += [label for words in meta.attributes.values() for labels in words.values() for label in labels]
