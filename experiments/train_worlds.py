@@ -71,12 +71,14 @@ PRESET = dataclasses.replace(
     TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_share=0.12
 )
 BLOCKS = dataclasses.replace(
-    PRESET, dynamics={**TINY.dynamics, "weighs": True}, tokenizer_share=0.06, single_share=0.15
-)
+    PRESET, dynamics={**TINY.dynamics, "weighs": True, "window": 7}, frames=8, aligned=True, tokenizer_share=0.06,
+    dynamics_stage=dataclasses.replace(PRESET.dynamics_stage, batch_size=8), single_share=0.15, pure_share=0.5,
+    num_evaluations=12,
+)  # fmt: skip
 RECIPES = {
     "jump": Recipe(48_000, 1000, 20.0, PRESET, "jump"),
     "pong": Recipe(60_000, 3000, 30.0, PRESET, "pong"),
-    "minecraft": Recipe(100_000, 500, 70.0, BLOCKS, "luanti", num_workers=1),
+    "minecraft": Recipe(100_000, 500, 46.0, BLOCKS, "luanti", num_workers=1),
 }
 
 

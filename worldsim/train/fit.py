@@ -17,6 +17,7 @@ from worldsim.checkpoint import NAME_PATTERN, World, load_world, save_world
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.nn.params import merge, split
+from worldsim.train.aligned import align
 from worldsim.train.glimpses import glimpse_footage, with_camera
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.origin import describe, floats, go_on
@@ -131,6 +132,8 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     else:
         first = Trained(floats(origin.params["tokenizer"]), 0.0)
     tokenizer = merge(graph, first.params)
+    if preset.aligned and origin is None:
+        align(tokenizer, train.obs)
     latents = encode_footage(tokenizer, train, held, keep_statistics=origin is not None)
     dynamics, outcome = new_dynamics(tokenizer.config, run.footage.meta.action_spec, preset, seed)
     if dynamics.config.camera is not None:

@@ -42,6 +42,8 @@ class Preset:
     dynamics_stage: StageConfig
     tokenizer_share: float = 0.3
     """Share of minutes or steps that the tokenizer gets."""
+    aligned: bool = False
+    """Whether latents are measured by what they paint before the dynamics learn them (`worldsim.train.aligned`)."""
     frames: int = 16
     """Frames of a training window; more than the attention window, so that a full past is common."""
     single_share: float = 0.3
