@@ -24,7 +24,8 @@ from worldsim.tokenizer import Tokenizer
 from worldsim.train.presets import Preset
 
 EPISODES = 8  # at once
-GAZE_STEPS, GAZE_BATCH, GAZE_RATE = 800, 128, 3e-3
+GAZE_STEPS, GAZE_BATCH, GAZE_RATE = 2000, 128, 3e-3
+FAR = 0.15  # radians from which an error counts no more than its size: a wall or a sky tells nothing
 
 
 class Glimpses(NamedTuple):
@@ -132,7 +133,7 @@ def surprises(latents: Float[np.ndarray, "n m c"], glimpses: Glimpses, config: D
 
 
 def fit_gaze(dynamics: Dynamics, latents: Float[np.ndarray, "n m c"], pitch: Float[np.ndarray, " n"]) -> None:
-    """Learn to tell the pitch from a frame, by its mean square, before the dynamics are trained; or leave it level."""
+    """Learn to tell the pitch from a frame, before the dynamics are trained; or leave it level where none is known."""
     ids = np.flatnonzero(np.isfinite(pitch))
     if not len(ids):
         return
@@ -143,7 +144,7 @@ def fit_gaze(dynamics: Dynamics, latents: Float[np.ndarray, "n m c"], pitch: Flo
     @jax.jit
     def step(params, state, z, pitch):
         def loss(params):
-            return jnp.square(merge(graph, params)(unpack(z, config.grid, config.pack)) - pitch).mean()
+            return optax.huber_loss(merge(graph, params)(unpack(z, config.grid, config.pack)), pitch, FAR).mean()
 
         update, state = optimizer.update(jax.grad(loss)(params), state, params)
         return optax.apply_updates(params, update), state
