@@ -3,7 +3,7 @@
     import gymnasium, worldsim_envs
     env = gymnasium.make("worldsim_envs/jump-v0")
 
-Every id is `worldsim_envs/<game>-v0`. The engines are optional (`pip install "worldsim-jax[games]"`) and imported
+Every id is `worldsim_envs/<game>-v0`; Luanti is `worldsim_envs:Luanti-v0` too. The engines are optional (`pip install "worldsim-jax[games]"`) and imported
 only when a game is made; `phyworld-*`, `vases` and `memory-cards` want none, `luanti` wants Debian's minetest and
 xvfb. Nothing here knows of world models.
 """
@@ -62,5 +62,8 @@ for _game, (_entry_point, _max_episode_steps) in GAMES.items():
         kwargs={"game": _game},
         max_episode_steps=_max_episode_steps,
     )
+
+_entry_point, _max_episode_steps = GAMES["luanti"]
+gymnasium.register("Luanti-v0", entry_point=f"{__name__}.{_entry_point}", max_episode_steps=_max_episode_steps)
 
 __all__ = ["GAMES", "describe"]

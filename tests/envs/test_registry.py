@@ -116,3 +116,8 @@ def test_bad_settings_are_refused_by_name(kwargs, message):
 def test_a_centre_outside_the_picture_is_nan():
     assert centre(40, 30, (60, 80)) == (0.5, 0.5)
     assert np.isnan(centre(80, 30, (60, 80))).all() and np.isnan(centre(10, -0.5, (60, 80))).all()
+
+
+def test_luanti_has_the_name_of_a_gymnasium_environment_of_its_own():
+    spec = gym.spec("worldsim_envs:Luanti-v0")
+    assert spec.entry_point == gym.spec("worldsim_envs/luanti-v0").entry_point and spec.max_episode_steps
