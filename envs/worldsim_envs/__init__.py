@@ -3,9 +3,9 @@
     import gymnasium, worldsim_envs
     env = gymnasium.make("worldsim_envs/jump-v0")
 
-Every id is `worldsim_envs/<game>-v0`; Luanti is `worldsim_envs:Luanti-v0` too. The engines are optional (`pip install "worldsim-jax[games]"`) and imported
-only when a game is made; `phyworld-*`, `vases` and `memory-cards` want none, `luanti` wants Debian's minetest and
-xvfb. Nothing here knows of world models.
+Every id is `worldsim_envs/<game>-v0`; Luanti is `Luanti-v0` too. The engines are optional
+(`pip install "worldsim-jax[games]"`) and imported only when a game is made; `phyworld-*`, `vases` and `memory-cards`
+want none, `luanti` wants Debian's minetest and xvfb. Nothing here knows of world models.
 """
 
 from __future__ import annotations

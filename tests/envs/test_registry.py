@@ -119,5 +119,5 @@ def test_a_centre_outside_the_picture_is_nan():
 
 
 def test_luanti_has_the_name_of_a_gymnasium_environment_of_its_own():
-    spec = gym.spec("worldsim_envs:Luanti-v0")
+    spec = gym.spec("Luanti-v0")  # `gym.make("worldsim_envs:Luanti-v0")` imports this package first
     assert spec.entry_point == gym.spec("worldsim_envs/luanti-v0").entry_point and spec.max_episode_steps
