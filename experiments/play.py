@@ -3,13 +3,14 @@
     pip install playwright && apt-get install chromium
     python experiments/play.py                      # some minutes
     python experiments/play.py --soak-minutes 30    # and half an hour of play
+    python experiments/play.py --world minecraft --num-denoise-steps 2 --only-pages # another world, without its starts
 
 The server is the command `worldsim play pong`, the page is its page in headless Chromium on the same machine, and the
 keys are pressed by Playwright every 130 ms at uneven moments. Latency is the page's own: from the key to the drawing of
 the first frame that answers it. "cached" starts find the compiled programs of a start before them, "cold" ones find
 none. Half an hour of play watches the resident memory of the server (after its first five minutes, when the moments to
 go back to are full and all is compiled) and how far the ticks are from where the clock says they should be. Writes
-experiments/results/play.json.
+experiments/results/play.json, and of another world than pong play_<world>.json.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ import numpy as np
 
 from worldsim.evaluate.speed import hardware
 
-RESULTS = Path(__file__).parent / "results" / "play.json"
+RESULTS = Path(__file__).parent / "results"
 ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-SETTLE_S, KEYS = 6.0, ("ArrowUp", "ArrowDown")
+SETTLE_S = 6.0
+KEYS = {"pong": ("ArrowUp", "ArrowDown"), "minecraft": ("KeyW", "KeyD")}
 
 
 @contextmanager
@@ -90,7 +92,7 @@ class Tab:
         self.page.keyboard.up(key)
 
 
-def play(tabs: list[Tab], seconds: float, seed: int = 0) -> list[dict[str, float]]:
+def play(tabs: list[Tab], keys: tuple[str, ...], seconds: float, seed: int = 0) -> list[dict[str, float]]:
     """Play all tabs by turns; frames a second and latencies of each."""
     rng = np.random.default_rng(seed)
     for tab in tabs:
@@ -98,7 +100,7 @@ def play(tabs: list[Tab], seconds: float, seed: int = 0) -> list[dict[str, float
     began = time.monotonic()
     while time.monotonic() < began + seconds:
         for tab in tabs:
-            tab.tap(str(rng.choice(KEYS)), rng)
+            tab.tap(str(rng.choice(keys)), rng)
         time.sleep(rng.uniform(0.02, 0.11))
     found = []
     for tab in tabs:
@@ -115,12 +117,14 @@ def measure_play(browser: Any, world: str, cache: Path, fps: float | None, num_p
     with server(world, cache, *options, "--max-players", str(max(num_players, 1))) as (_, address):
         tabs = [Tab(browser, address) for _ in range(num_players)]
         time.sleep(SETTLE_S)  # until all is compiled
-        runs = [play(tabs, args.seconds, seed) for seed in range(args.repeats)]
+        for tab in tabs if args.num_denoise_steps else ():
+            tab.page.evaluate(f"document.querySelector('#steps [data-steps=\"{args.num_denoise_steps}\"]').click()")
+        runs = [play(tabs, KEYS[world], args.seconds, seed) for seed in range(args.repeats)]
         status = tabs[0].page.evaluate("worldsim.status")
         for tab in tabs:
             tab.page.close()
     slowest = [min(run, key=lambda found: found["fps"]) for run in runs]
-    result: dict[str, Any] = {"wanted_fps": status["wanted_fps"], "model_ms": status["model_ms"]}
+    result: dict[str, Any] = {key: status[key] for key in ("wanted_fps", "model_ms", "num_denoise_steps")}
     for name in ("fps", "latency_p50_ms", "latency_p95_ms"):
         values = [run[name] for run in slowest]
         result |= {name: float(np.median(values)), f"{name}_sd": float(np.std(values))}
@@ -159,7 +163,7 @@ def soak(browser: Any, world: str, cache: Path, minutes: float) -> dict[str, Any
         began, first = time.monotonic(), tab.page.evaluate("worldsim.lastFrame.number")
         while (gone := time.monotonic() - began) < 60 * minutes:
             for _ in range(40):
-                tab.tap(str(rng.choice(KEYS)), rng)
+                tab.tap(str(rng.choice(KEYS[world])), rng)
                 time.sleep(rng.uniform(0.05, 0.3))
             number = tab.page.evaluate("worldsim.lastFrame.number")
             late.append((time.monotonic() - began) - (number - first) / fps)
@@ -180,7 +184,9 @@ def resident_mib(pid: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--world", default="pong")
+    parser.add_argument("--world", default="pong", choices=sorted(KEYS))
+    parser.add_argument("--num-denoise-steps", type=int, help="K; the world's own by default")
+    parser.add_argument("--only-pages", action="store_true", help="one player at two speeds, and nothing else")
     parser.add_argument("--seconds", type=float, default=20.0, help="a run")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each setting")
     parser.add_argument("--soak-minutes", type=float, default=0.0, help="of long play; 0 for none")
@@ -189,12 +195,15 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    result = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    file = RESULTS / ("play.json" if args.world == "pong" else f"play_{args.world}.json")
+    result = json.loads(file.read_text()) if file.is_file() else {}
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as cache:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGS)
         if not args.only_soak:
-            result = {"start": measure_starts(browser, args.world, args.repeats)} | {"soak": result.get("soak")}
-            settings = (("own_fps", None, 1), ("fps_30", 30.0, 1), ("fps_60", 60.0, 1), ("four", 30.0, 4))
+            settings = [("own_fps", None, 1), ("fps_60", 60.0, 1)]
+            if not args.only_pages:
+                result = {"start": measure_starts(browser, args.world, args.repeats), "soak": result.get("soak")}
+                settings += [("fps_30", 30.0, 1), ("four", 30.0, 4)]
             for name, fps, players in settings:
                 result[name] = measure_play(browser, args.world, Path(cache), fps, players, args)
                 print(name, json.dumps(result[name]), file=sys.stderr)
@@ -202,8 +211,9 @@ def main() -> None:
             result["soak"] = soak(browser, args.world, Path(cache), args.soak_minutes)
         version = browser.version
         browser.close()
-    result |= {"world": args.world, "chromium": version, "command": "python experiments/play.py --soak-minutes 30"}
-    RESULTS.write_text(json.dumps(result | hardware(), indent=1) + "\n")
+    command = "python experiments/play.py " + " ".join(sys.argv[1:] or ["--soak-minutes 30"])
+    result |= {"world": args.world, "chromium": version, "command": command}
+    file.write_text(json.dumps(result | hardware(), indent=1) + "\n")
 
 
 if __name__ == "__main__":
