@@ -151,7 +151,8 @@ def dynamics_stage(
     windows = Windows(train, preset.frames)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
     source = _on_device(latents.train)
-    judge = free_running_judge(graphs[0], tokenizer, data, latents, show)
+    sampler = Sampler(num_denoise_steps=preset.judge_steps)
+    judge = free_running_judge(graphs[0], tokenizer, data, latents, sampler, show)
 
     def batch(step: int) -> Batch:
         ids = order.at(step)
@@ -200,11 +201,16 @@ def best_num_denoise_steps(
 
 
 def free_running_judge(
-    graph: nnx.GraphDef, tokenizer: Tokenizer, data: tuple[Columns, Columns], latents: Latents, show: Show
+    graph: nnx.GraphDef,
+    tokenizer: Tokenizer,
+    data: tuple[Columns, Columns],
+    latents: Latents,
+    sampler: Sampler,
+    show: Show,
 ) -> Callable[[dict, int], tuple[float, str]]:
     """Compare dreamed frames of held-out footage with what came, and with the last frame."""
     statistics = _pixel_statistics(data[0])
-    dream, future, last = held_out_dreams(graph, tokenizer, data[1], latents, Sampler())
+    dream, future, last = held_out_dreams(graph, tokenizer, data[1], latents, sampler)
     copy = float(psnr(future, np.broadcast_to(last, future.shape)).mean())
 
     def judge(params, step: int) -> tuple[float, str]:
