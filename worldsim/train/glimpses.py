@@ -144,7 +144,8 @@ def fit_gaze(dynamics: Dynamics, latents: Float[np.ndarray, "n m c"], pitch: Flo
     @jax.jit
     def step(params, state, z, pitch):
         def loss(params):
-            return optax.huber_loss(merge(graph, params)(unpack(z, config.grid, config.pack)), pitch, FAR).mean()
+            told = merge(graph, params)(unpack(z, config.grid, config.pack))
+            return optax.huber_loss(told, pitch, delta=FAR).mean()
 
         update, state = optimizer.update(jax.grad(loss)(params), state, params)
         return optax.apply_updates(params, update), state
