@@ -73,7 +73,7 @@ PRESET = dataclasses.replace(
 BLOCKS = dataclasses.replace(
     PRESET, dynamics={**TINY.dynamics, "weighs": True, "window": 7}, frames=8, aligned=True, tokenizer_share=0.06,
     dynamics_stage=dataclasses.replace(PRESET.dynamics_stage, batch_size=8), single_share=0.15, pure_share=0.5,
-    num_evaluations=12, judge_steps=1,
+    num_evaluations=12, num_denoise_steps=1,
 )  # fmt: skip
 RECIPES = {
     "jump": Recipe(48_000, 1000, 20.0, PRESET, "jump"),

@@ -13,7 +13,7 @@ from flax import nnx
 from tests.worlds import LANDS, PRESET, land_footage
 from worldsim.data.dataset import Windows, load_columns
 from worldsim.dynamics import Dynamics, DynamicsConfig
-from worldsim.generation import Sampler, dream
+from worldsim.generation import Model, Sampler, dream
 from worldsim.nn.params import merge, split
 from worldsim.nn.words import PromptConfig
 from worldsim.outcome import Outcome, OutcomeConfig
@@ -114,7 +114,8 @@ def test_a_prompt_decides_what_appears_from_nothing():
     @jax.jit
     def begin(params, keys):
         model = merge(parts["dynamics"][0], params)
-        return dream(model, model.empty_cache(6, said), jnp.full((6, 1), jnp.nan), keys, Sampler(4))[0].mean((1, 2))
+        unknown, world = jnp.full((6, 1), jnp.nan), Model(tokenizer=None, dynamics=model)  # type: ignore[arg-type]
+        return dream(world, model.empty_cache(6, said), unknown, keys, Sampler(4))[0].mean((1, 2))
 
     drawn = np.stack([begin(params["dynamics"], fold_keys(jax.random.key(seed), 6)) for seed in range(8)])
     np.testing.assert_array_equal(np.sign(drawn), np.tile([1, -1], (8, 3)))

@@ -157,7 +157,9 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
         on_progress=run.on_progress,
     )  # fmt: skip
     log.close()
-    num_denoise_steps = best_num_denoise_steps(graphs[0], second.params, tokenizer, run.data, latents)
+    num_denoise_steps = preset.num_denoise_steps or best_num_denoise_steps(
+        graphs[0], second.params, tokenizer, run.data, latents
+    )
     configs = {"tokenizer": tokenizer.config, "dynamics": dynamics.config, "outcome": outcome.config}
     params = {"tokenizer": split(tokenizer)[1], **second.params}
     return params, configs, num_denoise_steps, first.seconds + second.seconds

@@ -62,8 +62,8 @@ class Preset:
     """Share of windows that are learned without their caption."""
     outcome_weight: float = 0.1
     """Weight of the outcome loss beside the denoising loss."""
-    judge_steps: int = 4
-    """Denoising steps of the free-running frames that weights are judged by."""
+    num_denoise_steps: int | None = None
+    """Denoising steps that weights are judged with and frames drawn with; None judges with four and chooses by CRPS."""
     num_evaluations: int = 8
     """How often a stage is judged by free-running frames; the best weights go into the bundle."""
 

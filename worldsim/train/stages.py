@@ -151,7 +151,7 @@ def dynamics_stage(
     windows = Windows(train, preset.frames)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
     source = _on_device(latents.train)
-    sampler = Sampler(num_denoise_steps=preset.judge_steps)
+    sampler = Sampler(num_denoise_steps=preset.num_denoise_steps or 4)
     judge = free_running_judge(graphs[0], tokenizer, data, latents, sampler, show)
 
     def batch(step: int) -> Batch:
