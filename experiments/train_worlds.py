@@ -45,10 +45,10 @@ LIMITS = {
         "the score is not counted on",
     ],
     "minecraft": [
-        "textures are soft and distant things blur within about a second",
-        "what was out of sight is made up anew",
-        "rainforests were never seen",
+        "what was never in sight is a blur, and things blur within about a second of walking",
+        "from words alone it shows a colour and no land: begin at a recorded moment or from a picture",
         "a dug block often closes again",
+        "rainforests were never seen",
     ],
     "pong": ["the ball fades within about ten dreamed frames, and nothing is scored", "the score is not counted on"],
 }
@@ -126,7 +126,8 @@ def pictures(sim: worldsim.Simulator, footage: Footage, out: Path) -> dict[str, 
     )
     dreamt = np.asarray(sim.rollout(state, batch.prev_action[:, CONTEXT:])[1].obs)
     real = batch.obs[:, CONTEXT:]
-    video = label_columns(beside([real[0], dreamt[0]]), ["real", "dream"], zoom=4)
+    zoom = 4 if sim.size[1] <= 64 else 2
+    video = label_columns(beside([real[0], dreamt[0]]), ["real", "dream"], zoom=zoom)
     out.mkdir(parents=True, exist_ok=True)
     write_video(out / "preview.gif", video, fps=sim.fps, min_width=video.shape[2])
     from PIL import Image
