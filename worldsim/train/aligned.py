@@ -54,6 +54,8 @@ def pixel_metric(tokenizer: Tokenizer, obs: UInt8[np.ndarray, "n h w c"]) -> Flo
         return jax.lax.map(along, jnp.arange(channels))
 
     cells = config.grid[0] * config.grid[1] * config.pack**2
-    signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (len(obs), cells // config.pack**2, config.pack**2))
+    signs = np.random.default_rng(0).choice(
+        np.array([-1, 1], np.float32), (len(obs), cells // config.pack**2, config.pack**2)
+    )
     pictures = moved(params, obs, jnp.asarray(np.repeat(signs, channels, -1))).reshape(channels, -1)
     return pictures @ pictures.T / (len(obs) * cells)
