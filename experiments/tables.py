@@ -138,7 +138,7 @@ ROWS = (
     Row("Stable-Baselines3's PPO in the dream of `pong`: return of the first fifth of the episodes", "sb3_ppo",
         number("return_first_fifth"), "", "", 2),
     Row("the same, of the last fifth", "sb3_ppo", number("return_last_fifth"), "", "", 2),
-    Row("Luanti at 320x180: frames/s recorded, median of ten seeds", "luanti_recording", number("fps_median"),
+    Row("Luanti at 320x180: frames/s recorded, median of eight seeds", "luanti_recording", number("fps_median"),
         "60", "150", 0),
     Row("the same seed and actions twice: blocks between the ways, at most", "luanti_recording", worst_way, "0", "0"),
     Row("`minecraft`, 46 min of two cores: next frame, PSNR, dB", "minecraft",

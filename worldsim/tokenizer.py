@@ -35,7 +35,7 @@ from jaxtyping import Array, Float
 
 from worldsim.nn.attention import SpaceAttention, grid_angles
 from worldsim.nn.embedding import GridEmbedding, patchify, unpatchify
-from worldsim.nn.layers import RMSNorm, SwiGLU, linear
+from worldsim.nn.layers import RMSNorm, SwiGLU, like, linear
 from worldsim.nn.local import ConvBlock
 
 
@@ -134,7 +134,7 @@ class Tokenizer(nnx.Module):
         latent = unpatchify(rearrange(z * std + mean, "... (h w) c -> ... h w c", h=height, w=width), self.config.pack)
         x = self.from_latent(rearrange(latent, "... h w c -> ... (h w) c"))
         height, width = latent.shape[-3:-1]
-        x = x + _like(self.place(height, width), x)
+        x = x + like(self.place(height, width), x)
         angles = grid_angles(height, width, 0, self.config.head_dim)
         for block in self.decoder:
             x = block(x, angles)
@@ -144,11 +144,11 @@ class Tokenizer(nnx.Module):
         patches = self.leave(cells)
         height, width = self.config.size
         picture = unpatchify(patches, self.config.patch)[..., :height, :width, :].astype(jnp.float32)
-        return picture + _like(self.mean_picture[...], picture)
+        return picture + like(self.mean_picture[...], picture)
 
     def _raw(self, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b gh gw c2"]:
         mean = jax.lax.stop_gradient(self.mean_picture[...])
-        deviation = frame - _like(mean, frame)
+        deviation = frame - like(mean, frame)
         if any(self.config.margin):
             ends = [(0, margin) for margin in self.config.margin]
             deviation = jnp.pad(deviation, [(0, 0)] * (frame.ndim - 3) + ends + [(0, 0)], mode="edge")
@@ -164,7 +164,7 @@ class Tokenizer(nnx.Module):
     def _statistics(self, z):
         mean = jax.lax.stop_gradient(self.latent_mean[...])
         std = jax.lax.stop_gradient(self.latent_std[...])
-        return _like(mean, z), _like(std, z)
+        return like(mean, z), like(std, z)
 
 
 def reconstruction_loss(
@@ -204,11 +204,6 @@ def rarity(
     so that a flicker of a grey level or two is no event.
     """
     floor = (2 * 8 / 255) ** 2
-    deviation = (frame - _like(mean, frame)) ** 2
-    score = deviation.sum(-1, keepdims=True) / _like(variance.sum(-1, keepdims=True) + floor, frame)
+    deviation = (frame - like(mean, frame)) ** 2
+    score = deviation.sum(-1, keepdims=True) / like(variance.sum(-1, keepdims=True) + floor, frame)
     return 1 + weight * jnp.minimum(score, limit)
-
-
-def _like(value: Float[Array | np.ndarray, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Add leading axes so that `value` broadcasts against x."""
-    return jnp.asarray(value, x.dtype).reshape((1,) * (x.ndim - value.ndim) + value.shape)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from worldsim.dynamics.cache import Glimpse
 from worldsim.dynamics.config import DynamicsConfig
+from worldsim.nn.layers import like
 from worldsim.nn.local import conv, pack_cells
 
 ROWS = 8  # of a picture
@@ -41,5 +42,5 @@ def expected_change(
     """Give the mean square distance of a frame from its glimpse, as its cells are fresh, old or new."""
     cell = config.token_dim // config.pack**2
     by_place = [pack_cells(jnp.repeat(shares[..., i, None], cell, -1), config.pack) for i in range(3)]
-    parts = [x * q.reshape((1,) * (x.ndim - 1) + (-1,)) for x, q in zip(by_place, surprise, strict=True)]
+    parts = [x * like(q, x) for x, q in zip(by_place, surprise, strict=True)]
     return parts[0] + parts[1] + parts[2]

@@ -32,7 +32,7 @@ from worldsim.dynamics.prompt import PromptReader
 from worldsim.nn.attention import SpaceAttention, TimeAttention, grid_angles
 from worldsim.nn.camera import empty_view
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding
-from worldsim.nn.layers import RMSNorm, SwiGLU, linear
+from worldsim.nn.layers import RMSNorm, SwiGLU, like, linear
 from worldsim.nn.local import ConvBlock, conv, pack_cells, unpack
 from worldsim.nn.recurrence import GatedRecurrence
 
@@ -299,7 +299,7 @@ class Dynamics(nnx.Module):
         if self.weigh is not None:
             weight = jnp.exp(jnp.clip(self.weigh(cells).astype(jnp.float32), -MOST_WEIGHT, MOST_WEIGHT))
             weight = pack_cells(jnp.repeat(weight, config.token_dim // config.pack**2, -1), config.pack)
-            innovation = weight * _like(innovation, weight)
+            innovation = weight * like(innovation, weight)
         start = local.fuse(innovation)
         return start.prior + start.gain * start.news + start.deviation * residual
 
@@ -314,11 +314,6 @@ class Dynamics(nnx.Module):
     def _angles(self) -> Float[np.ndarray, "m f"]:
         config = self.config
         return grid_angles(*config.grid, self._num_heads, config.head_dim)
-
-
-def _like(value: Float[Array, "*b c"], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Add leading axes so that `value` multiplies with x."""
-    return value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
 
 
 def _shifted(z: Float[Array, "b t n c"]) -> Float[Array, "b t k n c"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -50,3 +51,8 @@ class SwiGLU(nnx.Module):
         """Return the branch, to be added to x."""
         gate, value = jnp.split(self.up(self.norm(x)), 2, axis=-1)
         return self.down(nnx.silu(gate) * value)
+
+
+def like(value: Float[Array | np.ndarray, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Add leading axes so that `value` broadcasts against x, in its dtype."""
+    return jnp.asarray(value, x.dtype).reshape((1,) * (x.ndim - value.ndim) + value.shape)
