@@ -1,7 +1,7 @@
 """What a world knows of a 3D block game: fidelity, looking around, looking away and back, digging, prompts.
 
-    python experiments/train_worlds.py minecraft --runs runs --minutes 32 --quick    # first: records and trains
-    python experiments/minecraft.py --runs runs
+    python experiments/train_worlds.py minecraft --runs runs --quick    # first: records and trains
+    python experiments/minecraft.py --runs runs --ship
 
 - look: the camera turns by LOOK degrees a frame for a few frames; does the dream's picture move the right way? The
   real game does the same from the same moment. `sign_agrees` is a share of the dreams, 0.5 is chance.
@@ -27,6 +27,7 @@ from typing import Any
 import jax
 import numpy as np
 from classify import fit_classifier
+from train_worlds import RECIPES, trained, write_bundle
 
 import worldsim
 from worldsim import metrics
@@ -41,6 +42,8 @@ from worldsim.evaluate.motion import shifts
 from worldsim.evaluate.run import held_out_columns
 from worldsim.evaluate.speed import hardware
 
+TRAINING = "python experiments/train_worlds.py minecraft"
+QUESTIONS = ("fidelity", "control", "outcome", "speed", "dig", "game", "words", "look", "away")
 RESULTS = Path(__file__).parent / "results" / "minecraft.json"
 LOOK, LOOK_FRAMES, PAUSE = 4.0, 4, 4
 TURNS = {"right": ("yaw", 1), "left": ("yaw", -1), "down": ("pitch", 1), "up": ("pitch", -1)}
@@ -230,13 +233,15 @@ def main() -> None:
     parser.add_argument("--world", help="name or path of the world; the one in --runs by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the footage")
     parser.add_argument("--scenes", type=int, default=32)
+    parser.add_argument("--ship", action="store_true", help="write checkpoints/minecraft, its card with these numbers")
     parser.add_argument("--only-scenes", action="store_true", help="ask what wants the running game; keep the rest")
     args = parser.parse_args()
-    sim = worldsim.load(args.world or args.runs / "world-minecraft" / "world")
+    run = args.runs / "world-minecraft"
+    sim = worldsim.load(args.world or trained(run))
     footage = Footage.open(args.runs / "footage-minecraft")
     calibration, held, _ = held_out_columns(sim, footage)
     result: dict[str, Any] = json.loads(RESULTS.read_text()) if args.only_scenes else {}
-    result |= {"command": "python experiments/minecraft.py --runs runs", **hardware()}
+    result |= {"command": "python experiments/minecraft.py --runs runs --ship", **hardware()}
 
     def keep(name: str, found: dict[str, Any]) -> None:
         result[name] = found
@@ -249,6 +254,10 @@ def main() -> None:
     real = play_scenes(sim.card, rows, args.scenes, seed=50_000)
     keep("look", measure_look(sim, real, rows, begins))
     keep("away", measure_away(sim, real, rows, begins["away"]))
+    if args.ship:
+        metrics = {k: result[k] for k in ("command", *QUESTIONS) if k in result}
+        history = RECIPES["minecraft"].history
+        write_bundle("minecraft", sim.world, footage, run, metrics, f"{TRAINING} --runs runs", history)
 
 
 def _ask_offline(sim: Any, footage: Footage, calibration: Columns, held: Columns, runs: Path, keep: Any) -> None:

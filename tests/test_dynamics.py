@@ -190,7 +190,7 @@ def test_a_stream_sees_its_glimpses_as_a_window_does_and_does_not_forget_them():
         return model.predict(z, levels, action, past), jnp.stack(stream, 1)
 
     whole, stream = both(glimpse)
-    np.testing.assert_allclose(stream, whole, atol=1e-4)
+    np.testing.assert_allclose(stream, whole, atol=1e-4, rtol=1e-4)
     other, _ = both(glimpse._replace(z=glimpse.z.at[:, 1].add(1.0)))
     changed = np.abs(other - whole).max((2, 3)) > 1e-3
     np.testing.assert_array_equal(changed, [[False, True, True]] * BATCH)

@@ -11,25 +11,28 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
 from worldsim.diffusion.parametrize import noised
 from worldsim.diffusion.sample import sample_with_first
 from worldsim.diffusion.schedule import Levels, step_index
 from worldsim.dynamics import Cache, Dynamics
-from worldsim.glimpse import coded, remembered
-from worldsim.nn.camera import look, turned
+from worldsim.dynamics.camera import settled
+from worldsim.glimpse import behold, coded, paint, remembered
 from worldsim.nn.params import merge
 from worldsim.tokenizer import Tokenizer
-from worldsim.types import fold_keys
+from worldsim.types import fold_keys, frame_to_obs
+
+OPENING_GUIDANCE = 2.0
 
 
 class Model(NamedTuple):
-    """The three modules of a world."""
+    """The modules of a world."""
 
     tokenizer: Tokenizer
     dynamics: Dynamics
     outcome: Any = None  # Outcome; None where nobody asks for rewards
+    opening: Any = None  # Dynamics that draw the first frame of all; None where the others do
 
 
 class Sampler(NamedTuple):
@@ -66,11 +69,13 @@ def observe(
     prev_action: Float[Array, "b a"],
     keys: Key[Array, " b"],
     *,
-    is_real: bool = False,
+    real: UInt8[Array, "b h w 3"] | None = None,
+    knows_pitch: bool = False,
 ) -> tuple[Cache, Float[Array, "b d"]]:
     """Make a frame part of the past: noise it to the level of the past, label it so, and commit it.
 
-    `is_real`: it was not dreamed, so that it tells where a camera looks.
+    `real`: the picture of a frame that was not dreamed: it tells how far down a camera looks, where the cache does not
+    know (`knows_pitch`), and is remembered as it is.
 
     Returns:
         The new cache and the hidden state that the outcome heads read.
@@ -79,9 +84,12 @@ def observe(
     batch = z.shape[0]
     past = noised(z, _noise(keys, z), config.past_level / config.num_levels)
     levels = Levels(jnp.full((batch,), config.past_level), jnp.zeros((batch,), jnp.int32))
-    glimpse = _glimpse(model, cache, prev_action)
+    sight, glimpse = glimpsed(model, cache, prev_action)
     _, hidden, fresh = dynamics.step(past, levels, prev_action, cache, glimpse)
-    view = remembered(model.tokenizer, dynamics, cache, z, prev_action, is_real=is_real)
+    view = cache.view
+    if config.camera is not None:
+        frame = paint(model.tokenizer, z, view, sight, glimpse) if real is None else real
+        view = remembered(dynamics, cache, z, frame, prev_action, is_real=real is not None, knows_pitch=knows_pitch)
     return dynamics.commit(past, fresh, cache)._replace(view=view), hidden
 
 
@@ -96,7 +104,7 @@ def dream(
     """
     dynamics, config = model.dynamics, model.dynamics.config
     batch = prev_action.shape[0]
-    glimpse = _glimpse(model, cache, prev_action)
+    _, glimpse = glimpsed(model, cache, prev_action)
     steps = jnp.full((batch,), step_index(sampler.num_denoise_steps, config.num_levels))
     without_prompt = cache if sampler.guidance == 1 else cache._replace(prompt=dynamics.hear((), batch))
 
@@ -112,7 +120,38 @@ def dream(
     scale = jnp.reshape(jnp.asarray(sampler.noise_scale, jnp.float32), (-1, 1, 1))
     noise = _noise(keys, jnp.zeros((batch, config.num_latents, config.token_dim))) * scale
     z, first = sample_with_first(denoise, noise, sampler.num_denoise_steps)
+    if config.camera is not None:
+        began = cache.view.began[:, None, None]
+        z, first = (jnp.where(began, settled(x, glimpse.z, config), x) for x in (z, first))
     return z, jnp.sqrt(jnp.mean((z - first) ** 2, axis=(1, 2)))
+
+
+def glimpsed(model: Model, cache: Cache, prev_action: Float[Array, "b a"]) -> tuple[Any, Any]:
+    """What the camera's way tells of the next frame, and that coded; () where no camera is known."""
+    if model.dynamics.config.camera is None:
+        return (), ()
+    sight = behold(model.dynamics, cache.view, prev_action)
+    return sight, coded(model.tokenizer, sight, model.dynamics.config)
+
+
+def picture(model: Model, cache: Cache, z: Float[Array, "b n c"]) -> UInt8[Array, "b h w 3"]:
+    """Paint the frame that `observe` made the last of the past: z, or what a camera remembers of it."""
+    return frame_to_obs(model.tokenizer.decode(z)) if model.dynamics.config.camera is None else cache.view.frame
+
+
+def begin(model: Model, words: Any, keys: Key[Array, " b"], sampler: Sampler) -> Float[Array, "b n c"]:
+    """Draw the first frame of worlds that begin from nothing but words, a `Prompt` or ().
+
+    An opening takes as many steps as it has levels, and follows the words as far as `OPENING_GUIDANCE` at least.
+    """
+    config, first = model.dynamics.config, model
+    if model.opening is not None:
+        config, first = model.opening.config, Model(model.tokenizer, model.opening)
+        guidance = max(sampler.guidance, OPENING_GUIDANCE) if jax.tree.leaves(words) else 1.0
+        sampler = Sampler(config.num_levels, sampler.noise_scale, guidance)
+    width = len(config.choice_sizes) + config.num_buttons + len(config.axis_bounds)
+    unknown = jnp.full((len(keys), width), jnp.nan)
+    return dream(first, first.dynamics.empty_cache(len(keys), words), unknown, keys, sampler)[0]
 
 
 def free_run(
@@ -121,15 +160,15 @@ def free_run(
     prev_actions: Float[Array, "b t a"],
     keys: Key[Array, " b"],
     sampler: Sampler,
-) -> tuple[Cache, Float[Array, "b t n c"]]:
-    """Dream t frames, each from the ones before it."""
+) -> tuple[Cache, UInt8[Array, "b t h w 3"]]:
+    """Dream and paint t frames, each from the ones before it."""
 
     def step(carry, action):
         cache, keys = carry
         keys, keys_dream, keys_past = split_keys(keys, 3)
         z, _ = dream(model, cache, action, keys_dream, sampler)
         cache, _ = observe(model, cache, z, action, keys_past)
-        return (cache, keys), z
+        return (cache, keys), picture(model, cache, z)
 
     (cache, _), frames = jax.lax.scan(step, (cache, keys), jnp.moveaxis(prev_actions, 1, 0))
     return cache, jnp.moveaxis(frames, 0, 1)
@@ -141,33 +180,32 @@ def watch(
     z: Float[Array, "b t n c"],
     prev_actions: Float[Array, "b t a"],
     keys: Key[Array, " b"],
+    *,
+    obs: UInt8[Array, "b t h w 3"] | None = None,
 ) -> tuple[Cache, Float[Array, "b t d"]]:
-    """Commit t known frames one after another; give the hidden state of each."""
+    """Commit t known frames one after another; give the hidden state of each.
+
+    `obs` are their pictures, which a camera remembers; where they are not at hand, what z paints is.
+    """
 
     def step(carry, frame):
         cache, keys = carry
+        z, action, obs = frame
         keys, keys_past = split_keys(keys, 2)
-        cache, hidden = observe(model, cache, frame[0], frame[1], keys_past, is_real=True)
+        real = frame_to_obs(model.tokenizer.decode(z)) if obs is None else obs
+        cache, hidden = observe(model, cache, z, action, keys_past, real=real)
         return (cache, keys), hidden
 
-    frames = (jnp.moveaxis(z, 1, 0), jnp.moveaxis(prev_actions, 1, 0))
+    frames = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (z, prev_actions, obs))
     (cache, _), hidden = jax.lax.scan(step, (cache, keys), frames)
     return cache, jnp.moveaxis(hidden, 0, 1)
 
 
 def bind(graphdefs: tuple, params: dict) -> Model:
-    """Join the graphs of the three modules with their parameters, inside or outside of jit."""
-    names = ("tokenizer", "dynamics", "outcome")
-    return Model(*(merge(graph, params[name]) for graph, name in zip(graphdefs, names, strict=True)))
-
-
-def _glimpse(model: Model, cache: Cache, prev_action: Float[Array, "b a"]) -> Any:
-    """What the camera's way tells of the next frame; () where no camera is known."""
-    config = model.dynamics.config
-    if config.camera is None:
-        return ()
-    sight = look(cache.view, turned(cache.view.heading, prev_action, config.camera), config.camera)
-    return coded(model.tokenizer, sight, config)
+    """Join the graphs of the modules with their parameters, inside or outside of jit."""
+    parts = zip(Model._fields, graphdefs, strict=True)
+    modules: dict[str, Any] = {name: None if graph is None else merge(graph, params[name]) for name, graph in parts}
+    return Model(**modules)
 
 
 def _noise(keys: Key[Array, " b"], like: Float[Array, "b n c"]) -> Float[Array, "b n c"]:

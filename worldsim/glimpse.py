@@ -1,17 +1,26 @@
-"""What a camera's way tells of the next frame, between pictures and latents."""
+"""What a camera's way tells of the next frame, and how a frame is painted from it: between pictures and latents."""
 
 from __future__ import annotations
 
 import jax.numpy as jnp
 from einops import reduce
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from worldsim.dynamics import Cache, Dynamics, DynamicsConfig
 from worldsim.dynamics.cache import Glimpse
-from worldsim.nn.camera import Sight, View, see, turned
+from worldsim.nn.camera import Sight, View, look, see, turned
 from worldsim.nn.local import unpack
 from worldsim.tokenizer import Tokenizer
 from worldsim.types import frame_to_obs, obs_to_frame
+
+
+def behold(dynamics: Dynamics, view: View, prev_action: Float[Array, "b a"]) -> Sight:
+    """Turn the cameras by the action, and look at what was seen as it will have moved."""
+    camera = dynamics.config.camera
+    if camera is None:
+        raise ValueError("this world has no camera to look with.")
+    heading = turned(view.heading, prev_action, camera)
+    return look(view, heading, camera, dynamics.flow(view, heading, prev_action))
 
 
 def coded(tokenizer: Tokenizer, sight: Sight, config: DynamicsConfig) -> Glimpse:
@@ -20,27 +29,38 @@ def coded(tokenizer: Tokenizer, sight: Sight, config: DynamicsConfig) -> Glimpse
     return Glimpse(tokenizer.encode(obs_to_frame(sight.frame)), fresh, old)
 
 
+def paint(
+    tokenizer: Tokenizer, z: Float[Array, "b n c"], view: View, sight: Sight, glimpse: Glimpse
+) -> UInt8[Array, "b h w 3"]:
+    """Paint a frame: what is in sight, and by how much the latents differ from those of what is in sight.
+
+    So a frame in which nothing changes stays as sharp as it was seen, whatever the tokenizer keeps of it.
+    """
+    change = tokenizer.decode(z) - tokenizer.decode(glimpse.z) * view.began[:, None, None, None]
+    return frame_to_obs(obs_to_frame(sight.frame) * view.began[:, None, None, None] + change)
+
+
 def remembered(
-    tokenizer: Tokenizer,
     dynamics: Dynamics,
     cache: Cache,
     z: Float[Array, "b n c"],
+    frame: UInt8[Array, "b h w 3"],
     prev_action: Float[Array, "b a"],
     *,
     is_real: bool,
-) -> View | tuple[()]:
-    """Turn the cameras of streams and let them see a frame; () where no camera is known.
+    knows_pitch: bool = False,
+) -> View:
+    """Turn the cameras of streams and let them see a frame.
 
-    How far down a camera looks is the mean of what the real frames say, or what the very first frame says.
+    How far down a camera looks is the mean of what the real frames say, or what the very first frame says; or it is
+    known from the beginning.
     """
     config = dynamics.config
-    if config.camera is None:
-        return ()
+    assert config.camera is not None
     heading = turned(cache.view.heading, prev_action, config.camera)
     told = dynamics.gaze(unpack(z, config.grid, config.pack)) - heading[:, 1]
-    share = jnp.where(is_real | (cache.count == 0), 1 / (cache.count + 1.0), 0.0)
-    heading = heading.at[:, 1].add(share * told)
-    return see(cache.view, frame_to_obs(tokenizer.decode(z)), heading, config.camera)
+    share = jnp.where((is_real | (cache.count == 0)) & (not knows_pitch), 1 / (cache.count + 1.0), 0.0)
+    return see(cache.view, frame, heading.at[:, 1].add(share * told), config.camera)
 
 
 def _by_cell(share: Float[Array, "*b h w"], config: DynamicsConfig) -> Float[Array, "*b y x"]:

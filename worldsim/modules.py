@@ -21,6 +21,7 @@ class Configs(NamedTuple):
     tokenizer: TokenizerConfig
     dynamics: DynamicsConfig
     outcome: OutcomeConfig
+    opening: DynamicsConfig | None = None
 
 
 class Graphs(NamedTuple):
@@ -29,6 +30,7 @@ class Graphs(NamedTuple):
     tokenizer: nnx.GraphDef
     dynamics: nnx.GraphDef
     outcome: nnx.GraphDef
+    opening: nnx.GraphDef | None = None
 
 
 def read_configs(config: dict[str, Any]) -> Configs:
@@ -42,6 +44,7 @@ def read_configs(config: dict[str, Any]) -> Configs:
             TokenizerConfig(**_tuples(config["tokenizer"])),
             DynamicsConfig(**_with_parts(_tuples(config["dynamics"]))),
             OutcomeConfig(**_tuples(config["outcome"])),
+            DynamicsConfig(**_with_parts(_tuples(config["opening"]))) if config.get("opening") else None,
         )
     except TypeError as error:
         raise ValueError(f"the card's config is not of this version: {error}.") from error
@@ -57,10 +60,11 @@ def build_graphs(configs: Configs, params: dict[str, Any]) -> Graphs:
     def build():
         dynamics = Dynamics(configs.dynamics, rngs=nnx.Rngs(0))
         outcome = Outcome(configs.outcome, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(0))
-        return Tokenizer(configs.tokenizer, rngs=nnx.Rngs(0)), dynamics, outcome
+        opening = [] if configs.opening is None else [Dynamics(configs.opening, rngs=nnx.Rngs(0))]
+        return Tokenizer(configs.tokenizer, rngs=nnx.Rngs(0)), dynamics, outcome, *opening
 
     graphs, shapes = zip(*(split(module) for module in nnx.eval_shape(build)), strict=True)
-    _check_shapes(params, dict(zip(Graphs._fields, shapes, strict=True)))
+    _check_shapes(params, dict(zip(Graphs._fields, shapes, strict=False)))
     return Graphs(*graphs)
 
 

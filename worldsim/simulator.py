@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
 from worldsim.checkpoint import World, load_arrays, load_world, save_arrays
 from worldsim.dynamics import DynamicsConfig
-from worldsim.generation import Model, Sampler, bind, dream, observe, split_keys, watch, world_keys
+from worldsim.generation import Model, Sampler, begin, bind, dream, observe, picture, split_keys, watch, world_keys
 from worldsim.modules import build_graphs, read_configs
 from worldsim.nn.params import merge
 from worldsim.start import draw_moments, read_frames, read_text
@@ -60,7 +60,7 @@ class Simulator:
         configs = read_configs(world.card["config"])
         self.config: DynamicsConfig = configs.dynamics
         self._graphs = build_graphs(configs, world.params)
-        self.params = jax.tree.map(jnp.asarray, world.params)
+        self.params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), world.params)
         self._reset_jit = jax.jit(partial(self._reset, self._graphs))
         self._nothing_jit = jax.jit(partial(self._from_nothing, self._graphs, sampler))
         self._step_jit = jax.jit(partial(self._step, self._graphs, sampler), static_argnames="decode")
@@ -225,20 +225,17 @@ class Simulator:
         keys, keys_watch = split_keys(keys, 2)
         z = model.tokenizer.encode(obs_to_frame(obs))
         cache = model.dynamics.empty_cache(obs.shape[0], words)
-        cache, _ = watch(model, cache, z, prev_action, keys_watch)
+        cache, _ = watch(model, cache, z, prev_action, keys_watch, obs=obs)
         return SimState(keys, cache, jnp.zeros((obs.shape[0],), jnp.int32)), z[:, -1]
 
     @staticmethod
     def _from_nothing(graphs, sampler, params, keys, words):
         model = bind(graphs, params)
-        batch = keys.shape[0]
-        config = model.dynamics.config
-        width = len(config.choice_sizes) + config.num_buttons + len(config.axis_bounds)
+        config, batch = model.dynamics.config, keys.shape[0]
         keys, keys_dream, keys_past = split_keys(keys, 3)
-        unknown = jnp.full((batch, width), jnp.nan)
-        cache = model.dynamics.empty_cache(batch, words)
-        z, _ = dream(model, cache, unknown, keys_dream, sampler)
-        cache, _ = observe(model, cache, z, unknown, keys_past)
+        z = begin(model, words, keys_dream, sampler)
+        unknown = jnp.full((batch, len(config.choice_sizes) + config.num_buttons + len(config.axis_bounds)), jnp.nan)
+        cache, _ = observe(model, model.dynamics.empty_cache(batch, words), z, unknown, keys_past)
         return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), z
 
     def _step(
@@ -252,7 +249,7 @@ class Simulator:
         reward, end = model.outcome.read(hidden)
         index = state.frame_index + 1
         late = index >= self.horizon if self.horizon is not None else jnp.zeros_like(index, bool)
-        obs = frame_to_obs(model.tokenizer.decode(z)) if decode else z
+        obs = picture(model, cache, z) if decode else z
         return SimState(keys, cache, index), StepOutput(obs, reward, end > 0.5, late, spread)
 
     def _rollout(self, graphs, sampler, params, state: SimState, actions) -> tuple[SimState, StepOutput]:
@@ -269,13 +266,15 @@ class Simulator:
 
         def step(carry, frame):
             cache, keys = carry
+            z, action, real = frame
             keys, keys_dream, keys_past = split_keys(keys, 3)
-            z, _ = dream(model, cache, frame[1], keys_dream, sampler)
-            cache, _ = observe(model, cache, frame[0], frame[1], keys_past, is_real=True)
-            return (cache, keys), frame_to_obs(model.tokenizer.decode(z))
+            z_hat, _ = dream(model, cache, action, keys_dream, sampler)
+            dreamt, _ = observe(model, cache, z_hat, action, keys_past)
+            cache, _ = observe(model, cache, z, action, keys_past, real=real)
+            return (cache, keys), picture(model, dreamt, z_hat)
 
         start = (model.dynamics.empty_cache(obs.shape[0]), fold_keys(key, obs.shape[0]))
-        _, frames = jax.lax.scan(step, start, (jnp.moveaxis(truth, 1, 0), jnp.moveaxis(prev_action, 1, 0)))
+        _, frames = jax.lax.scan(step, start, jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (truth, prev_action, obs)))
         return jnp.moveaxis(frames, 0, 1).at[:, 0].set(obs[:, 0])
 
     @staticmethod
@@ -283,7 +282,7 @@ class Simulator:
         model = bind(graphs, params)
         z = model.tokenizer.encode(obs_to_frame(obs))
         keys = fold_keys(key, obs.shape[0])
-        _, hidden = watch(model, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys)
+        _, hidden = watch(model, model.dynamics.empty_cache(obs.shape[0]), z, prev_action, keys, obs=obs)
         return model.outcome.read(hidden)
 
     @staticmethod

@@ -45,6 +45,7 @@ class Batch(NamedTuple):
     mask: Any  # bool [b t]
     prompt: Any = ()  # `worldsim.nn.words.Prompt` of each window, where there are captions
     glimpse: Any = ()  # `worldsim.dynamics.cache.Glimpse` of each frame, where a camera is known
+    seen: Any = ()  # latents that the past shows in place of `obs`, where some of it was not as recorded
 
 
 class SimState(NamedTuple):

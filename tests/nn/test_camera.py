@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import sphere
-from worldsim.nn.camera import CameraConfig, empty_view, look, see, turned
+from worldsim.nn.camera import CameraConfig, Flow, empty_view, look, look_back, see, turned
 
 CONFIG = CameraConfig(size=(32, 56), field_of_view=72.0, yaw=1, pitch=2)
 SEE, LOOK = (jax.jit(lambda *args, f=f: f(*args, CONFIG)) for f in (see, look))
@@ -108,3 +108,24 @@ def test_what_is_held_stays_where_it_is_and_does_not_turn_with_the_world():
 def test_an_overlay_outside_of_the_picture_is_refused(box):
     with pytest.raises(ValueError, match="overlay"):
         dataclasses.replace(HELD, overlays=(box,))
+
+
+def test_a_flow_moves_what_is_seen_and_leaves_what_stays():
+    view, ahead = seen_from((0, 0)), heading(0, 0)
+    moved = jnp.zeros((1, *CONFIG.size, 2)).at[..., 1].set(3.0)
+    stays = jnp.zeros((1, *CONFIG.size)).at[:, :4].set(1.0)
+    sight = look(view, ahead, CONFIG, Flow(moved, stays))
+    real = paint(0, 0)
+    np.testing.assert_array_equal(sight.frame[:, :4], real[:, :4])
+    np.testing.assert_array_equal(sight.frame[:, 4:, :-3], real[:, 4:, 3:])
+    assert not sight.fresh[:, 4:, -3:].any() and sight.fresh[:, :4].all() and sight.fresh[:, :, :-3].all()
+
+
+def test_looking_back_shows_the_last_two_pictures_as_the_next_heading_would():
+    last, before, fresh = look_back(seen_from((0, 0), (8, 4)), heading(10, 5), CONFIG)
+    for picture in (last, before):
+        error = np.abs(np.asarray(picture) - paint(10, 5)).max(-1)
+        assert error[np.asarray(fresh)][:].mean() < 6
+    alone = seen_from((0, 0))
+    np.testing.assert_array_equal(*look_back(alone, heading(5, 0), CONFIG)[:2])
+    assert not look_back(empty_view(1, CONFIG), heading(0, 0), CONFIG)[2].any()

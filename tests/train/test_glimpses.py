@@ -13,14 +13,17 @@ from tests.worlds import PRESET
 from worldsim.checkpoint import load_world
 from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage
+from worldsim.dynamics import Dynamics
 from worldsim.metrics import psnr
 from worldsim.simulator import Simulator
 from worldsim.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.train import fit
-from worldsim.train.glimpses import camera_config, glimpse_footage, surprises, with_camera
+from worldsim.train.glimpses import camera_config, glimpse_footage, surprises, true_pitch, with_camera
 from worldsim.train.stages import dynamics_config, encode_footage
 
-SEEING = dataclasses.replace(PRESET, dynamics={**PRESET.dynamics, "weighs": True})
+SEEING = dataclasses.replace(
+    PRESET, dynamics={**PRESET.dynamics, "weighs": True, "flow_width": 16}, num_denoise_steps=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +44,22 @@ def coded(footage):
     tokenizer = Tokenizer(TokenizerConfig(size=footage.meta.size, **preset.tokenizer), rngs=nnx.Rngs(0))
     columns = load_columns(footage, [0, 1, 2])
     latents = encode_footage(tokenizer, columns, columns).train
-    config = dynamics_config(tokenizer.config, footage.meta.action_spec, preset)
-    return latents, glimpse_footage(tokenizer, config, footage.meta, columns), config, columns
+    dynamics = Dynamics(dynamics_config(tokenizer.config, footage.meta.action_spec, preset), rngs=nnx.Rngs(1))
+    return latents, glimpse_footage(tokenizer, dynamics, footage.meta, columns), dynamics, columns
 
 
 def test_a_glimpse_is_nearer_to_a_frame_than_the_frame_before(coded):
-    latents, (glimpse, pitch), _, columns = coded
+    latents, (glimpse, _), _, columns = coded
     inside = np.ones(len(latents), bool)
     inside[columns.bounds[:-1]] = False
     told = np.square(latents - glimpse.z)[inside].mean()
     assert told < 0.3 * np.square(latents[1:] - latents[:-1])[inside[1:]].mean()
     assert not glimpse.fresh[~inside].any() and not glimpse.old[~inside].any(), "before an episode nothing was seen"
-    np.testing.assert_allclose(np.degrees(pitch), columns.state[:, 0], atol=1e-4)
 
 
 def test_what_is_fresh_surprises_less_than_what_is_new(coded):
-    latents, glimpses, config, _ = coded
-    fresh, _, new = np.asarray(surprises(latents, glimpses, config)).mean(1)
+    latents, glimpses, dynamics, _ = coded
+    fresh, _, new = np.asarray(surprises(latents, glimpses, dynamics.config)).mean(1)
     assert fresh < 0.2 * new
 
 
@@ -71,10 +73,18 @@ def test_a_camera_that_does_not_fit_its_footage_is_refused(footage):
 
 
 def test_footage_without_a_true_pitch_is_seen_from_the_horizon(footage, coded):
-    _, _, config, columns = coded
+    columns = coded[-1]
+    np.testing.assert_allclose(np.degrees(true_pitch(footage.meta, columns)), columns.state[:, 0], atol=1e-4)
     meta = dataclasses.replace(footage.meta, camera={k: v for k, v in footage.meta.camera.items() if k != "state"})
-    tokenizer = Tokenizer(TokenizerConfig(size=meta.size, **PRESET.tokenizer), rngs=nnx.Rngs(0))
-    assert np.isnan(glimpse_footage(tokenizer, config, meta, columns).pitch).all()
+    assert np.isnan(true_pitch(meta, columns)).all()
+
+
+def test_a_camera_takes_its_own_glimpses_for_frames_now_and_then(coded):
+    latents, (glimpse, seen), _, columns = coded
+    own = np.isclose(seen, glimpse.z).all((1, 2))
+    real = np.isclose(seen, latents, atol=0.02).all((1, 2))
+    assert (own | real).all() and 0.2 < own.mean() < 0.7
+    assert real[columns.bounds[:-1]].all(), "an episode begins with a frame"
 
 
 def test_a_trained_world_turns_as_the_game_does(footage, trained):

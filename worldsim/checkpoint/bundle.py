@@ -30,7 +30,16 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from worldsim.checkpoint.card import PARTS, check_card, find_world, finite, model_card, read_card, read_file
+from worldsim.checkpoint.card import (
+    OPTIONAL_PART,
+    PARTS,
+    check_card,
+    find_world,
+    finite,
+    model_card,
+    read_card,
+    read_file,
+)
 from worldsim.types import ActionSpec
 
 MAX_WEIGHTS_BYTES, MAX_STARTS_BYTES = 2**33, 2**28
@@ -51,7 +60,10 @@ class World:
     card: dict
     """Checked content of card.json; see `worldsim.checkpoint.card`."""
     params: dict[str, Any]
-    """One nested dict of arrays for each of `PARTS`; keys are strings, list indices are digits."""
+    """One nested dict of arrays for each of `PARTS`, and one for an opening where there is one.
+
+    Keys are strings, list indices are digits.
+    """
     starts: dict[str, np.ndarray]
     """"obs": uint8 [s t h w c], "prev_action": float32 [s t a], in arrival alignment."""
 
@@ -194,7 +206,7 @@ def _check_params(flat: Mapping[str, np.ndarray], card: Mapping, where: str) -> 
     if dtype != card["weights"]["dtype"]:
         raise ValueError(f"{where}: the card wants dtype {card['weights']['dtype']}, got {dtype}.")
     tree = unflatten(flat)
-    if sorted(tree) != sorted(PARTS) or not all(isinstance(x, dict) for x in tree.values()):
+    if not set(PARTS) <= set(tree) <= {*PARTS, OPTIONAL_PART} or not all(isinstance(x, dict) for x in tree.values()):
         raise ValueError(f"{where}: wants the parts {', '.join(PARTS)}, got {', '.join(sorted(tree))[:200]}.")
     return tree
 

@@ -94,7 +94,8 @@ class StageBars:
             self._bar = tqdm(file=sys.stderr, dynamic_ncols=True, desc=self._stage, bar_format=layout)
         self._bar.total = max(progress.total, progress.step, 1)
         self._bar.n = progress.step
-        text = f"loss {progress.loss:.4f}, {progress.frames_per_s:,.0f} frames/s, {clock(progress.seconds_left)} left"
+        loss = f"loss {progress.loss:.4f}, " if math.isfinite(progress.loss) else ""
+        text = f"{loss}{progress.frames_per_s:,.0f} frames/s, {clock(progress.seconds_left)} left"
         self._bar.set_postfix_str(f"{text} {progress.note}".rstrip(), refresh=True)
 
     def close(self) -> None:

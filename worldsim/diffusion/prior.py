@@ -35,7 +35,7 @@ def known(
     tau: Float[Array, "*b 1 1"],
     before: Float[Array, "*b n c"],
     before_tau: Float[Array, "*b 1 1"],
-    power: Float[Array, " c"],
+    power: Float[Array, "... c"],
     innovation: Float[Array, "... c"],
 ) -> Known:
     """Fuse the noisy view z with the previous frame.
@@ -45,12 +45,11 @@ def known(
         tau: its level.
         before: the previous frame, at level `before_tau`; 0 where there is none.
         before_tau: its level; 0 where there is none.
-        power: p, mean square of each channel over the footage.
-        innovation: q, mean square of its change from a frame to the next; of each channel, or of each place too.
+        power: p, mean square of each channel over the footage; of each channel, or of each place too.
+        innovation: q, mean square of its change from a frame to the next; likewise.
     """
     lead = (1,) * (z.ndim - 1) + (-1,)
-    power = power.reshape(lead)
-    innovation = innovation.reshape(lead) if innovation.ndim == 1 else innovation
+    power, innovation = (x.reshape(lead) if x.ndim == 1 else x for x in (power, innovation))
     seen = before_tau**2 * power + (1 - before_tau) ** 2
     prior = before_tau * power * before / seen
     variance = jnp.minimum(innovation + (1 - before_tau) ** 2 * power / seen, power)

@@ -45,12 +45,18 @@ def step_index(num_steps: int, num_levels: int) -> int:
     return (num_levels // num_steps).bit_length() - 1
 
 
-def draw_levels(key: PRNGKeyArray, shape: tuple[int, int], *, num_levels: int, pure_share: float = 0.0) -> Levels:
-    """Draw levels `[b t]` for steps of the finest size: uniform over 0..num_levels-1, but a share of pure noise."""
+def draw_levels(
+    key: PRNGKeyArray, shape: tuple[int, int], *, num_levels: int, pure_share: float = 0.0, whole: bool = False
+) -> Levels:
+    """Draw levels `[b t]` for steps of the finest size: uniform over 0..num_levels-1, but a share of pure noise.
+
+    `whole`: that share is for the one step that goes all the way.
+    """
     key_tau, key_pure = jax.random.split(key)
     tau = jax.random.randint(key_tau, shape, 0, num_levels)
-    tau = jnp.where(jax.random.bernoulli(key_pure, pure_share, shape), 0, tau)
-    return Levels(tau, jnp.zeros_like(tau))
+    is_pure = jax.random.bernoulli(key_pure, pure_share, shape)
+    step = jnp.where(is_pure & whole, step_index(1, num_levels), 0)
+    return Levels(jnp.where(is_pure, 0, tau), step)
 
 
 def draw_coarse_levels(key: PRNGKeyArray, shape: tuple[int, int], *, num_levels: int) -> Levels:

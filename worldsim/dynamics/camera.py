@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from worldsim.dynamics.cache import Glimpse
 from worldsim.dynamics.config import DynamicsConfig
 from worldsim.nn.layers import like
-from worldsim.nn.local import conv, pack_cells
+from worldsim.nn.local import conv, pack_cells, unpack
 
 ROWS = 8  # of a picture
 
@@ -34,6 +34,21 @@ def shares(glimpse: Glimpse, is_known: Float[Array, "*b 1 1"]) -> Float[Array, "
     """How much of each cell is fresh, old and new; nothing at all where there was no frame before."""
     fresh, old = glimpse.fresh, glimpse.old
     return jnp.stack([fresh, old, 1 - fresh - old], -1) * is_known[..., None]
+
+
+def settled(
+    z: Float[Array, "*b n c"], glimpse: Float[Array, "*b n c"], config: DynamicsConfig
+) -> Float[Array, "*b n c"]:
+    """Let small differences from what is in sight be none, cell by cell, and shrink large ones a little.
+
+    What is in sight next is what was dreamed now, so that errors too small to see add up where nothing happens. With
+    n the root mean square difference of a cell, it is shrunk by n^2 / (n^2 + least_change^2), as a Wiener filter does.
+    """
+    if not config.least_change:
+        return z
+    change = unpack(z - glimpse, config.grid, config.pack)
+    power = jnp.square(change).mean(-1, keepdims=True)
+    return glimpse + pack_cells(change * power / (power + config.least_change**2), config.pack)
 
 
 def expected_change(

@@ -52,9 +52,13 @@ class DynamicsConfig:
     past_level: int = 14
     """Level index at which the past is held in generation."""
     weighs: bool = False
-    """Whether the network says, cell by cell, how much changes, and so how far a noisy view is trusted."""
+    """Whether the network says, cell by cell, how much there is to change, and so how far a noisy view is trusted."""
     prompt: PromptConfig | None = None
     """What the world reads, where it reads prompts."""
+    flow_width: int = 48
+    """Channels of a cell of the net that tells what moves, where there is a camera."""
+    least_change: float = 0.0
+    """Where there is a camera: cells of a dreamed frame that differ less from what is in sight do not change at all."""
     camera: CameraConfig | None = None
     """What the world is seen by, where the controls say how it turns."""
 

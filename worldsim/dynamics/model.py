@@ -28,6 +28,7 @@ from worldsim.diffusion.schedule import Levels, num_step_sizes
 from worldsim.dynamics.cache import NUM_BEFORE, Cache, Past
 from worldsim.dynamics.camera import Gaze, expected_change, shares
 from worldsim.dynamics.config import DynamicsConfig
+from worldsim.dynamics.flow import FlowNet
 from worldsim.dynamics.prompt import PromptReader
 from worldsim.nn.attention import SpaceAttention, TimeAttention, grid_angles
 from worldsim.nn.camera import empty_view
@@ -44,7 +45,9 @@ class _Local(NamedTuple):
 
     cells: Float[Array, "b *t y x e"]
     cond: Float[Array, "b *t d"]  # level and action
-    fuse: Callable[[Array], Known]  # the noisy view with the past, for a mean square change
+    fuse: Callable[[Array, Array], Known]  # the noisy view with the past, for a mean square and that of its change
+    follows: Float[Array, "b *t 1 1"]  # 1 where there is a past
+    power: Float[Array, "..."]
     innovation: Float[Array, "..."]
 
 
@@ -105,7 +108,7 @@ class Dynamics(nnx.Module):
         self.innovation = nnx.Param(jnp.ones((c,)))  # q: mean square of its change from a frame to the next
         if config.camera is not None:
             self.surprise = nnx.Param(jnp.ones((3, c)))  # q of what a glimpse shows fresh, shows old, and cannot show
-            self.gaze = Gaze(cell, e, rngs=rngs)
+            self.gaze, self.flow = Gaze(cell, e, rngs=rngs), FlowNet(config, rngs=rngs)
         over_time = tuple(bool(layer.over_time) for layer in self.layers)
         self.reader = PromptReader(config, over_time, rngs=rngs) if config.prompt is not None else None
 
@@ -256,8 +259,8 @@ class Dynamics(nnx.Module):
         tau, before_tau = (i[..., None, None] / config.num_levels for i in (levels.tau, before_tau))
         last, last_tau, innovation, told = self._prior(before, before_tau, glimpse)
         power, innovation = jax.lax.stop_gradient((self.power[...], innovation))
-        fuse = partial(known, z, tau, last, last_tau, power)
-        start = fuse(innovation)
+        fuse = partial(known, z, tau, last, last_tau)
+        start = fuse(power, innovation)
         seen = (start.gain + self.trust(level)[..., None, :].astype(jnp.float32)) * start.news
         pictures = (seen, *jnp.moveaxis(before, -3, 0), *([last] if told else []))
         cells = self.see(jnp.concatenate([*(unpack(x, config.grid, config.pack) for x in pictures), *told], -1))
@@ -268,7 +271,7 @@ class Dynamics(nnx.Module):
         heads = jnp.broadcast_to(self.registers[...], (*levels.tau.shape, *self.registers.shape))
         heads = heads.at[..., 0, :].add(action).at[..., 1, :].add(level)
         tokens = jnp.concatenate([heads.astype(latents.dtype), latents], axis=-2)
-        return tokens, _Local(cells, cond, fuse, innovation)
+        return tokens, _Local(cells, cond, fuse, (before_tau > 0).astype(jnp.float32), power, innovation)
 
     def _prior(self, before, before_tau, glimpse):
         """What the next frame is like, at which level, its mean square distance, and what the local path is told."""
@@ -291,7 +294,7 @@ class Dynamics(nnx.Module):
         return self.norm(x)
 
     def _clean(self, x, local: _Local) -> Float[Array, "b *t n c"]:
-        config, innovation = self.config, local.innovation
+        config, power, innovation = self.config, local.power, local.innovation
         cells = local.cells + unpack(self.descend(x[..., self._num_heads :, :]), config.grid, config.pack)
         for block in self.after:
             cells = block(cells, local.cond)
@@ -300,7 +303,8 @@ class Dynamics(nnx.Module):
             weight = jnp.exp(jnp.clip(self.weigh(cells).astype(jnp.float32), -MOST_WEIGHT, MOST_WEIGHT))
             weight = pack_cells(jnp.repeat(weight, config.token_dim // config.pack**2, -1), config.pack)
             innovation = weight * like(innovation, weight)
-        start = local.fuse(innovation)
+            power = jnp.where(local.follows > 0, 1.0, weight) * like(power, weight)
+        start = local.fuse(power, innovation)
         return start.prior + start.gain * start.news + start.deviation * residual
 
     def _hidden(self, x) -> Float[Array, "b *t d"]:

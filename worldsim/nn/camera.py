@@ -1,9 +1,9 @@
-"""What a camera that turns has seen: the last picture and a panorama, to be looked at from the next heading.
+"""What a camera that turns has seen: the last pictures and a panorama, to be looked at from the next heading.
 
 Where the controls say by how many degrees the camera turns, most of the next picture is known without learning: what
-was in sight is somewhere else in the frame, and what had left it comes back. `look` says where; nothing is said of what
-moves, or of a camera that walks, which is left to be learned. Kin of the caches that guide video models along a
-camera's path, such as Gen3C (Ren et al. 2025, arXiv 2503.03751), without their depth.
+was in sight is somewhere else in the frame, and what had left it comes back. `look` says where. What else moves, as all
+does when a camera walks, is for a learned `Flow` to say (`worldsim.dynamics.flow`). Kin of the caches that guide video
+models along a camera's path, such as Gen3C (Ren et al. 2025, arXiv 2503.03751), without their depth.
 
 A pinhole camera, x right, y down, z into the picture. Headings are yaw to the right and pitch downwards, in radians.
 """
@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 PANORAMA = (128, 256)  # rows from straight up to straight down, columns all the way round
 TRUST_DECAY = 0.99  # a frame: what was seen long ago has been walked away from
 STEEPEST = np.radians(89.5)
+STILL = 0.75  # pixels by which what stands still may seem to move; an overlay that does so stays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,26 +59,35 @@ class CameraConfig:
 class View(NamedTuple):
     """What cameras have seen. Every leaf has the batch first."""
 
+    began: Bool[Array, " b"]  # whether there is a last picture
     heading: Float[Array, "b 2"]
     frame: UInt8[Array, "b h w 3"]  # the last picture
+    before_heading: Float[Array, "b 2"]
+    before: UInt8[Array, "b h w 3"]  # the picture before the last; the last itself where it was the first
     panorama: UInt8[Array, "b y x 3"]
     trust: Float[Array, "b y x"]  # of the panorama: 0 where nothing was seen yet, 1 in the last picture
+
+
+class Flow(NamedTuple):
+    """Where the next picture's pixels were in the last one, beyond what the camera's turn makes of it."""
+
+    moved: Float[Array, "b h w 2"]  # pixels down and to the right
+    stays: Float[Array, "b h w"]  # share that neither turns nor moves, as a crosshair; 0 = none
 
 
 class Sight(NamedTuple):
     """The next picture as far as it is known."""
 
-    frame: UInt8[Array, "b h w 3"]
+    frame: Any  # uint8 [b h w 3]; float32 where it was not rounded
     fresh: Bool[Array, "b h w"]  # was in the last picture
     old: Float[Array, "b h w"]  # trust in what was seen before it; 0 where nothing was, or `fresh`
 
 
 def empty_view(batch: int, config: CameraConfig) -> View:
     """Make cameras that have seen nothing and look at the horizon."""
-    return View(
-        jnp.zeros((batch, 2)), jnp.zeros((batch, *config.size, 3), jnp.uint8),
-        jnp.zeros((batch, *PANORAMA, 3), jnp.uint8), jnp.zeros((batch, *PANORAMA)),
-    )  # fmt: skip
+    heading, frame = jnp.zeros((batch, 2)), jnp.zeros((batch, *config.size, 3), jnp.uint8)
+    panorama = jnp.zeros((batch, *PANORAMA, 3), jnp.uint8)
+    return View(jnp.zeros((batch,), bool), heading, frame, heading, frame, panorama, jnp.zeros((batch, *PANORAMA)))
 
 
 def turned(heading: Float[Array, "b 2"], action: Float[Array, "b a"], config: CameraConfig) -> Float[Array, "b 2"]:
@@ -87,9 +97,30 @@ def turned(heading: Float[Array, "b 2"], action: Float[Array, "b a"], config: Ca
     return jnp.stack([yaw, jnp.clip(pitch, -STEEPEST, STEEPEST)], -1)
 
 
-def look(view: View, heading: Float[Array, "b 2"], config: CameraConfig) -> Sight:
-    """Look from a heading at what was seen: the last picture where it shows, then the panorama, then its edge."""
-    return jax.vmap(lambda view, heading: _look(view, heading, config))(view, heading)
+def look(
+    view: View, heading: Float[Array, "b 2"], config: CameraConfig, flow: Flow | None = None, *, rounded: bool = True
+) -> Sight:
+    """Look from a heading at what was seen: the last picture where it shows, then the panorama, then its edge.
+
+    `flow` moves what is looked at. `rounded`: to uint8, which takes no gradient.
+    """
+    sight = jax.vmap(lambda view, heading, flow: _look(view, heading, flow, config))(view, heading, flow)
+    return sight._replace(frame=jnp.round(sight.frame).astype(jnp.uint8)) if rounded else sight
+
+
+def look_back(view: View, heading: Float[Array, "b 2"], config: CameraConfig) -> tuple[Any, Any, Any]:
+    """Look from a heading at the last picture and at the one before it: float32 `[b h w 3]` in 0..255 each.
+
+    The third is which pixels were in the last picture.
+    """
+
+    def one(view: View, heading: Float[Array, "2"]):
+        rays = _rays(_places(config.size), config) @ _rotation(heading).T
+        at, fresh = _project(rays @ _rotation(view.heading), config)
+        earlier, _ = _project(rays @ _rotation(view.before_heading), config)
+        return _sample(view.frame, at), _sample(view.before, earlier), fresh & view.began
+
+    return jax.vmap(one)(view, heading)
 
 
 def see(view: View, frame: UInt8[Array, "b h w 3"], heading: Float[Array, "b 2"], config: CameraConfig) -> View:
@@ -97,29 +128,40 @@ def see(view: View, frame: UInt8[Array, "b h w 3"], heading: Float[Array, "b 2"]
     return jax.vmap(lambda view, frame, heading: _see(view, frame, heading, config))(view, frame, heading)
 
 
-def _look(view: View, heading: Float[Array, "2"], config: CameraConfig) -> Sight:
-    size = config.size
-    rays = _rays(size, config.field_of_view) @ _rotation(heading).T  # in the world
-    at, in_front = _project(rays @ _rotation(view.heading), size, config.field_of_view)
-    fresh = in_front & _inside(at, size) & (view.trust > 0).any() & ~(_moved(at) & _covered(at, config))
+def _look(view: View, heading: Float[Array, "2"], flow: Flow | None, config: CameraConfig) -> Sight:
+    here = _places(config.size)
+    places = here if flow is None else here + flow.moved
+    rays = _rays(places, config) @ _rotation(heading).T  # in the world
+    at, is_inside = _project(rays @ _rotation(view.heading), config)
+    fresh = is_inside & view.began & ~((jnp.abs(at - here).max(-1) > STILL) & _covered(at, config))
     last = _sample(view.frame, at)
-    x = jnp.arctan2(rays[..., 0], rays[..., 2]) / (2 * jnp.pi) * PANORAMA[1] - 0.5
-    y = (jnp.arcsin(jnp.clip(rays[..., 1], -1, 1)) / jnp.pi + 0.5) * PANORAMA[0] - 0.5
-    around = jnp.stack([y, x], -1)
+    height, width = view.panorama.shape[:2]
+    x = jnp.arctan2(rays[..., 0], rays[..., 2]) / (2 * jnp.pi) * width - 0.5
+    y = (jnp.arcsin(jnp.clip(rays[..., 1], -1, 1)) / jnp.pi + 0.5) * height - 0.5
     is_known = (view.trust > 0)[..., None]
-    parts = _sample(jnp.concatenate([view.panorama * is_known, is_known, view.trust[..., None]], -1), around, wrap=True)
+    layers = jnp.concatenate([view.panorama * is_known, is_known, view.trust[..., None]], -1)
+    around = jax.lax.stop_gradient(jnp.stack([y, x], -1))  # whose slope has no bound at the poles
+    parts = _sample(layers, around, wrap=True)
     seen, share, trust = parts[..., :3], parts[..., 3:4], parts[..., 4]
     trust = jnp.where(fresh | (share[..., 0] < 0.5), 0.0, trust)
     frame = jnp.where((trust > 0)[..., None], seen / jnp.maximum(share, 1e-3), last)
-    return Sight(jnp.round(frame).astype(jnp.uint8), fresh, trust)
+    if flow is None:
+        return Sight(frame, fresh, trust)
+    stays = flow.stays[..., None] * view.began
+    is_kept = stays[..., 0] > 0.5
+    frame = frame + stays * (view.frame.astype(jnp.float32) - frame)
+    return Sight(jnp.clip(frame, 0, 255), fresh | is_kept, jnp.where(is_kept, 0.0, trust))
 
 
 def _see(view: View, frame: UInt8[Array, "h w 3"], heading: Float[Array, "2"], config: CameraConfig) -> View:
-    size = config.size
-    at, in_front = _project(_panorama_rays() @ _rotation(heading), size, config.field_of_view)
-    seen = in_front & _inside(at, size) & ~_covered(at, config)
+    at, seen = _project(_panorama_rays() @ _rotation(heading), config)
+    seen = seen & ~_covered(at, config)
     panorama = jnp.where(seen[..., None], jnp.round(_sample(frame, at)).astype(jnp.uint8), view.panorama)
-    return View(heading, frame, panorama, jnp.where(seen, 1.0, view.trust * TRUST_DECAY))
+    before_heading, before = (
+        jnp.where(view.began, x, now) for x, now in ((view.heading, heading), (view.frame, frame))
+    )
+    trust = jnp.where(seen, 1.0, view.trust * TRUST_DECAY)
+    return View(jnp.ones_like(view.began), heading, frame, before_heading, before, panorama, trust)
 
 
 def _rotation(heading: Float[Array, "2"]) -> Float[Array, "3 3"]:
@@ -130,12 +172,17 @@ def _rotation(heading: Float[Array, "2"]) -> Float[Array, "3 3"]:
     )
 
 
-def _rays(size: tuple[int, int], field_of_view: float) -> Float[np.ndarray, "h w 3"]:
-    """The unit vector through every pixel."""
-    (h, w), focal = size, _focal(size, field_of_view)
-    y, x = np.meshgrid(np.arange(h) + 0.5 - h / 2, np.arange(w) + 0.5 - w / 2, indexing="ij")
-    rays = np.stack([x / focal, y / focal, np.ones_like(x)], -1)
-    return (rays / np.linalg.norm(rays, axis=-1, keepdims=True)).astype(np.float32)
+def _places(size: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
+    """Row and column of every pixel."""
+    return np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in size), indexing="ij"), -1)
+
+
+def _rays(places: Any, config: CameraConfig) -> Float[Array, "h w 3"]:
+    """The unit vector through places of the picture."""
+    (height, width), focal = config.size, _focal(config)
+    out = (places - _pair((height - 1) / 2, (width - 1) / 2)) / focal
+    rays = jnp.concatenate([out[..., 1:], out[..., :1], jnp.ones_like(out[..., :1])], -1)
+    return rays / jnp.linalg.norm(rays, axis=-1, keepdims=True)
 
 
 def _panorama_rays() -> Float[np.ndarray, "y x 3"]:
@@ -146,17 +193,17 @@ def _panorama_rays() -> Float[np.ndarray, "y x 3"]:
     return np.stack(rays, -1).astype(np.float32)
 
 
-def _focal(size: tuple[int, int], field_of_view: float) -> float:
-    return size[0] / 2 / np.tan(np.radians(field_of_view) / 2)
+def _focal(config: CameraConfig) -> float:
+    return config.size[0] / 2 / np.tan(np.radians(config.field_of_view) / 2)
 
 
-def _project(
-    rays: Any, size: tuple[int, int], field_of_view: float
-) -> tuple[Float[Array, "y x 2"], Bool[Array, "y x"]]:
-    """Where rays of the camera meet the picture, in pixels (row, column), and which lie in front."""
+def _project(rays: Any, config: CameraConfig) -> tuple[Float[Array, "y x 2"], Bool[Array, "y x"]]:
+    """Where rays of the camera meet the picture, in pixels (row, column), and which meet it at all."""
+    height, width = config.size
     depth = rays[..., 2:]
-    at = rays[..., 1::-1] / jnp.maximum(depth, 1e-3) * _focal(size, field_of_view)
-    return at + _pair(float(size[0]), float(size[1])) / 2 - 0.5, depth[..., 0] > 1e-3
+    at = rays[..., 1::-1] / jnp.maximum(depth, 1e-3) * _focal(config) + _pair((height - 1) / 2, (width - 1) / 2)
+    is_inside = ((at > -0.5) & (at < _pair(height - 0.5, width - 0.5))).all(-1)
+    return at, is_inside & (depth[..., 0] > 1e-3)
 
 
 def _covered(at: Float[Array, "y x 2"], config: CameraConfig) -> Bool[Array, "y x"]:
@@ -165,18 +212,8 @@ def _covered(at: Float[Array, "y x 2"], config: CameraConfig) -> Bool[Array, "y 
     return jnp.asarray(config.covered)[row, column]
 
 
-def _moved(at: Float[Array, "h w 2"]) -> Bool[Array, "h w"]:
-    """Which pixels show what was in another one before: what stands still may stay, an overlay too."""
-    here = np.stack(np.meshgrid(*(np.arange(n) for n in at.shape[:2]), indexing="ij"), -1)
-    return jnp.abs(at - here).max(-1) > 0.75
-
-
 def _pair(y: float, x: float) -> Float[Array, "1 1 2"]:
     return jnp.array([[[y, x]]], jnp.float32)
-
-
-def _inside(at: Float[Array, "y x 2"], size: tuple[int, int]) -> Bool[Array, "y x"]:
-    return ((at > -0.5) & (at < _pair(float(size[0]), float(size[1])) - 0.5)).all(-1)
 
 
 def _sample(picture: Any, at: Float[Array, "y x 2"], *, wrap: bool = False) -> Float[Array, "y x c"]:

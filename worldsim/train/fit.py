@@ -11,20 +11,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jaxtyping import Array
 
 from worldsim.checkpoint import NAME_PATTERN, World, load_world, save_world
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
+from worldsim.dynamics import Dynamics, DynamicsConfig
 from worldsim.nn.params import merge, split
+from worldsim.tokenizer import Tokenizer
 from worldsim.train.aligned import align
-from worldsim.train.glimpses import glimpse_footage, with_camera
+from worldsim.train.flow import flow_stage
+from worldsim.train.glimpses import fit_gaze, glimpse_footage, true_pitch, with_camera
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
+from worldsim.train.opening import opening_config, opening_stage
 from worldsim.train.origin import describe, floats, go_on
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.prompts import WindowPrompts, captions_digest, with_prompts
 from worldsim.train.stages import (
     CONTEXT,
+    Latents,
     best_num_denoise_steps,
     dynamics_stage,
     encode_footage,
@@ -79,7 +87,6 @@ def fit(
     origin = None if init is None else init if isinstance(init, World) else load_world(init)
     if origin is not None:
         chosen, label = go_on(origin, chosen, footage, held_out), origin.card["preset"]
-    budgets = _budgets(chosen, minutes, num_train_steps)
     out = Path(out)
     name = name or out.name
     if not re.fullmatch(NAME_PATTERN, name):
@@ -87,6 +94,7 @@ def fit(
             f"a world's name wants letters, digits, '.', '_' and '-', got {name!r}; name the run folder so."
         )
     reading = with_camera(with_prompts(chosen, footage), footage.meta)
+    budgets = _budgets(reading, minutes, num_train_steps)
     begun = captions_digest(footage) | ({} if origin is None else {"init": origin.card["weights"]["sha256"]})
     _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest(), **begun}, resume)
     train, held = (load_columns(footage, part) for part in ids)
@@ -112,7 +120,7 @@ class _Training(NamedTuple):
     data: tuple[Columns, Columns]  # to train on, and held out
     train_ids: list[int]  # episodes to train on
     out: Path
-    budgets: tuple[Budget, Budget]
+    budgets: dict[str, Budget]  # of each stage
     seed: int
     origin: World | None
     on_progress: Callable[[Progress], None] | None
@@ -124,7 +132,7 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     tokenizer = new_tokenizer(run.footage.meta.size, preset, train, seed)
     graph, params = split(tokenizer)
     if origin is None:
-        stage = tokenizer_stage(graph, train, held, preset, run.budgets[0], seed, log.picture("tokenizer"))
+        stage = tokenizer_stage(graph, train, held, preset, run.budgets["tokenizer"], seed, log.picture("tokenizer"))
         first = run_stage(
             stage, init_state(params), run.out / "tokenizer", seed=seed, log=log.scalars("tokenizer"),
             on_progress=run.on_progress,
@@ -136,49 +144,112 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
         align(tokenizer, train.obs)
     latents = encode_footage(tokenizer, train, held, keep_statistics=origin is not None)
     dynamics, outcome = new_dynamics(tokenizer.config, run.footage.meta.action_spec, preset, seed)
+    if origin is not None:
+        dynamics, outcome = (
+            merge(split(module)[0], floats(origin.params[name]))
+            for name, module in (("dynamics", dynamics), ("outcome", outcome))
+        )
+    flow_seconds = 0.0
     if dynamics.config.camera is not None:
-        meta = run.footage.meta
-        latents = latents._replace(glimpses=glimpse_footage(tokenizer, dynamics.config, meta, train))
+        if origin is None:
+            flow_seconds = _learn_camera(run, dynamics, latents, log)
+        glimpses = glimpse_footage(tokenizer, dynamics, run.footage.meta, train, seed=seed, on_progress=run.on_progress)
+        latents = latents._replace(glimpses=glimpses)
     if origin is None:
         set_statistics(dynamics, latents, train)
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
     graphs = (parts["dynamics"][0], parts["outcome"][0])
-    begin = {k: v[1] if origin is None else floats(origin.params[k]) for k, v in parts.items()}
+    begin = {k: v[1] for k, v in parts.items()}
     reads = dynamics.config.prompt
     prompts = None if reads is None else WindowPrompts(
         reads, run.footage, train, run.train_ids, dropout=preset.prompt_dropout, seed=seed
     )  # fmt: skip
     stage = dynamics_stage(
-        graphs, tokenizer, run.data, latents, preset, run.budgets[1], seed, log.picture("dynamics"),
+        graphs, tokenizer, run.data, latents, preset, run.budgets["dynamics"], seed, log.picture("dynamics"),
         prompts=prompts, judge_first=origin is not None,
     )  # fmt: skip
     second = run_stage(
         stage, init_state(begin), run.out / "dynamics", seed=seed + 1, log=log.scalars("dynamics"),
         on_progress=run.on_progress,
     )  # fmt: skip
+    opening = (
+        None
+        if preset.opening is None
+        else _learn_opening(run, tokenizer, dynamics.config, second.params["dynamics"]["power"], latents, prompts, log)
+    )
     log.close()
     num_denoise_steps = preset.num_denoise_steps or best_num_denoise_steps(
         graphs[0], second.params, tokenizer, run.data, latents
     )
     configs = {"tokenizer": tokenizer.config, "dynamics": dynamics.config, "outcome": outcome.config}
     params = {"tokenizer": split(tokenizer)[1], **second.params}
-    return params, configs, num_denoise_steps, first.seconds + second.seconds
+    seconds = first.seconds + flow_seconds + second.seconds
+    if opening is not None:
+        configs["opening"], learned = opening
+        params["opening"] = jax.tree.map(lambda x: np.asarray(x, np.float16), learned.params)
+        seconds += learned.seconds
+    return params, configs, num_denoise_steps, seconds
 
 
-def _budgets(preset: Preset, minutes: float | None, num_train_steps: int | None) -> tuple[Budget, Budget]:
+def _learn_camera(run: _Training, dynamics: Dynamics, latents: Latents, log: _Log) -> float:
+    """Learn how far down a frame looks and what moves in it, before the rest of the dynamics; in seconds."""
+    meta, (train, _) = run.footage.meta, run.data
+    fit_gaze(dynamics, latents.train, true_pitch(meta, train))
+    graph, params = split(dynamics.flow)
+    stage = flow_stage(graph, run.data, meta, run.preset, run.budgets["flow"], run.seed, log.picture("flow"))
+    learned = run_stage(
+        stage, init_state(params), run.out / "flow", seed=run.seed + 2, log=log.scalars("flow"),
+        on_progress=run.on_progress,
+    )  # fmt: skip
+    dynamics.flow = merge(graph, learned.params)
+    return learned.seconds
+
+
+def _learn_opening(
+    run: _Training,
+    tokenizer: Tokenizer,
+    dynamics: DynamicsConfig,
+    power: Array,
+    latents: Latents,
+    prompts: WindowPrompts | None,
+    log: _Log,
+) -> tuple[DynamicsConfig, Trained]:
+    """Learn the first frame of all, from noise and words; or keep what a world to go on from has learned of it."""
+    config = opening_config(dynamics, **(run.preset.opening or {}))
+    opening = Dynamics(config, rngs=nnx.Rngs(run.seed + 3))
+    opening.power[...] = jnp.copy(power)
+    graph, params = split(opening)
+    if run.origin is not None:
+        return config, Trained(run.origin.params["opening"], 0.0)
+    stage = opening_stage(
+        graph, tokenizer, run.data, (latents.train, latents.held), run.preset, run.budgets["opening"], run.seed,
+        log.picture("opening"), prompts,
+    )  # fmt: skip
+    return config, run_stage(
+        stage, init_state(params), run.out / "opening", seed=run.seed + 3, log=log.scalars("opening"),
+        on_progress=run.on_progress,
+    )  # fmt: skip
+
+
+def _budgets(preset: Preset, minutes: float | None, num_train_steps: int | None) -> dict[str, Budget]:
+    """Divide the training among the stages; the dynamics have what the others leave."""
     if minutes is not None and num_train_steps is not None:
         raise ValueError("training wants minutes or num_train_steps, got both.")
+    flow_share = preset.flow_share if preset.dynamics.get("camera") else 0.0
+    opening_share = preset.opening_share if preset.opening else 0.0
+    shares = {"tokenizer": preset.tokenizer_share, "flow": flow_share, "opening": opening_share}
     if num_train_steps is not None:
-        if num_train_steps < 2:
-            raise ValueError(f"num_train_steps must be at least 2, one a stage; got {num_train_steps}.")
-        least = 1 if preset.tokenizer_share else 0  # a world that goes on has its tokenizer
-        first = min(max(least, round(num_train_steps * preset.tokenizer_share)), num_train_steps - 1)
-        return Budget(first, None), Budget(num_train_steps - first, None)
+        needs = 1 + sum(share > 0 for share in shares.values())  # a world that goes on has all but its dynamics
+        if num_train_steps < max(2, needs):
+            raise ValueError(f"num_train_steps must be at least {max(2, needs)}, one a stage; got {num_train_steps}.")
+        steps = {name: max(share > 0, round(num_train_steps * share)) for name, share in shares.items()}
+        steps["dynamics"] = max(1, num_train_steps - sum(steps.values()))
+        return {name: Budget(int(num), None) for name, num in steps.items()}
     seconds = 60 * (10.0 if minutes is None else minutes)
     if not seconds > 0:
         raise ValueError(f"minutes must be above 0, got {minutes}.")
-    share = preset.tokenizer_share
-    return Budget(None, seconds * share), Budget(None, seconds * (1 - share))
+    shares["dynamics"] = 1 - sum(shares.values())
+    return {name: Budget(None, seconds * share) for name, share in shares.items()}
 
 
 def _claim(out: Path, settings: dict[str, Any], resume: bool) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,20 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from worldsim.data.dataset import Columns
 from worldsim.data.meta import FootageMeta
 from worldsim.dynamics import Dynamics, DynamicsConfig
 from worldsim.dynamics.cache import Glimpse
-from worldsim.glimpse import coded
-from worldsim.nn.camera import CameraConfig, empty_view, look, see, turned
+from worldsim.generation import Model, Sampler, dream, glimpsed, observe
+from worldsim.glimpse import paint
+from worldsim.nn.camera import CameraConfig
 from worldsim.nn.local import unpack
 from worldsim.nn.params import merge, split
 from worldsim.tokenizer import Tokenizer
+from worldsim.train.loop import Progress
 from worldsim.train.presets import Preset
+from worldsim.types import Batch, fold_keys, obs_to_frame
 
-EPISODES = 8  # at once
+EPISODES, REPORT_EVERY = 32, 20  # at once, and frames of each between reports
+RUN, LONGEST = 6.0, 12  # frames
 GAZE_STEPS, GAZE_BATCH, GAZE_RATE = 2000, 128, 3e-3
 FAR = 0.15  # radians from which an error counts no more than its size: a wall or a sky tells nothing
 
@@ -32,11 +39,12 @@ class Glimpses(NamedTuple):
     """Of frames of footage `[n ...]`."""
 
     glimpse: Glimpse
-    pitch: Float[Any, "*n"]  # radians downwards; NaN where it is not known
+    seen: Float[Any, "*n m c"]  # latents of what the camera took each frame for: the frame, or its glimpse
 
-    def batch(self, rows: np.ndarray) -> Glimpse:
-        """Pick the glimpses of windows, as the dynamics want them."""
-        return Glimpse(*(x[rows].astype(np.float32) for x in self.glimpse))
+    def batch(self, shown: Batch, rows: np.ndarray) -> Batch:
+        """Give windows what the dynamics are shown of them."""
+        glimpse = Glimpse(*(x[rows].astype(np.float32) for x in self.glimpse))
+        return shown._replace(glimpse=glimpse, seen=self.seen[rows].astype(np.float32))
 
 
 def with_camera(preset: Preset, meta: FootageMeta) -> Preset:
@@ -67,46 +75,71 @@ def camera_config(meta: FootageMeta) -> CameraConfig:
     )
 
 
-def glimpse_footage(tokenizer: Tokenizer, config: DynamicsConfig, meta: FootageMeta, columns: Columns) -> Glimpses:
-    """Look at every frame of footage from where the camera had been before, episode by episode."""
-    graph, params = split(tokenizer)
-    camera = config.camera
-    assert camera is not None
+def glimpse_footage(
+    tokenizer: Tokenizer,
+    dynamics: Dynamics,
+    meta: FootageMeta,
+    columns: Columns,
+    *,
+    seed: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Glimpses:
+    """Look at every frame of footage from where the camera had been before, episode by episode.
+
+    As in a dream, where what is seen next comes of what was dreamed, the camera takes now and then for the frame what
+    the dynamics make of it, for a run of RUN frames on average, before it is shown frames again. Dynamics that have not
+    learned yet take their glimpse for it; so dynamics that go on learning meet the errors that they make.
+    """
+    parts = split(tokenizer), split(dynamics)
+    config = dynamics.config
+    assert config.camera is not None
     n, cells = len(columns.obs), tuple(size * config.pack for size in config.grid)
     out = Glimpse(
         np.empty((n, config.num_latents, config.token_dim), np.float16), np.empty((n, *cells), np.float16),
         np.empty((n, *cells), np.float16),
     )  # fmt: skip
-    pitch, length = _pitch(meta, columns), columns.longest
+    seen = np.empty_like(out.z)
+    pitch = true_pitch(meta, columns)
 
     @jax.jit
-    def run(params, obs, action, first):
-        tokenizer = merge(graph, params)
-        begin = empty_view(len(first), camera)
-        begin = begin._replace(heading=begin.heading.at[:, 1].set(first))
+    def step(params, cache, obs, action, is_own, key):
+        model = Model(*(merge(part[0], p) for part, p in zip(parts, params, strict=True)))
+        keys = fold_keys(key, len(obs))
+        sight, glimpse = glimpsed(model, cache, action)
+        own, _ = dream(model, cache, action, keys, Sampler(num_denoise_steps=1))
+        is_own = (is_own & cache.view.began)[:, None, None]
+        z = jnp.where(is_own, own, model.tokenizer.encode(obs_to_frame(obs)))
+        taken = jnp.where(is_own[..., None], paint(model.tokenizer, own, cache.view, sight, glimpse), obs)
+        cache, _ = observe(model, cache, z, action, keys, real=taken, knows_pitch=True)
+        return cache, [x.astype(jnp.float16) for x in (*glimpse, z)]
 
-        def step(view, frame):
-            obs, action = frame
-            heading = turned(view.heading, action, camera)
-            glimpse = coded(tokenizer, look(view, heading, camera), config)
-            return see(view, obs, heading, camera), jax.tree.map(lambda x: x.astype(jnp.float16), glimpse)
-
-        return jax.lax.scan(step, begin, (jnp.moveaxis(obs, 1, 0), jnp.moveaxis(action, 1, 0)))[1]
-
-    spans = list(zip(columns.bounds[:-1], columns.bounds[1:], strict=True))
-    for i in range(0, len(spans), EPISODES):
-        part = spans[i : i + EPISODES]
-        rows = [np.minimum(np.arange(begin, begin + length), end - 1) for begin, end in part]
-        rows = np.stack(rows + rows[-1:] * (EPISODES - len(part)))
-        first = np.nan_to_num(pitch[rows[:, 0]])
-        found = jax.tree.map(np.asarray, run(params, columns.obs[rows], columns.prev_action[rows], first))
-        for e, (begin, end) in enumerate(part):
-            for mine, theirs in zip(out, found, strict=True):
-                mine[begin:end] = theirs[: end - begin, e]
-    return Glimpses(out, pitch)
+    params, is_own, start = [part[1] for part in parts], _runs(n, seed), time.monotonic()
+    for i in range(0, len(columns.bounds) - 1, EPISODES):
+        begin, end = columns.bounds[:-1][i : i + EPISODES], columns.bounds[1:][i : i + EPISODES]
+        cache = dynamics.empty_cache(len(begin))
+        level = cache.view.heading.at[:, 1].set(np.nan_to_num(pitch[begin]))
+        cache = cache._replace(view=cache.view._replace(heading=level))
+        for t in range(int((end - begin).max())):  # no scan: on CPU its body would have one core
+            rows, goes_on = np.minimum(begin + t, end - 1), begin + t < end
+            key = jax.random.fold_in(jax.random.key(seed), int(begin[0]) + t)
+            cache, found = step(params, cache, columns.obs[rows], columns.prev_action[rows], is_own[rows], key)
+            for mine, theirs in zip((*out, seen), found, strict=True):
+                mine[rows[goes_on]] = np.asarray(theirs)[goes_on]
+            if on_progress is not None and t % REPORT_EVERY == 0:
+                done, took = int(begin[0] + t * len(begin)), time.monotonic() - start
+                left = took * (n - done) / max(done, 1)
+                on_progress(Progress("glimpses", done, n, math.nan, done / took, left, ""))
+    return Glimpses(out, seen)
 
 
-def _pitch(meta: FootageMeta, columns: Columns) -> Float[np.ndarray, " n"]:
+def _runs(n: int, seed: int) -> Bool[np.ndarray, " n"]:
+    """Runs of True and False in turn, each of RUN frames on average and of LONGEST at most."""
+    lengths = np.minimum(np.random.default_rng(seed).geometric(1 / RUN, n), LONGEST)
+    return (np.repeat(np.arange(n), lengths)[:n] % 2).astype(bool)
+
+
+def true_pitch(meta: FootageMeta, columns: Columns) -> Float[np.ndarray, " n"]:
+    """How far down the camera looks in every frame, in radians; NaN where the footage does not say it."""
     name = meta.camera.get("state")
     if columns.state is None or name not in meta.state_names:
         return np.full(len(columns.obs), np.nan, np.float32)

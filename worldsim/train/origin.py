@@ -36,7 +36,8 @@ def go_on(origin: World, preset: Preset, footage: Footage, held_out: list[str]) 
     return dataclasses.replace(
         preset,
         tokenizer=_fields(configs.tokenizer, {"size"}), dynamics=_fields(configs.dynamics, of_footage),
-        outcome=_fields(configs.outcome, set()), tokenizer_share=0.0, bootstrap_from=0.0,
+        outcome=_fields(configs.outcome, set()), tokenizer_share=0.0, flow_share=0.0, opening_share=0.0,
+        opening=_fields(configs.opening, of_footage) if configs.opening else None, bootstrap_from=0.0,
     )  # fmt: skip
 
 

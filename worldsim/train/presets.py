@@ -40,8 +40,17 @@ class Preset:
     """Fields of PromptConfig other than attributes and words, for footage with captions; None never reads them."""
     tokenizer_stage: StageConfig
     dynamics_stage: StageConfig
+    flow_stage: StageConfig = StageConfig(batch_size=8, learning_rate=0.004, decay=0.98)
+    """Where a camera is known; its batches are of windows."""
+    opening: dict[str, Any] | None = None
+    """Fields of the DynamicsConfig of a network for the first frame of all; None leaves that to the dynamics."""
+    opening_stage: StageConfig = StageConfig(batch_size=32, decay=0.98, ema=0.998)
+    opening_share: float = 0.3
+    """Share of minutes or steps in which the opening is learned, where there is to be one."""
     tokenizer_share: float = 0.3
     """Share of minutes or steps that the tokenizer gets."""
+    flow_share: float = 0.2
+    """Share of minutes or steps in which the flow is learned, where a camera is known."""
     aligned: bool = False
     """Whether latents are measured by what they paint before the dynamics learn them (`worldsim.train.aligned`)."""
     frames: int = 16
@@ -63,7 +72,11 @@ class Preset:
     outcome_weight: float = 0.1
     """Weight of the outcome loss beside the denoising loss."""
     num_denoise_steps: int | None = None
-    """Denoising steps that weights are judged with and frames drawn with; None judges with four and chooses by CRPS."""
+    """Denoising steps that weights are judged with and frames drawn with; None judges with four and chooses by CRPS.
+
+    With 1, the one step that goes all the way is learned from the frames themselves, wherever a frame is predicted from
+    pure noise: the mean of all that could come.
+    """
     num_evaluations: int = 8
     """How often a stage is judged by free-running frames; the best weights go into the bundle."""
 

@@ -19,7 +19,7 @@ from worldsim.nn.params import merge, split
 from worldsim.outcome import Outcome, OutcomeConfig
 from worldsim.pictures import strip
 from worldsim.tokenizer import Tokenizer, TokenizerConfig, balanced_weight
-from worldsim.train.glimpses import Glimpses, fit_gaze, surprises
+from worldsim.train.glimpses import Glimpses, surprises
 from worldsim.train.loop import Budget, Stage
 from worldsim.train.presets import Preset
 from worldsim.train.prompts import WindowPrompts
@@ -129,7 +129,6 @@ def set_statistics(dynamics: Dynamics, coded: Latents, columns: Columns) -> None
     dynamics.innovation[...] = jnp.asarray(np.maximum(change, 1e-3), jnp.float32)
     if coded.glimpses:
         dynamics.surprise[...] = surprises(latents, coded.glimpses, dynamics.config)
-        fit_gaze(dynamics, latents, coded.glimpses.pitch)
 
 
 def dynamics_stage(
@@ -158,7 +157,7 @@ def dynamics_stage(
         ids = order.at(step)
         shown = windows.batch(ids, obs=source)
         if latents.glimpses:
-            shown = shown._replace(glimpse=latents.glimpses.batch(windows.rows(ids)[0]))
+            shown = latents.glimpses.batch(shown, windows.rows(ids)[0])
         return shown if prompts is None else shown._replace(prompt=prompts.at(step, windows, ids))
 
     return Stage(
@@ -243,10 +242,10 @@ def held_out_dreams(
         keys_past, keys_dream = split_keys(keys, 2)
         action = jnp.asarray(real.prev_action)
         cache = model.dynamics.empty_cache(len(ids))
-        cache, _ = watch(model, cache, jnp.asarray(seen.obs[:, :context]), action[:, :context], keys_past)
-        _, z = free_run(model, cache, action[:, context:], keys_dream, sampler)
-        decode = model.tokenizer.decode
-        return frame_to_obs(decode(z)), frame_to_obs(decode(jnp.asarray(seen.obs[:, context:])))
+        z, obs = jnp.asarray(seen.obs), jnp.asarray(real.obs[:, :context])
+        cache, _ = watch(model, cache, z[:, :context], action[:, :context], keys_past, obs=obs)
+        _, frames = free_run(model, cache, action[:, context:], keys_dream, sampler)
+        return frames, frame_to_obs(model.tokenizer.decode(z[:, context:]))
 
     def dream(params: dict, seed: int) -> tuple[np.ndarray, np.ndarray]:
         dreamt, painted = run(params, token_params, fold_keys(jax.random.key(seed), len(ids)))

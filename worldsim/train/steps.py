@@ -13,8 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from worldsim.diffusion.loss import bootstrap_target, noisy_input, x_loss
 from worldsim.diffusion.schedule import Levels, draw_coarse_levels, draw_levels, step_index
-from worldsim.dynamics import Dynamics, DynamicsConfig
-from worldsim.nn.local import pack_cells, unpack
+from worldsim.dynamics import Dynamics
 from worldsim.nn.params import merge
 from worldsim.outcome import Outcome, outcome_loss
 from worldsim.tokenizer import Tokenizer, balanced_weight, reconstruction_loss
@@ -91,21 +90,22 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
         action = jnp.where(hidden_action | isolated[:, None, None], jnp.nan, batch.prev_action)
         frozen: Dynamics = merge(graphs[0], jax.lax.stop_gradient(params["dynamics"]))
 
-        z = batch.obs
+        z = batch.obs if isinstance(batch.seen, tuple) else batch.seen
         seen = Levels(jnp.full((b, t), config.past_level), jnp.zeros((b, t), jnp.int32))
-        glimpse = batch.glimpse
-        own = round(b * preset.own_past_share) if bootstrap else 0
-        if own:
-            of_own = jax.tree.map(lambda x: x[-own:], (batch.prompt, glimpse))
-            guess = own_past(frozen, z[-own:], seen.tau[-own:], action[-own:], isolated[-own:], key_own, *of_own)
+        own = round(b * preset.own_past_share) if bootstrap and config.camera is None else 0
+        if own:  # a camera's past comes with the batch
+            prompt = jax.tree.map(lambda x: x[-own:], batch.prompt)
+            guess = own_past(frozen, z[-own:], seen.tau[-own:], action[-own:], isolated[-own:], key_own, prompt)
             z = jnp.concatenate([z[:-own], guess])
-            glimpse = _mistaken(glimpse, z - batch.obs, config)
         z_past = noisy_input(key_past, z, seen, num_levels=num_levels)
-        past, hidden = dynamics.remember(z_past, seen.tau, action, isolated, batch.prompt, glimpse)
+        past, hidden = dynamics.remember(z_past, seen.tau, action, isolated, batch.prompt, batch.glimpse)
 
         rows = round(b * preset.bootstrap_share) if bootstrap else 0
         coarse = draw_coarse_levels(key_coarse, (rows, t), num_levels=num_levels)
-        fine = draw_levels(key_levels, (b - rows, t), num_levels=num_levels, pure_share=preset.pure_share)
+        fine = draw_levels(
+            key_levels, (b - rows, t), num_levels=num_levels, pure_share=preset.pure_share,
+            whole=preset.num_denoise_steps == 1,
+        )  # fmt: skip
         levels = Levels(*(jnp.concatenate(pair) for pair in zip(coarse, fine, strict=True)))
         z_tau = noisy_input(key_noise, batch.obs, levels, num_levels=num_levels)
         target = batch.obs
@@ -133,7 +133,6 @@ def own_past(
     isolated: Bool[Array, " b"],
     key: PRNGKeyArray,
     prompt: Any = (),
-    glimpse: Any = (),
 ) -> Float[Array, "b t n c"]:
     """Replace frames by what the dynamics make of the frames before them in one step, all but the first two.
 
@@ -142,22 +141,11 @@ def own_past(
     num_levels = dynamics.config.num_levels
     key_past, key_noise = jax.random.split(key)
     z_past = noisy_input(key_past, z, Levels(tau, jnp.zeros_like(tau)), num_levels=num_levels)
-    past, _ = dynamics.remember(z_past, tau, action, isolated, prompt, glimpse)
+    past, _ = dynamics.remember(z_past, tau, action, isolated, prompt)
     whole_way = Levels(jnp.zeros_like(tau), jnp.full_like(tau, step_index(1, num_levels)))
     guess = dynamics.predict(jax.random.normal(key_noise, z.shape, z.dtype), whole_way, action, past)
     is_known = (jnp.arange(z.shape[1]) < 2)[None, :, None, None]
     return jax.lax.stop_gradient(jnp.where(is_known, z, jnp.clip(guess, -FURTHEST, FURTHEST)))
-
-
-def _mistaken(glimpse: Any, error: Float[Array, "b t n c"], config: DynamicsConfig) -> Any:
-    """Let glimpses show what was wrong with the frames before; () where there are none.
-
-    Only at its place: where the camera turns, what was wrong there turns too, which is left out.
-    """
-    if not glimpse:
-        return ()
-    before = unpack(jnp.pad(error[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0))), config.grid, config.pack)
-    return glimpse._replace(z=glimpse.z + pack_cells(before * glimpse.fresh[..., None], config.pack))
 
 
 def _matrices(params: Any) -> Any:
@@ -172,7 +160,7 @@ def _matrices(params: Any) -> Any:
 
 def _is_fitted(path: tuple) -> bool:
     """Whether a parameter was fitted before, takes no gradient and must not fade."""
-    return any(getattr(key, "key", None) == "gaze" for key in path)
+    return any(getattr(key, "key", None) in ("gaze", "flow") for key in path)
 
 
 def _is_kernel(path: tuple, leaf: Any) -> bool:

@@ -1,0 +1,56 @@
+"""A network of its own for the first frame: learned in a stage, shipped in the bundle, asked once."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from tests.worlds import COLOURS, PRESET, land_footage
+from worldsim.checkpoint import load_world
+from worldsim.modules import read_configs
+from worldsim.simulator import Simulator
+from worldsim.train import fit
+
+OPENING = dataclasses.replace(
+    PRESET, opening={"width": 32, "num_layers": 1, "num_local": 0, "local_width": 8}, opening_share=0.8,
+    tokenizer_share=0.15, single_share=0.0, num_denoise_steps=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("opening")
+    footage = land_footage(folder / "footage")
+    return fit(footage.path, folder / "run", preset=OPENING, num_train_steps=700), folder
+
+
+def test_words_choose_what_a_world_begins_with(trained):
+    sim = Simulator.from_world(load_world(trained[1] / "run" / "world"))
+    for name, colour in COLOURS.items():
+        _, obs = sim.reset(jax.random.key(0), batch_size=8, prompt=f"{name}, day")
+        nearest = np.argmin([np.abs(np.median(obs, (1, 2)) - c).sum(-1) for c in COLOURS.values()], 0)
+        assert (np.array(list(COLOURS))[nearest] == name).mean() > 0.7, (name, np.median(obs, (1, 2)), colour)
+
+
+def test_an_opening_is_shipped_small_and_reads_what_the_dynamics_read(trained):
+    world = load_world(trained[1] / "run" / "world")
+    assert all(leaf.dtype == np.float16 for leaf in jax.tree.leaves(world.params["opening"]))
+    configs = read_configs(world.card["config"])
+    assert configs.opening is not None
+    assert configs.opening.prompt == configs.dynamics.prompt and configs.opening.width == 32
+    assert configs.opening.grid == configs.dynamics.grid and configs.opening.camera is None
+
+
+def test_going_on_keeps_the_opening(trained):
+    world, folder = trained
+    more = fit(folder / "footage", folder / "more", preset=OPENING, num_train_steps=2, init=world)
+    for a, b in zip(*(jax.tree.leaves(w.params["opening"]) for w in (world, more)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_bundle_without_its_opening_is_refused(trained):
+    world = trained[0]
+    bad = dataclasses.replace(world, params={k: v for k, v in world.params.items() if k != "opening"})
+    with pytest.raises(ValueError, match="opening"):
+        Simulator.from_world(bad)
