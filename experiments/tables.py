@@ -141,7 +141,7 @@ ROWS = (
     Row("Luanti at 320x180: frames/s recorded, median of eight seeds", "luanti_recording", number("fps_median"),
         "60", "150", 0),
     Row("the same seed and actions twice: blocks between the ways, at most", "luanti_recording", worst_way, "0", "0"),
-    Row("`minecraft`, 46 min of two cores: next frame, PSNR, dB", "minecraft",
+    Row("`minecraft`, 75 min of two cores: next frame, PSNR, dB", "minecraft",
         number("fidelity", "psnr_teacher_forced"), "26", "30", 1),
     Row("the same: PSNR of 16 dreamed frames above copy-last, dB", "minecraft", above_copy_last, "2", "4", 2),
     Row("the same: action following", "minecraft", number("control", "action_following"), ".90", ".97"),
