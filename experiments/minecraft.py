@@ -257,7 +257,7 @@ def main() -> None:
     if args.ship:
         metrics = {k: result[k] for k in ("command", *QUESTIONS) if k in result}
         history = RECIPES["minecraft"].history
-        write_bundle("minecraft", sim.world, footage, run, metrics, f"{TRAINING} --runs runs", history)
+        write_bundle("minecraft", sim, footage, run, metrics, f"{TRAINING} --runs runs", history)
 
 
 def _ask_offline(sim: Any, footage: Footage, calibration: Columns, held: Columns, runs: Path, keep: Any) -> None:

@@ -154,14 +154,14 @@ def ship(
     metrics = {"command": command, **measure(sim, footage, num_windows, quick)}
     results = ROOT / "experiments" / "results" / f"world_{name}.json"
     results.write_text(json.dumps(metrics | {"training": world.card["training"]}, indent=1) + "\n")
-    write_bundle(name, world, footage, run, metrics, command, history)
+    write_bundle(name, sim, footage, run, metrics, command, history)
 
 
 def write_bundle(
-    name: str, world: World, footage: Footage, run: Path, metrics: dict, command: str, history: str
+    name: str, sim: worldsim.Simulator, footage: Footage, run: Path, metrics: dict, command: str, history: str
 ) -> None:
     """Write a measured world to `checkpoints`, with its numbers, its limits and its pictures."""
-    sim = worldsim.Simulator.from_world(world)
+    world = sim.world
     card = world.card | {
         "name": name,
         "metrics": metrics,

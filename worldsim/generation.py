@@ -149,8 +149,7 @@ def begin(model: Model, words: Any, keys: Key[Array, " b"], sampler: Sampler) ->
         config, first = model.opening.config, Model(model.tokenizer, model.opening)
         guidance = max(sampler.guidance, OPENING_GUIDANCE) if jax.tree.leaves(words) else 1.0
         sampler = Sampler(config.num_levels, sampler.noise_scale, guidance)
-    width = len(config.choice_sizes) + config.num_buttons + len(config.axis_bounds)
-    unknown = jnp.full((len(keys), width), jnp.nan)
+    unknown = jnp.full((len(keys), config.action_size), jnp.nan)
     return dream(first, first.dynamics.empty_cache(len(keys), words), unknown, keys, sampler)[0]
 
 

@@ -231,10 +231,10 @@ class Simulator:
     @staticmethod
     def _from_nothing(graphs, sampler, params, keys, words):
         model = bind(graphs, params)
-        config, batch = model.dynamics.config, keys.shape[0]
+        batch = keys.shape[0]
         keys, keys_dream, keys_past = split_keys(keys, 3)
         z = begin(model, words, keys_dream, sampler)
-        unknown = jnp.full((batch, len(config.choice_sizes) + config.num_buttons + len(config.axis_bounds)), jnp.nan)
+        unknown = jnp.full((batch, model.dynamics.config.action_size), jnp.nan)
         cache, _ = observe(model, model.dynamics.empty_cache(batch, words), z, unknown, keys_past)
         return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), z
 

@@ -21,8 +21,9 @@ from worldsim.types import ActionSpec
 SCHEMA_VERSION = 1
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 PARTS = ("tokenizer", "dynamics", "outcome")
-OPTIONAL_PART = "opening"
 """The parameter trees of a bundle, and the sections of its config beside "sampler"."""
+OPTIONAL_PART = "opening"
+"""One more, of worlds with a network of its own for the first frame."""
 MAX_CARD_BYTES = 2**20
 SHIPPED = (Path(__file__).parents[1] / "checkpoints", Path(__file__).parents[2] / "checkpoints")
 """Where worlds come with the package: in a wheel, and in a clone."""

@@ -70,6 +70,11 @@ class DynamicsConfig:
         num_step_sizes(self.num_levels)
 
     @property
+    def action_size(self) -> int:
+        """Columns of an action row."""
+        return len(self.choice_sizes) + self.num_buttons + len(self.axis_bounds)
+
+    @property
     def num_latents(self) -> int:
         """Latent tokens of a frame."""
         return self.grid[0] * self.grid[1]
