@@ -25,6 +25,7 @@ from worldsim.tokenizer import Tokenizer
 from worldsim.train.aligned import align
 from worldsim.train.flow import flow_stage
 from worldsim.train.glimpses import fit_gaze, glimpse_footage, true_pitch, with_camera
+from worldsim.train.log import RunLog
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.opening import opening_config, opening_stage
 from worldsim.train.origin import describe, floats, go_on
@@ -128,7 +129,7 @@ class _Training(NamedTuple):
 
 def _train(run: _Training) -> tuple[dict, dict, int, float]:
     preset, origin, (train, held), seed = run.preset, run.origin, run.data, run.seed
-    log = _Log(run.out)
+    log = RunLog(run.out)
     tokenizer = new_tokenizer(run.footage.meta.size, preset, train, seed)
     graph, params = split(tokenizer)
     if origin is None:
@@ -191,7 +192,7 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     return params, configs, num_denoise_steps, seconds
 
 
-def _learn_camera(run: _Training, dynamics: Dynamics, latents: Latents, log: _Log) -> float:
+def _learn_camera(run: _Training, dynamics: Dynamics, latents: Latents, log: RunLog) -> float:
     """Learn how far down a frame looks and what moves in it, before the rest of the dynamics; in seconds."""
     meta, (train, _) = run.footage.meta, run.data
     fit_gaze(dynamics, latents.train, true_pitch(meta, train))
@@ -212,7 +213,7 @@ def _learn_opening(
     power: Array,
     latents: Latents,
     prompts: WindowPrompts | None,
-    log: _Log,
+    log: RunLog,
 ) -> tuple[DynamicsConfig, Trained]:
     """Learn the first frame of all, from noise and words; or keep what a world to go on from has learned of it."""
     config = opening_config(dynamics, **(run.preset.opening or {}))
@@ -310,33 +311,3 @@ def _starts(train: Columns, held: Columns) -> dict[str, np.ndarray]:
 def _hardware() -> str:
     device = jax.devices()[0]
     return f"{platform.machine()}, {jax.device_count()} x {device.device_kind}, jax {jax.__version__}"
-
-
-class _Log:
-    """TensorBoard scalars and pictures, and the pictures as files."""
-
-    def __init__(self, out: Path):
-        from tensorboardX import SummaryWriter
-
-        self.strips = out / "strips"
-        self.strips.mkdir(exist_ok=True)
-        self.writer = SummaryWriter(str(out / "log"))
-
-    def scalars(self, stage: str) -> Callable[[int, dict[str, float]], None]:
-        def log(step: int, values: dict[str, float]) -> None:
-            for name, value in values.items():
-                self.writer.add_scalar(f"{stage}/{name}", value, step)
-
-        return log
-
-    def picture(self, stage: str) -> Callable[[int, np.ndarray], None]:
-        from PIL import Image
-
-        def show(step: int, picture: np.ndarray) -> None:
-            Image.fromarray(picture).save(self.strips / f"{stage}-{step:07d}.png")
-            self.writer.add_image(f"{stage}/strip", picture, step, dataformats="HWC")
-
-        return show
-
-    def close(self) -> None:
-        self.writer.close()
