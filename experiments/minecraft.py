@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import numpy as np
 from classify import fit_classifier
-from train_worlds import RECIPES, trained, write_bundle
+from train_worlds import trained, write_bundle
 
 import worldsim
 from worldsim import metrics
@@ -235,6 +235,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=32)
     parser.add_argument("--ship", action="store_true", help="write checkpoints/minecraft, its card with these numbers")
     parser.add_argument("--only-scenes", action="store_true", help="ask what wants the running game; keep the rest")
+    parser.add_argument("--history", default="", help="what was done otherwise than the recipe says, for the card")
     args = parser.parse_args()
     run = args.runs / "world-minecraft"
     sim = worldsim.load(args.world or trained(run))
@@ -256,8 +257,7 @@ def main() -> None:
     keep("away", measure_away(sim, real, rows, begins["away"]))
     if args.ship:
         metrics = {k: result[k] for k in ("command", *QUESTIONS) if k in result}
-        history = RECIPES["minecraft"].history
-        write_bundle("minecraft", sim, footage, run, metrics, f"{TRAINING} --runs runs", history)
+        write_bundle("minecraft", sim, footage, run, metrics, f"{TRAINING} --runs runs --quick", args.history)
 
 
 def _ask_offline(sim: Any, footage: Footage, calibration: Columns, held: Columns, runs: Path, keep: Any) -> None:

@@ -19,10 +19,11 @@ from worldsim.metrics import psnr
 from worldsim.nn.camera import CameraConfig, empty_view, look, see, turned
 from worldsim.nn.params import merge, split
 from worldsim.tokenizer import Tokenizer, TokenizerConfig
-from worldsim.train.flow import UNROLL, Clips, flow_loss, unrolled
+from worldsim.train.flow import Clips, flow_loss, unrolled
 from worldsim.train.steps import init_state, make_step
 
-SIZE, DRIFT = (16, 24), 9.0  # degrees to the right that all is blown a frame, while the button is held
+SIZE, MADE = (16, 24), 4  # frames that the net makes of one another
+DRIFT = 9.0  # degrees to the right that all is blown a frame, while the button is held
 CAMERA = CameraConfig(size=SIZE, field_of_view=72.0, yaw=1, pitch=2)
 CONFIG = DynamicsConfig(
     grid=(2, 3), token_dim=16, pack=2, num_buttons=1, axis_bounds=tuple((x.low, x.high) for x in SPEC.axes),
@@ -32,7 +33,7 @@ CONFIG = DynamicsConfig(
 
 def clips(num: int, seed: int) -> Clips:
     """A camera turns at random in a sky that drifts while the button is held."""
-    rng, t = np.random.default_rng(seed), 2 + UNROLL
+    rng, t = np.random.default_rng(seed), 2 + MADE
     action = np.zeros((num, t, 3), np.float32)
     action[..., 0] = rng.integers(0, 2, (num, 1))
     action[..., 1] = np.round(rng.uniform(-8, 8, (num, t)))

@@ -15,10 +15,11 @@ from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage
 from worldsim.dynamics import Dynamics
 from worldsim.metrics import psnr
+from worldsim.nn.params import split
 from worldsim.simulator import Simulator
 from worldsim.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.train import fit
-from worldsim.train.glimpses import camera_config, glimpse_footage, surprises, true_pitch, with_camera
+from worldsim.train.glimpses import Glimpser, camera_config, surprises, true_pitch, with_camera
 from worldsim.train.stages import dynamics_config, encode_footage
 
 SEEING = dataclasses.replace(
@@ -45,7 +46,8 @@ def coded(footage):
     columns = load_columns(footage, [0, 1, 2])
     latents = encode_footage(tokenizer, columns, columns).train
     dynamics = Dynamics(dynamics_config(tokenizer.config, footage.meta.action_spec, preset), rngs=nnx.Rngs(1))
-    return latents, glimpse_footage(tokenizer, dynamics, footage.meta, columns), dynamics, columns
+    glimpser = Glimpser(tokenizer, dynamics, footage.meta, columns)
+    return latents, glimpser(split(dynamics)[1]), dynamics, columns
 
 
 def test_a_glimpse_is_nearer_to_a_frame_than_the_frame_before(coded):

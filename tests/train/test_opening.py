@@ -14,7 +14,7 @@ from worldsim.train import fit
 
 OPENING = dataclasses.replace(
     PRESET, opening={"width": 32, "num_layers": 1, "num_local": 0, "local_width": 8}, opening_share=0.8,
-    tokenizer_share=0.15, single_share=0.0, num_denoise_steps=1,
+    tokenizer_share=0.15, single_share=0.0, num_denoise_steps=1, half=True,
 )  # fmt: skip
 
 
@@ -35,7 +35,9 @@ def test_words_choose_what_a_world_begins_with(trained):
 
 def test_an_opening_is_shipped_small_and_reads_what_the_dynamics_read(trained):
     world = load_world(trained[1] / "run" / "world")
-    assert all(leaf.dtype == np.float16 for leaf in jax.tree.leaves(world.params["opening"]))
+    for part in ("dynamics", "outcome", "opening"):
+        assert {leaf.dtype for leaf in jax.tree.leaves(world.params[part])} == {np.dtype(np.float16)}, "half the space"
+    assert {leaf.dtype for leaf in jax.tree.leaves(world.params["tokenizer"])} == {np.dtype(np.float32)}
     configs = read_configs(world.card["config"])
     assert configs.opening is not None
     assert configs.opening.prompt == configs.dynamics.prompt and configs.opening.width == 32

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from einops import reduce, repeat
 from flax import nnx
@@ -25,7 +24,6 @@ from worldsim.nn.layers import like, linear
 from worldsim.nn.local import ConvBlock, conv
 
 NUM_BLOCKS = 3  # over cells before those over tokens, over tokens, and over cells after them
-FINE = 2  # places a side of a cell for which the flow is told
 
 
 class FlowNet(nnx.Module):
@@ -46,7 +44,7 @@ class FlowNet(nnx.Module):
         self.before, self.coarse, self.after = (
             nnx.List([ConvBlock(d, cond_width=d, rngs=rngs) for _ in range(NUM_BLOCKS)]) for _ in range(3)
         )
-        self.leave = linear(d, 3 * FINE**2, rngs=rngs, zero=True)
+        self.leave = linear(d, 3 * self.patch**2, rngs=rngs, zero=True)
 
     def __call__(self, view: View, heading: Float[Array, "b 2"], prev_action: Float[Array, "b a"]) -> Flow:
         """Tell how the next picture, seen from `heading`, comes of what was seen."""
@@ -80,8 +78,5 @@ class FlowNet(nnx.Module):
         return jnp.concatenate([patchify(colours, self.patch), patchify(fresh, self.patch).mean(-1, keepdims=True)], -1)
 
     def _flow(self, told: Any) -> Flow:
-        fine = unpatchify(told, FINE)
-        height, width = (n * self.patch // FINE for n in fine.shape[1:3])
-        smooth = jax.image.resize(fine, (len(fine), height, width, 3), "linear")
-        smooth = smooth[:, : self.camera.size[0], : self.camera.size[1]]
-        return Flow(smooth[..., :2] * self.patch, jnp.tanh(smooth[..., 2]))
+        by_pixel = unpatchify(told, self.patch)[:, : self.camera.size[0], : self.camera.size[1]]
+        return Flow(by_pixel[..., :2] * self.patch, jnp.tanh(by_pixel[..., 2]))

@@ -24,7 +24,7 @@ from worldsim.nn.params import merge, split
 from worldsim.tokenizer import Tokenizer
 from worldsim.train.aligned import align
 from worldsim.train.flow import flow_stage
-from worldsim.train.glimpses import fit_gaze, glimpse_footage, true_pitch, with_camera
+from worldsim.train.glimpses import Glimpser, fit_gaze, true_pitch, with_camera
 from worldsim.train.log import RunLog
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.opening import opening_config, opening_stage
@@ -69,7 +69,8 @@ def fit(
         minutes: training time of both stages together. Exclusive with `num_train_steps`; 10 by default.
         num_train_steps: steps of both stages together, of which the tokenizer takes `tokenizer_share`.
         seed: of weights, noise and data order.
-        resume: go on from the checkpoints in `out`; bit-identical to never having stopped where the budget is steps.
+        resume: go on from the checkpoints in `out`; bit-identical to never having stopped where the budget is steps,
+            but for `Preset.dreams`: the weights that were saved dream once more.
         init: a world to go on from, by path, name or prompt: its shape and its tokenizer are kept, and all of the
             training goes into its dynamics and outcome. The world that comes out is never judged worse than it.
         name: of the world in its card; the run folder's name by default.
@@ -150,12 +151,12 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
             merge(split(module)[0], floats(origin.params[name]))
             for name, module in (("dynamics", dynamics), ("outcome", outcome))
         )
-    flow_seconds = 0.0
+    flow_seconds, glimpser = 0.0, None
     if dynamics.config.camera is not None:
         if origin is None:
             flow_seconds = _learn_camera(run, dynamics, latents, log)
-        glimpses = glimpse_footage(tokenizer, dynamics, run.footage.meta, train, seed=seed, on_progress=run.on_progress)
-        latents = latents._replace(glimpses=glimpses)
+        glimpser = Glimpser(tokenizer, dynamics, run.footage.meta, train, seed=seed, on_progress=run.on_progress)
+        latents = latents._replace(glimpses=glimpser(split(dynamics)[1]))
     if origin is None:
         set_statistics(dynamics, latents, train)
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
@@ -167,7 +168,7 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     )  # fmt: skip
     stage = dynamics_stage(
         graphs, tokenizer, run.data, latents, preset, run.budgets["dynamics"], seed, log.picture("dynamics"),
-        prompts=prompts, judge_first=origin is not None,
+        prompts=prompts, judge_first=origin is not None, glimpser=glimpser,
     )  # fmt: skip
     second = run_stage(
         stage, init_state(begin), run.out / "dynamics", seed=seed + 1, log=log.scalars("dynamics"),
@@ -187,8 +188,12 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     seconds = first.seconds + flow_seconds + second.seconds
     if opening is not None:
         configs["opening"], learned = opening
-        params["opening"] = jax.tree.map(lambda x: np.asarray(x, np.float16), learned.params)
+        params["opening"] = learned.params
         seconds += learned.seconds
+    if preset.half:
+        params |= {
+            k: jax.tree.map(lambda x: np.asarray(x, np.float16), v) for k, v in params.items() if k != "tokenizer"
+        }
     return params, configs, num_denoise_steps, seconds
 
 

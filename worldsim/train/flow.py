@@ -1,8 +1,8 @@
 """The stage in which the flow is learned, before the dynamics are: by the next pictures, some of them from its own.
 
 A net that only ever moved real pictures moves its own, a few frames later, with errors that it never saw; so every
-window goes on for UNROLL frames, each made of those before, and each of them is learned from. No gradient goes from one
-frame to another.
+window goes on for a few frames (`Preset.flow_frames`), each made of those before, and each of them is learned from. No
+gradient goes from one frame to another.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from worldsim.train.loop import Budget, Stage
 from worldsim.train.presets import Preset
 from worldsim.train.steps import make_step
 
-UNROLL = 4
 NUM_CLIPS = 256
 NEW = 0.1  # weight of what was not in the last picture
 SMALL = 0.005  # of the frame's units: an error from which on it counts by its size
 
 
 class Clips(NamedTuple):
-    """Windows of 2 + UNROLL frames."""
+    """Windows of two frames, and of those to be made of them."""
 
     obs: UInt8[Any, "b t h w 3"]
     prev_action: Float[Any, "b t a"]
@@ -51,16 +50,16 @@ def flow_stage(
     seed: int,
     show: Callable[[int, UInt8[np.ndarray, "y x c"]], None],
 ) -> Stage:
-    """Learn to move the last picture; judged by UNROLL frames of held-out footage, in dB."""
-    config, (train, held) = preset.flow_stage, data
-    windows, pitch = _windows(train), true_pitch(meta, train)
+    """Learn to move the last picture; judged by frames of its own making of held-out footage, in dB."""
+    config, (train, held), count_made = preset.flow_stage, data, preset.flow_frames
+    windows, pitch = _windows(train, count_made), true_pitch(meta, train)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
-    others = _windows(held)
+    others = _windows(held, count_made)
     size = min(config.batch_size, len(others))
     count = min(NUM_CLIPS, len(others)) // size * size
     shown = _clips(others, np.linspace(0, len(others) - 1, count).astype(int), true_pitch(meta, held))
     dream = jax.jit(lambda params, clips: unrolled(merge(graph, params), clips)[0])
-    copy = psnr(shown.obs[:, 2:], np.repeat(shown.obs[:, 1:2], UNROLL, 1)).mean()
+    copy = psnr(shown.obs[:, 2:], np.repeat(shown.obs[:, 1:2], count_made, 1)).mean()
 
     def judge(params: Any, step: int) -> tuple[float, str]:
         parts = [Clips(*(x[i : i + size] for x in shown)) for i in range(0, count, size)]
@@ -68,10 +67,10 @@ def flow_stage(
         dreamt = np.round(np.concatenate(frames)).astype(np.uint8)
         score = float(psnr(shown.obs[:, 2:], dreamt).mean())
         show(step, strip([shown.obs[:, 2:], dreamt]))
-        return score, f"{UNROLL} frames moved {score:.1f} dB, copy-last {copy:.1f}"
+        return score, f"{count_made} frames moved {score:.1f} dB, copy-last {copy:.1f}"
 
     return Stage(
-        "flow", config, budget, config.batch_size * UNROLL, make_step(flow_loss(graph), ema=config.ema),
+        "flow", config, budget, config.batch_size * count_made, make_step(flow_loss(graph), ema=config.ema),
         lambda step: _clips(windows, order.at(step), pitch), judge, num_evaluations=preset.num_evaluations,
     )  # fmt: skip
 
@@ -102,7 +101,9 @@ def unrolled(flow: FlowNet, clips: Clips) -> tuple[Float[Array, "b t h w 3"], An
         frame = jax.lax.stop_gradient(jnp.round(sight.frame)).astype(jnp.uint8)
         return _without_panorama(camera, view.heading, view.frame, heading, frame), (sight.frame, fresh)
 
-    _, (frames, fresh) = jax.lax.scan(step, view, jnp.moveaxis(clips.prev_action[:, 2:], 1, 0), unroll=UNROLL)
+    later = jnp.moveaxis(clips.prev_action[:, 2:], 1, 0)
+    whole = jax.default_backend() == "cpu"  # which would run what is inside a loop on one core
+    _, (frames, fresh) = jax.lax.scan(step, view, later, unroll=whole)
     return jnp.moveaxis(frames, 0, 1), jnp.moveaxis(fresh, 0, 1)
 
 
@@ -113,8 +114,8 @@ def _without_panorama(camera: CameraConfig, before_heading, before, heading, fra
     return View(jnp.ones((b,), bool), heading, frame, before_heading, before, *nothing)
 
 
-def _windows(columns: Columns) -> Windows:
-    return Windows(columns, 2 + UNROLL, min_real=2 + UNROLL)
+def _windows(columns: Columns, num_frames: int) -> Windows:
+    return Windows(columns, 2 + num_frames, min_real=2 + num_frames)
 
 
 def _clips(windows: Windows, ids: np.ndarray, pitch: Float[np.ndarray, " n"]) -> Clips:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 from worldsim.data.dataset import Columns
 from worldsim.data.meta import FootageMeta
 from worldsim.dynamics import Dynamics, DynamicsConfig
-from worldsim.dynamics.cache import Glimpse
+from worldsim.dynamics.cache import Cache, Glimpse
 from worldsim.generation import Model, Sampler, dream, glimpsed, observe
 from worldsim.glimpse import paint
 from worldsim.nn.camera import CameraConfig
@@ -75,61 +76,74 @@ def camera_config(meta: FootageMeta) -> CameraConfig:
     )
 
 
-def glimpse_footage(
-    tokenizer: Tokenizer,
-    dynamics: Dynamics,
-    meta: FootageMeta,
-    columns: Columns,
-    *,
-    seed: int = 0,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Glimpses:
-    """Look at every frame of footage from where the camera had been before, episode by episode.
+class Glimpser:
+    """Looks at every frame of footage from where the camera had been before, episode by episode.
 
     As in a dream, where what is seen next comes of what was dreamed, the camera takes now and then for the frame what
     the dynamics make of it, for a run of RUN frames on average, before it is shown frames again. Dynamics that have not
     learned yet take their glimpse for it; so dynamics that go on learning meet the errors that they make.
     """
-    parts = split(tokenizer), split(dynamics)
-    config = dynamics.config
-    assert config.camera is not None
-    n, cells = len(columns.obs), tuple(size * config.pack for size in config.grid)
-    out = Glimpse(
-        np.empty((n, config.num_latents, config.token_dim), np.float16), np.empty((n, *cells), np.float16),
-        np.empty((n, *cells), np.float16),
-    )  # fmt: skip
-    seen = np.empty_like(out.z)
-    pitch = true_pitch(meta, columns)
 
-    @jax.jit
-    def step(params, cache, obs, action, is_own, key):
-        model = Model(*(merge(part[0], p) for part, p in zip(parts, params, strict=True)))
-        keys = fold_keys(key, len(obs))
-        sight, glimpse = glimpsed(model, cache, action)
-        own, _ = dream(model, cache, action, keys, Sampler(num_denoise_steps=1))
-        is_own = (is_own & cache.view.began)[:, None, None]
-        z = jnp.where(is_own, own, model.tokenizer.encode(obs_to_frame(obs)))
-        taken = jnp.where(is_own[..., None], paint(model.tokenizer, own, cache.view, sight, glimpse), obs)
-        cache, _ = observe(model, cache, z, action, keys, real=taken, knows_pitch=True)
-        return cache, [x.astype(jnp.float16) for x in (*glimpse, z)]
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        dynamics: Dynamics,
+        meta: FootageMeta,
+        columns: Columns,
+        *,
+        seed: int = 0,
+        on_progress: Callable[[Progress], None] | None = None,
+    ):
+        assert dynamics.config.camera is not None
+        self.config, self.columns, self.seed, self.on_progress = dynamics.config, columns, seed, on_progress
+        self.pitch, self.graph = true_pitch(meta, columns), split(dynamics)[0]
+        graph, self.tokenizer = split(tokenizer)
+        self.step = jax.jit(partial(_take, (graph, self.graph)))
 
-    params, is_own, start = [part[1] for part in parts], _runs(n, seed), time.monotonic()
-    for i in range(0, len(columns.bounds) - 1, EPISODES):
-        begin, end = columns.bounds[:-1][i : i + EPISODES], columns.bounds[1:][i : i + EPISODES]
-        cache = dynamics.empty_cache(len(begin))
-        level = cache.view.heading.at[:, 1].set(np.nan_to_num(pitch[begin]))
-        cache = cache._replace(view=cache.view._replace(heading=level))
-        for t in range(int((end - begin).max())):  # no scan: on CPU its body would have one core
-            rows, goes_on = np.minimum(begin + t, end - 1), begin + t < end
-            key = jax.random.fold_in(jax.random.key(seed), int(begin[0]) + t)
-            cache, found = step(params, cache, columns.obs[rows], columns.prev_action[rows], is_own[rows], key)
-            for mine, theirs in zip((*out, seen), found, strict=True):
-                mine[rows[goes_on]] = np.asarray(theirs)[goes_on]
-            if on_progress is not None and t % REPORT_EVERY == 0:
-                done, took = int(begin[0] + t * len(begin)), time.monotonic() - start
-                left = took * (n - done) / max(done, 1)
-                on_progress(Progress("glimpses", done, n, math.nan, done / took, left, ""))
-    return Glimpses(out, seen)
+    def __call__(self, params: Any, draw: int = 0) -> Glimpses:
+        """Glimpse all frames with parameters of the dynamics; another `draw` dreams in other places."""
+        n, config, columns = len(self.columns.obs), self.config, self.columns
+        cells = tuple(size * config.pack for size in config.grid)
+        out = Glimpse(
+            np.empty((n, config.num_latents, config.token_dim), np.float16), np.empty((n, *cells), np.float16),
+            np.empty((n, *cells), np.float16),
+        )  # fmt: skip
+        seen = np.empty_like(out.z)
+        is_own, start = _runs(n, self.seed + draw), time.monotonic()
+        at_once = EPISODES if jax.default_backend() == "cpu" else len(columns.bounds)
+        for i in range(0, len(columns.bounds) - 1, at_once):
+            begin, end = columns.bounds[:-1][i : i + at_once], columns.bounds[1:][i : i + at_once]
+            cache = merge(self.graph, params).empty_cache(len(begin))
+            level = cache.view.heading.at[:, 1].set(np.nan_to_num(self.pitch[begin]))
+            cache = cache._replace(view=cache.view._replace(heading=level))
+            for t in range(int((end - begin).max())):  # no scan: on CPU its body would have one core
+                rows, goes_on = np.minimum(begin + t, end - 1), begin + t < end
+                key = jax.random.fold_in(jax.random.key(self.seed + draw), int(begin[0]) + t)
+                shown = columns.obs[rows], columns.prev_action[rows], is_own[rows]
+                cache, found = self.step((self.tokenizer, params), cache, *shown, key)
+                for mine, theirs in zip((*out, seen), found, strict=True):
+                    mine[rows[goes_on]] = np.asarray(theirs)[goes_on]
+                if t % REPORT_EVERY == 0:
+                    self._report(int(begin[0] + t * len(begin)), n, time.monotonic() - start)
+        return Glimpses(out, seen)
+
+    def _report(self, done: int, n: int, took: float) -> None:
+        if self.on_progress is not None:
+            left = took * (n - done) / max(done, 1)
+            self.on_progress(Progress("glimpses", done, n, math.nan, done / took, left, ""))
+
+
+def _take(graphs: Any, params: Any, cache: Cache, obs, action, is_own, key) -> tuple[Cache, list]:
+    """Look at a frame of each stream, and take it, or a dream of it, for what was seen."""
+    model = Model(*(merge(graph, p) for graph, p in zip(graphs, params, strict=True)))
+    keys = fold_keys(key, len(obs))
+    sight, glimpse = glimpsed(model, cache, action)
+    own, _ = dream(model, cache, action, keys, Sampler(num_denoise_steps=1))
+    is_own = (is_own & cache.view.began)[:, None, None]
+    z = jnp.where(is_own, own, model.tokenizer.encode(obs_to_frame(obs)))
+    taken = jnp.where(is_own[..., None], paint(model.tokenizer, own, cache.view, sight, glimpse), obs)
+    cache, _ = observe(model, cache, z, action, keys, real=taken, knows_pitch=True)
+    return cache, [x.astype(jnp.float16) for x in (*glimpse, z)]
 
 
 def _runs(n: int, seed: int) -> Bool[np.ndarray, " n"]:

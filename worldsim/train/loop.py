@@ -62,6 +62,8 @@ class Stage(NamedTuple):
     bootstrap_from: float = 2.0  # share of the stage after which `bootstrap` is on
     num_evaluations: int = 8
     judge_first: bool = False  # whether what it begins with is worth keeping
+    renew: Callable[[Any, int], None] | None = None  # (params, which) -> what is learned from is made anew by them
+    num_renewals: int = 0  # in equal parts of the stage
 
 
 class Trained(NamedTuple):
@@ -123,6 +125,7 @@ class _Loop:
             self.step, run, meta = saved
             self.elapsed, self.note = meta["elapsed"], meta["note"]
             self.best_score = -math.inf if meta["best_score"] is None else meta["best_score"]
+            self._renew(run, 0.0, self._progress(self._begin()))
         elif self.stage.judge_first:
             run = self._judge(run)
         last_save = start = self._begin()
@@ -131,6 +134,7 @@ class _Loop:
                 run, scalars = self._train(run, progress)
                 if self.step % LOOK_EVERY == 0 or self.step <= 2:
                     self._look(scalars, start)
+                self._renew(run, progress, self._progress(start))
                 if self._is_due(progress, self._progress(start)):
                     run = self._judge(run)
                     last_save = 0.0
@@ -186,6 +190,12 @@ class _Loop:
         """Judge in equal parts of the stage, from the second on: the first says nothing."""
         parts = self.stage.num_evaluations
         return math.floor(after * parts) > max(math.floor(before * parts), 0) and math.floor(after * parts) >= 2
+
+    def _renew(self, run: _Run, before: float, after: float) -> None:
+        parts = self.stage.num_renewals + 1
+        which = math.floor(min(after, 1 - 1e-9) * parts)
+        if self.stage.renew is not None and which > math.floor(before * parts):
+            self.stage.renew(run.state.ema, which)
 
     def _judge(self, run: _Run) -> _Run:
         score, self.note = self.stage.judge(run.state.ema, self.step)

@@ -42,6 +42,8 @@ class Preset:
     dynamics_stage: StageConfig
     flow_stage: StageConfig = StageConfig(batch_size=8, learning_rate=0.004, decay=0.98)
     """Where a camera is known; its batches are of windows."""
+    flow_frames: int = 4
+    """Frames that the flow makes of one another before it is shown true ones again."""
     opening: dict[str, Any] | None = None
     """Fields of the DynamicsConfig of a network for the first frame of all; None leaves that to the dynamics."""
     opening_stage: StageConfig = StageConfig(batch_size=32, decay=0.98, ema=0.998)
@@ -59,6 +61,11 @@ class Preset:
     """Share of windows whose frames stand alone, so that a world can start from nothing."""
     own_past_share: float = 0.25
     """Share of windows whose past is the dynamics' own guess of it, from when the bootstrap loss begins."""
+    dreams: int = 0
+    """How often, in equal parts of the stage, the training footage is dreamed anew by the weights of then.
+
+    Where a camera is known: its past comes from the footage and from such dreams (`worldsim.train.glimpses`).
+    """
     pure_share: float = 0.3
     """Share of frames that are predicted from pure noise, beside those that the uniform levels bring."""
     bootstrap_share: float = 0.25
@@ -77,6 +84,8 @@ class Preset:
     With 1, the one step that goes all the way is learned from the frames themselves, wherever a frame is predicted from
     pure noise: the mean of all that could come.
     """
+    half: bool = False
+    """Whether all but the tokenizer is stored as float16, in half of the space."""
     num_evaluations: int = 8
     """How often a stage is judged by free-running frames; the best weights go into the bundle."""
 

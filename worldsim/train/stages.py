@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows
 from worldsim.dynamics import Dynamics, DynamicsConfig
@@ -19,7 +19,7 @@ from worldsim.nn.params import merge, split
 from worldsim.outcome import Outcome, OutcomeConfig
 from worldsim.pictures import strip
 from worldsim.tokenizer import Tokenizer, TokenizerConfig, balanced_weight
-from worldsim.train.glimpses import Glimpses, surprises
+from worldsim.train.glimpses import Glimpser, Glimpses, surprises
 from worldsim.train.loop import Budget, Stage
 from worldsim.train.presets import Preset
 from worldsim.train.prompts import WindowPrompts
@@ -143,27 +143,37 @@ def dynamics_stage(
     *,
     prompts: WindowPrompts | None = None,
     judge_first: bool = False,
+    glimpser: Glimpser | None = None,
 ) -> Stage:
-    """Learn what comes next; judged by the fidelity of 16 free-running frames of held-out footage."""
+    """Learn what comes next; judged by the fidelity of 16 free-running frames of held-out footage.
+
+    `glimpser` dreams the glimpses of the training footage anew, `preset.dreams` times.
+    """
     config = preset.dynamics_stage
     train, held = data
     windows = Windows(train, preset.frames)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
-    source = _on_device(latents.train)
+    source, glimpses = _on_device(latents.train), _on_device(latents.glimpses)
     sampler = Sampler(num_denoise_steps=preset.num_denoise_steps or 4)
     judge = free_running_judge(graphs[0], tokenizer, data, latents, sampler, show)
+
+    def renew(params: dict, which: int) -> None:
+        nonlocal glimpses
+        assert glimpser is not None
+        glimpses = _on_device(glimpser(params["dynamics"], which))
 
     def batch(step: int) -> Batch:
         ids = order.at(step)
         shown = windows.batch(ids, obs=source)
-        if latents.glimpses:
-            shown = latents.glimpses.batch(shown, windows.rows(ids)[0])
+        if glimpses:
+            shown = glimpses.batch(shown, windows.rows(ids)[0])
         return shown if prompts is None else shown._replace(prompt=prompts.at(step, windows, ids))
 
     return Stage(
         "dynamics", config, budget, config.batch_size * preset.frames,
         make_step(dynamics_loss(graphs, preset), ema=config.ema), batch, judge,
         bootstrap_from=preset.bootstrap_from, num_evaluations=preset.num_evaluations, judge_first=judge_first,
+        renew=renew, num_renewals=0 if glimpser is None else preset.dreams,
     )  # fmt: skip
 
 
@@ -270,6 +280,7 @@ def _pixel_statistics(columns: Columns, limit: int = 4096) -> tuple[np.ndarray, 
     return frames.mean(0), frames.var(0)
 
 
-def _on_device(latents: np.ndarray, limit_bytes: int = 2**33) -> np.ndarray | Array:
-    """Keep latents beside the accelerator where there is one and they fit."""
-    return latents if jax.default_backend() == "cpu" or latents.nbytes > limit_bytes else jnp.asarray(latents)
+def _on_device(arrays: Any, limit_bytes: int = 2**34) -> Any:
+    """Keep arrays beside the accelerator where there is one and they fit."""
+    size = sum(x.nbytes for x in jax.tree.leaves(arrays))
+    return arrays if jax.default_backend() == "cpu" or size > limit_bytes else jax.tree.map(jnp.asarray, arrays)
