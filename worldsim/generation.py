@@ -23,7 +23,8 @@ from worldsim.nn.params import merge
 from worldsim.tokenizer import Tokenizer
 from worldsim.types import fold_keys, frame_to_obs
 
-OPENING_GUIDANCE = 2.0
+OPENING_GUIDANCE, OPENING_NOISE = 2.0, 1.15
+LEFT_OVER = 2  # levels: what an opening has drawn is freed of noise once more, as if so much were left
 
 
 class Model(NamedTuple):
@@ -142,15 +143,23 @@ def picture(model: Model, cache: Cache, z: Float[Array, "b n c"]) -> UInt8[Array
 def begin(model: Model, words: Any, keys: Key[Array, " b"], sampler: Sampler) -> Float[Array, "b n c"]:
     """Draw the first frame of worlds that begin from nothing but words, a `Prompt` or ().
 
-    An opening takes as many steps as it has levels, and follows the words as far as `OPENING_GUIDANCE` at least.
+    An opening takes as many steps as it has levels, and follows the words as far as `OPENING_GUIDANCE` at least. What
+    it draws is less varied than what it has seen, and keeps a grain of the noise that it was made of: so it begins from
+    more noise, OPENING_NOISE times the sampler's, and what came of it is freed of noise once more.
     """
-    config, first = model.dynamics.config, model
-    if model.opening is not None:
-        config, first = model.opening.config, Model(model.tokenizer, model.opening)
-        guidance = max(sampler.guidance, OPENING_GUIDANCE) if jax.tree.leaves(words) else 1.0
-        sampler = Sampler(config.num_levels, sampler.noise_scale, guidance)
-    unknown = jnp.full((len(keys), config.action_size), jnp.nan)
-    return dream(first, first.dynamics.empty_cache(len(keys), words), unknown, keys, sampler)[0]
+    batch = len(keys)
+    if model.opening is None:
+        unknown = jnp.full((batch, model.dynamics.config.action_size), jnp.nan)
+        return dream(model, model.dynamics.empty_cache(batch, words), unknown, keys, sampler)[0]
+    opening, config = model.opening, model.opening.config
+    unknown = jnp.full((batch, config.action_size), jnp.nan)
+    cache = opening.empty_cache(batch, words)
+    guidance = max(sampler.guidance, OPENING_GUIDANCE) if jax.tree.leaves(words) else 1.0
+    bold = Sampler(config.num_levels, OPENING_NOISE * sampler.noise_scale, guidance)
+    z, _ = dream(Model(model.tokenizer, opening), cache, unknown, keys, bold)
+    left = jnp.full((batch,), config.num_levels - LEFT_OVER)
+    smallest = jnp.full((batch,), step_index(config.num_levels, config.num_levels))
+    return opening.step(z, Levels(left, smallest), unknown, cache)[0]
 
 
 def free_run(

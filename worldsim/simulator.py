@@ -32,11 +32,16 @@ from worldsim.types import SimState, StepOutput, fold_keys, frame_to_obs, obs_to
 NOTHING = "nothing"
 
 
-def load(name: str, **sampler: Any) -> Simulator:
+def load(
+    name: str | os.PathLike, *, game: str | None = None, size: tuple[int, int] | None = None, **sampler: Any
+) -> Simulator:
     """Load a world by path, by name or by prompt, ready to run.
 
     Args:
         name: a bundle folder, the name of a shipped or local world, or words such as "play pong".
+        game: which game of a world of several; by default the one that is named behind a # ("arcade#pong") or by the
+            words, or its first.
+        size: height and width of the frames, for a world that is of any size; its own by default.
         sampler: `num_denoise_steps`, `noise_scale`, `guidance` and `horizon` of `Simulator.from_world`.
 
     Raises:
@@ -45,7 +50,7 @@ def load(name: str, **sampler: Any) -> Simulator:
     Example:
         >>> world = worldsim.load("pong", num_denoise_steps=2)
     """
-    return Simulator.from_world(load_world(name), **sampler)
+    return Simulator.from_world(load_world(name, game=game, size=size), **sampler)
 
 
 class Simulator:

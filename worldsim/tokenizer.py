@@ -59,6 +59,8 @@ class TokenizerConfig:
     """Channels of a patch's latent."""
     pack: int = 2
     """Side of the square of latents that is packed into one token for the dynamics."""
+    free: bool = False
+    """Whether it is of no one size: a mean colour and a mean latent for all places, so that its weights fit any."""
     rarity_weight: float = 1.0
     """Weight of rare pixels in the loss; 0 weighs all pixels alike."""
 
@@ -117,8 +119,9 @@ class Tokenizer(nnx.Module):
         self.local = nnx.List([ConvBlock(d, rngs=rngs) for _ in range(config.num_local)])
         self.norm = RMSNorm(d) if self.decoder else None
         self.leave = linear(d, pixels, rngs=rngs, zero=True)
-        self.mean_picture = nnx.Param(jnp.zeros((*config.size, 3)))
-        self.latent_mean = nnx.Param(jnp.zeros((config.grid[0] * config.grid[1], config.token_dim)))
+        places = (1, 1, 1) if config.free else (*config.size, config.grid[0] * config.grid[1])
+        self.mean_picture = nnx.Param(jnp.zeros((*places[:2], 3)))
+        self.latent_mean = nnx.Param(jnp.zeros((places[2], config.token_dim)))
         self.latent_std = nnx.Param(jnp.ones(()))
 
     def encode(self, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b n c2"]:

@@ -40,8 +40,10 @@ from worldsim.checkpoint.card import (
     read_card,
     read_file,
 )
+from worldsim.checkpoint.games import game_card, meant_game, names_of, resized
 from worldsim.types import ActionSpec
 
+STARTS = ("obs", "prev_action")
 MAX_WEIGHTS_BYTES, MAX_STARTS_BYTES = 2**33, 2**28
 MAX_HEADER_BYTES = 2**24
 DTYPES = {
@@ -113,17 +115,36 @@ def save_world(
     return replace(world, card=card, params=params)
 
 
-def load_world(name: str | os.PathLike) -> World:
+def load_world(name: str | os.PathLike, *, game: str | None = None, size: tuple[int, int] | None = None) -> World:
     """Read and check a bundle.
 
     Args:
         name: its folder, the name of a shipped or local world, or a prompt: "play pong please".
+        game: which game of a world of several; by default the one that is named behind a # ("arcade#pong") or by the
+            prompt, or its first.
+        size: height and width of its frames, for a world that is of any size; its own by default.
 
     Raises:
-        ValueError: nothing is meant by that name (the message lists what exists), or any part
-            of it is missing, misshapen, changed or over the limits.
+        ValueError: nothing is meant by that name (the message lists what exists), it has no such game or is not of
+            that size, or any part of it is missing, misshapen, changed or over the limits.
     """
-    folder = find_world(name)
+    world = read_bundle(find_world(name))
+    card, starts = world.card, world.starts
+    wanted = meant_game(card, os.fspath(name) if game is None else f"#{game}")
+    if names_of(card):
+        card, chosen = game_card(card, str(wanted))
+        starts = {key: starts[f"{chosen}/{key}"] for key in STARTS}
+    if size is not None and list(size) != card["size"]:
+        card, starts = resized(card, starts, size)
+    return replace(world, card=card, starts=starts)
+
+
+def read_bundle(folder: Path) -> World:
+    """Read and check the bundle of a folder, with all of its games.
+
+    Raises:
+        ValueError: a part of it is missing, misshapen, changed or over the limits.
+    """
     card = read_card(folder)
     weights = read_file(folder / "weights.safetensors", MAX_WEIGHTS_BYTES, card["weights"]["sha256"])
     params = _check_params(
@@ -212,8 +233,14 @@ def _check_params(flat: Mapping[str, np.ndarray], card: Mapping, where: str) -> 
 
 
 def _check_starts(starts: Mapping[str, np.ndarray], card: Mapping, where: str) -> None:
-    if sorted(starts) != ["obs", "prev_action"]:
-        raise ValueError(f"{where}: wants obs and prev_action, got {sorted(starts)}.")
+    names = names_of(card)
+    wanted = sorted(f"{name}/{key}" for name in names for key in STARTS) if names else list(STARTS)
+    if sorted(starts) != wanted:
+        raise ValueError(f"{where}: wants {' and '.join(wanted)}, got {sorted(starts)}.")
+    for name, game in zip(names, card.get("games", []), strict=True):
+        _check_starts({key: starts[f"{name}/{key}"] for key in STARTS}, {**game, "games": []}, f"{where}: {name}")
+    if names:
+        return
     obs, action = starts["obs"], starts["prev_action"]
     if obs.dtype != np.uint8 or obs.ndim != 5 or 0 in obs.shape or list(obs.shape[2:4]) != card["size"]:
         h, w = card["size"]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.checkpoint.games import check_games, names_of, says_names_alone, split_game
 from worldsim.types import ActionSpec
 
 SCHEMA_VERSION = 1
@@ -65,6 +66,7 @@ def check_card(card: Any, where: str) -> None:
     if missing := [key for key in (*PARTS, "sampler") if not isinstance(card["config"].get(key), dict)]:
         raise ValueError(f"{where}: config lacks an object for {', '.join(missing)}.")
     ActionSpec.from_json(card["action_spec"])
+    check_games(card, where)
 
 
 def read_card(folder: str | os.PathLike) -> dict:
@@ -101,14 +103,14 @@ def list_worlds() -> list[dict]:
 
 
 def find_world(name: str | os.PathLike) -> Path:
-    """Find the folder that a path, the name of a world, or a prompt means.
+    """Find the folder that a path, the name of a world, or a prompt means, each with or without a #game behind it.
 
     A run folder means the world in it. A prompt means the world of which it says most words.
 
     Raises:
         ValueError: nothing is meant; lists what exists.
     """
-    text = os.fspath(name)
+    text = split_game(os.fspath(name))[0]
     path = Path(text)
     for folder in (path, path / "world"):
         if text and (folder / "card.json").is_file():
@@ -134,11 +136,15 @@ def match_world(text: str) -> Path | None:
 
 
 def words_of(name: str | os.PathLike) -> str | None:
-    """What a text says beside which world it means: all of it where it is a prompt, None for a path or a name."""
-    text = os.fspath(name)
+    """What a text says beside which world it means: all of it where it is a prompt, None for a path or a name.
+
+    Words that do no more than name one game of several are a name.
+    """
+    text = split_game(os.fspath(name))[0]
     folder = find_world(text)
-    is_place = os.sep in text or Path(text).exists() or text in (_run_name(folder), read_card(folder)["name"])
-    return None if is_place else text
+    card = read_card(folder)
+    is_place = os.sep in text or Path(text).exists() or text in (_run_name(folder), card["name"])
+    return None if is_place or says_names_alone(card, text) else text
 
 
 def _named(text: str) -> dict | None:
@@ -151,7 +157,8 @@ def _prompted(text: str) -> dict | None:
     """The card of which the text says most."""
     scored = [(_match(text, card), card) for card in list_worlds()]
     best = max((score for score, _ in scored), default=0)
-    return next((card for score, card in scored if best and score == best), None)
+    meant = [card for score, card in scored if best and score == best]
+    return min(meant, key=lambda card: len(names_of(card)), default=None)  # before a world of several games that one
 
 
 def _run_name(folder: Path) -> str:

@@ -25,7 +25,7 @@ class Play:
     """
 
     world: Positional[str] = "jump"
-    """A path, the name of a world, or a prompt."""
+    """A path, the name of a world, or a prompt; of a world of several games "arcade#pong", or words that name one."""
     host: str = "127.0.0.1"
     """Address to serve at. 0.0.0.0 lets everybody in your network play."""
     port: int = 8000
@@ -52,20 +52,21 @@ class Play:
             from worldsim.play import server
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f'{error}: playing wants pip install "worldsim-jax[play]".') from error
-        from worldsim.checkpoint import find_world, load_world, words_of
+        from worldsim.checkpoint import find_world, load_world, meant_game, read_card, words_of
         from worldsim.play.background import wait_for_background
         from worldsim.play.hub import Hub
         from worldsim.play.recording import Archive
         from worldsim.play.stepper import Stepper
 
         folder = find_world(self.world)
+        game = meant_game(read_card(folder), self.world)
         line = server.bind(self.host, self.port)
         _keep_programs()
-        stepper = Stepper(load_world(folder), self.max_players)
+        stepper = Stepper(load_world(folder, game=game), self.max_players)
         hub = Hub(
             folder, stepper, Archive(self.out), max_players=self.max_players, fps=self.fps,
             idle_s=60 * self.idle_minutes, seed=self.seed, pilots=self._pilots(stepper.world),
-            words=words_of(self.world),
+            words=words_of(self.world), game=game,
         )  # fmt: skip
         host, port = line.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -49,12 +50,15 @@ class Worlds:
 class Train:
     """Learn the world of a footage folder: first its tokenizer, then its dynamics and outcomes.
 
+    Several folders, each of another game, make one world of all of them, each at its own size.
+
     Example: worldsim train footage/jump --out runs/jump --preset tiny --minutes 10
     Example: worldsim train footage/jump --out runs/more --init runs/jump --minutes 30
+    Example: worldsim train footage/jump footage/pong --out runs/arcade, then worldsim play runs/arcade#pong
     """
 
-    data: Positional[Path]
-    """The footage folder."""
+    data: Positional[tuple[Path, ...]]
+    """The footage folder, or one of each game."""
     out: Path
     """Folder of the run; the learned world is saved in it as world/."""
     preset: Literal["tiny", "small", "base", "large"] = "tiny"
@@ -79,26 +83,32 @@ class Train:
 
     def run(self) -> None:
         """Train, and say what came out."""
-        from worldsim.train import fit, read_sentences
+        from worldsim.checkpoint import names_of
+        from worldsim.train import fit, fit_games, read_sentences
 
+        folders = list(self.data)
+        if not folders:
+            raise ValueError("training wants a footage folder, got none; make one with `worldsim record`.")
+        if len(folders) > 1 and self.init is not None:
+            raise ValueError("--init goes on with one game, got several footage folders; leave it out.")
         preset = self.preset if self.text_encoder == "words" else read_sentences(self.preset)
+        begin = partial(fit, folders[0], init=self.init) if len(folders) == 1 else partial(fit_games, folders)
         with closing(console.StageBars()) as on_progress:
-            world = fit(
-                self.data,
+            world = begin(
                 self.out,
                 preset=preset,
                 minutes=self.minutes,
                 num_train_steps=self.num_train_steps,
                 seed=self.seed,
                 resume=self.resume,
-                init=self.init,
                 on_progress=on_progress,
             )
         path = self.out / "world"
         if self.json:
             return console.print_json({**world.card, "path": str(path)})
         console.say(f"{path}: the world of {world.card['title']}, {world.card['weights']['num_params']:,} parameters")
-        console.say(f"next: worldsim rollout {path} --out dream.mp4 --side-by-side {self.data}")
+        of = f"#{names_of(world.card)[0]}" if len(folders) > 1 else ""
+        console.say(f"next: worldsim rollout {path}{of} --out dream.mp4 --side-by-side {folders[0]}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,8 @@ class DynamicsConfig:
     """Number of buttons of the action."""
     axis_bounds: tuple[tuple[float, float], ...] = ()
     """Low and high of each axis of the action."""
+    columns: tuple[int, ...] | None = None
+    """Of one game of several: which of all games' controls each of its own is; None = all, in order."""
     width: int = 96
     """Channels of a token inside the transformer."""
     local_width: int = 32
@@ -67,11 +69,18 @@ class DynamicsConfig:
             raise ValueError(f"width must be a multiple of head_dim * kv_groups, got {self.width}.")
         if not 0 < self.past_level < self.num_levels:
             raise ValueError(f"past_level must be in 1..{self.num_levels - 1}, got {self.past_level}.")
+        if self.columns is not None and not set(self.columns) <= set(range(self.num_controls)):
+            raise ValueError(f"columns must be within 0..{self.num_controls - 1}, got {self.columns}.")
         num_step_sizes(self.num_levels)
 
     @property
     def action_size(self) -> int:
         """Columns of an action row."""
+        return self.num_controls if self.columns is None else len(self.columns)
+
+    @property
+    def num_controls(self) -> int:
+        """Choices, buttons and axes that the weights know."""
         return len(self.choice_sizes) + self.num_buttons + len(self.axis_bounds)
 
     @property

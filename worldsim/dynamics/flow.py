@@ -38,7 +38,7 @@ class FlowNet(nnx.Module):
         self.place = GridEmbedding(d, rngs=rngs)
         self.action = ActionEmbedding(
             d, choice_sizes=config.choice_sizes, num_buttons=config.num_buttons, axis_bounds=config.axis_bounds,
-            rngs=rngs,
+            columns=config.columns, rngs=rngs,
         )  # fmt: skip
         self.tilt = linear(3, d, rngs=rngs)
         self.before, self.coarse, self.after = (

@@ -87,6 +87,7 @@ class Dynamics(nnx.Module):
             choice_sizes=config.choice_sizes,
             num_buttons=config.num_buttons,
             axis_bounds=config.axis_bounds,
+            columns=config.columns,
             rngs=rngs,
         )
         self.level = nnx.Embed(config.num_levels + 1, d, rngs=rngs)

@@ -46,7 +46,8 @@ class GridEmbedding(nnx.Module):
 class ActionEmbedding(nnx.Module):
     """A vector for an action row: one table a choice, a linear map of buttons and axes, one vector for unknown.
 
-    A row with NaN in any column is unknown, which is how unlabelled footage trains too.
+    A row with NaN in any column is unknown, which is how unlabelled footage trains too. With `columns` a row is of one
+    game of several, and says which of all games' controls its own are; the others rest.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class ActionEmbedding(nnx.Module):
         choice_sizes: tuple[int, ...],
         num_buttons: int,
         axis_bounds: tuple[tuple[float, float], ...],
+        columns: tuple[int, ...] | None = None,
         rngs: nnx.Rngs,
     ):
+        self.columns, self.size = columns, len(choice_sizes) + num_buttons + len(axis_bounds)
         self.num_choices, self.num_buttons, self.axis_bounds = len(choice_sizes), num_buttons, axis_bounds
         self.tables = nnx.List([nnx.Embed(size, width, rngs=rngs) for size in choice_sizes])
         num_values = num_buttons + len(axis_bounds)
@@ -66,6 +69,9 @@ class ActionEmbedding(nnx.Module):
 
     def __call__(self, action: Float[Array, "*n a"]) -> Float[Array, "*n d"]:
         """Embed action rows, each axis scaled to -1..1."""
+        if self.columns is not None:
+            wide = jnp.zeros((*action.shape[:-1], self.size), action.dtype)
+            action = wide.at[..., np.array(self.columns)].set(action)
         is_unknown = jnp.isnan(action).any(-1, keepdims=True)
         known = jnp.where(is_unknown, 0.0, action)
         index: Int[Array, "*n a"] = known[..., : self.num_choices].astype(jnp.int32)

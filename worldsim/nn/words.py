@@ -49,6 +49,8 @@ class PromptConfig:
     """Channels of an n-gram."""
     num_layers: int = 1
     """Transformer layers over the words."""
+    always: str = ""
+    """What is said before every prompt, and where there is none: which game it is, for one of several."""
     sentence: bool = False
     """Whether the whole text is read too, by a frozen encoder (`worldsim.nn.sentence`)."""
 
@@ -60,14 +62,21 @@ class PromptConfig:
             raise ValueError("attributes must be (name, ((word, ...) for each value)).")
 
     def nothing(self, batch: int) -> Prompt:
-        """No prompt at all."""
+        """No prompt, but for what is always said."""
+        return (
+            self.read([self.always] * batch, [self.find_labels(self.always)] * batch)
+            if self.always
+            else (self._zeros(batch))
+        )
+
+    def _zeros(self, batch: int) -> Prompt:
         shape = (batch, self.num_words, self.num_grams)
         labels = np.zeros((batch, len(self.attributes)), np.int32)
         return Prompt(np.zeros(shape, np.int32), labels, encode_sentences([""] * batch) if self.sentence else ())
 
     def read(self, texts: Sequence[str], labels: Sequence[Mapping[str, int]]) -> Prompt:
         """Read texts and exact labels; words beyond the longest prompt are cut, names that are unknown left out."""
-        prompt = self.nothing(len(texts))
+        prompt = self._zeros(len(texts))
         if self.sentence:
             prompt = prompt._replace(sentence=encode_sentences(texts))
         for row, (text, known) in enumerate(zip(texts, labels, strict=True)):
@@ -85,11 +94,13 @@ class PromptConfig:
         """
         for text in texts:
             words = split_words(text)
-            if len(words) > self.num_words:
-                raise ValueError(f"a prompt wants at most {self.num_words} words, got {len(words)}; say it shorter.")
+            longest = self.num_words - len(split_words(self.always))
+            if len(words) > longest:
+                raise ValueError(f"a prompt wants at most {longest} words, got {len(words)}; say it shorter.")
             if not any(_is_known(word, self._known) for word in words) and not self._resembles(text):
                 raise ValueError(f"this world knows no word of the prompt {text[:80]!r}. It knows {self.offer()}.")
-        return self.read(texts, [self.find_labels(text) for text in texts])
+        whole = [f"{self.always}, {text}" if self.always else text for text in texts]
+        return self.read(whole, [self.find_labels(text) for text in whole])
 
     def find_labels(self, text: str) -> dict[str, int]:
         """Find the values of attributes that a text names; a word that several attributes share names none of them."""

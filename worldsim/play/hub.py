@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from worldsim.checkpoint import list_worlds, load_world, match_world
+from worldsim.checkpoint import list_worlds, load_world, match_world, meant_game, read_card, says_names_alone
 from worldsim.data.game import is_short_name
 from worldsim.play.background import in_background
 from worldsim.play.messages import Command
@@ -28,6 +29,9 @@ _WARN_S = 30.0
 _GOODBYE_S = 1.0
 
 
+Place = tuple[Path, str | None]  # folder of a world, and which game of it where it has several
+
+
 class Full(Exception):
     """Neither a place nor one in the queue."""
 
@@ -37,6 +41,7 @@ class Hub:
 
     Args:
         world: folder of the world that people enter.
+        game: which game of it, where it has several.
         stepper: of that world.
         archive: where recordings go.
         max_players: of all rooms together.
@@ -50,24 +55,25 @@ class Hub:
     def __init__(
         self, world: Path, stepper: Stepper, archive: Archive, *, max_players: int, fps: float | None, idle_s: float,
         seed: int | None = None, pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
-        words: str | None = None,
+        words: str | None = None, game: str | None = None,
     ):  # fmt: skip
-        self.world, self.archive, self.max_players, self.fps, self.idle_s = world, archive, max_players, fps, idle_s
+        self.world: Place = world, game
+        self.archive, self.max_players, self.fps, self.idle_s = archive, max_players, fps, idle_s
         self.words = words
         self.thread = ThreadPoolExecutor(1, "worldsim-model")
-        self.rooms: dict[Path, Room] = {world: Room(stepper, archive, self.thread, fps, seed, pilots)}
+        self.rooms: dict[Place, Room] = {self.world: Room(stepper, archive, self.thread, fps, seed, pilots)}
         self.places: dict[Seat, Room | None] = {}
         self.queue: list[Seat] = []
         self._tasks: set[asyncio.Future] = set()
-        self._loops: dict[Path, asyncio.Task] = {}
+        self._loops: dict[Place, asyncio.Task] = {}
         self._is_closed = False
 
     # --- life
 
     def start(self) -> None:
         """Begin to tick, to look after the silent, and to compile what will be needed."""
-        for folder in self.rooms:
-            self._run(folder)
+        for place in self.rooms:
+            self._run(place)
         self._spawn(self._watch())
 
     async def close(self, reason: str = "the server has stopped") -> None:
@@ -130,8 +136,8 @@ class Hub:
 
     # --- rooms
 
-    async def _enter(self, seat: Seat, folder: Path, words: str | None) -> None:
-        self.places[seat] = room = self.rooms[folder]
+    async def _enter(self, seat: Seat, place: Place, words: str | None) -> None:
+        self.places[seat] = room = self.rooms[place]
         seat.used_at = time.monotonic()
         await room.enter(seat, self._hello(room))
         if words is not None and room.stepper.reads_words:
@@ -147,37 +153,40 @@ class Hub:
             return False
         if here is None:
             return False
-        if self._same(folder, here):
+        card = await asyncio.to_thread(read_card, folder)
+        place = folder.resolve(), meant_game(card, prompt)
+        if self._known(place) in self.rooms and self.rooms[self._known(place)] is here:
             return True
-        self._spawn(self._move(seat, here, folder, prompt))
+        self._spawn(self._move(seat, here, place, None if says_names_alone(card, prompt) else prompt))
         return False
 
-    def _same(self, folder: Path, room: Room) -> bool:
-        return any(there is room and folder.resolve() == path.resolve() for path, there in self.rooms.items())
+    def _known(self, place: Place) -> Place:
+        """The place as it is called in `rooms`, where it is there by another path."""
+        return next((p for p in self.rooms if (p[0].resolve(), p[1]) == place), place)
 
-    async def _move(self, seat: Seat, here: Room, folder: Path, prompt: str) -> None:
-        known = next((path for path in self.rooms if path.resolve() == folder.resolve()), None)
-        if known is None:
+    async def _move(self, seat: Seat, here: Room, place: Place, words: str | None) -> None:
+        place = self._known(place)
+        if place not in self.rooms:
             seat.note("waking another world …")
             try:
-                stepper = await in_background(lambda: Stepper(load_world(folder), self.max_players))
+                world = partial(load_world, place[0], game=place[1])
+                stepper = await in_background(lambda: Stepper(world(), self.max_players))
             except ValueError as error:
                 seat.note(str(error), "error")
                 return
-            known = folder
-            if folder not in self.rooms:
-                self.rooms[folder] = Room(stepper, self.archive, self.thread, self.fps)
-                self._run(folder)
+            if place not in self.rooms:
+                self.rooms[place] = Room(stepper, self.archive, self.thread, self.fps)
+                self._run(place)
         if self.places.get(seat) is not here:  # gone or moved meanwhile
             return
         self.places[seat] = None
         await here.leave(seat)
         if not seat.is_gone:
-            await self._enter(seat, known, prompt)
+            await self._enter(seat, place, words)
 
-    def _run(self, folder: Path) -> None:
-        room = self.rooms[folder]
-        self._loops[folder] = task = asyncio.create_task(room.run())
+    def _run(self, place: Place) -> None:
+        room = self.rooms[place]
+        self._loops[place] = task = asyncio.create_task(room.run())
         task.add_done_callback(_report)
         self._spawn(self._compile(room.stepper))
 

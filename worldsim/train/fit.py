@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +29,8 @@ from worldsim.train.opening import opening_config, opening_stage
 from worldsim.train.origin import describe, floats, go_on
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.prompts import WindowPrompts, captions_digest, with_prompts
+from worldsim.train.run import budgets, claim, hardware, make_card, pick_starts
 from worldsim.train.stages import (
-    CONTEXT,
     Latents,
     best_num_denoise_steps,
     dynamics_stage,
@@ -43,8 +41,6 @@ from worldsim.train.stages import (
     tokenizer_stage,
 )
 from worldsim.train.steps import init_state
-
-NUM_STARTS = 16
 
 
 def fit(
@@ -96,21 +92,21 @@ def fit(
             f"a world's name wants letters, digits, '.', '_' and '-', got {name!r}; name the run folder so."
         )
     reading = with_camera(with_prompts(chosen, footage), footage.meta)
-    budgets = _budgets(reading, minutes, num_train_steps)
+    shares = budgets(reading, minutes, num_train_steps)
     begun = captions_digest(footage) | ({} if origin is None else {"init": origin.card["weights"]["sha256"]})
-    _claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest(), **begun}, resume)
+    claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest(), **begun}, resume)
     train, held = (load_columns(footage, part) for part in ids)
-    run = _Training(reading, footage, (train, held), ids[0], out, budgets, seed, origin, on_progress)
+    run = _Training(reading, footage, (train, held), ids[0], out, shares, seed, origin, on_progress)
     params, configs, num_denoise_steps, seconds = _train(run)
-    card = _card(footage, name, label, configs, num_denoise_steps)
+    card = make_card(footage, name, label, configs, num_denoise_steps)
     card["training"] = {
-        "minutes": round(seconds / 60, 2), "seed": seed, "hardware": _hardware(),
+        "minutes": round(seconds / 60, 2), "seed": seed, "hardware": hardware(),
         "budget": {"minutes": minutes, "num_train_steps": num_train_steps},
         "held_out_episodes": held_out, "preset": dataclasses.asdict(chosen),
     }  # fmt: skip
     if origin is not None:
         card["training"]["init"] = describe(origin)
-    world = World(card=card, params=params, starts=_starts(train, held))
+    world = World(card=card, params=params, starts=pick_starts(train, held))
     return save_world(world, out / "world")
 
 
@@ -235,84 +231,3 @@ def _learn_opening(
         stage, init_state(params), run.out / "opening", seed=run.seed + 3, log=log.scalars("opening"),
         on_progress=run.on_progress,
     )  # fmt: skip
-
-
-def _budgets(preset: Preset, minutes: float | None, num_train_steps: int | None) -> dict[str, Budget]:
-    """Divide the training among the stages; the dynamics have what the others leave."""
-    if minutes is not None and num_train_steps is not None:
-        raise ValueError("training wants minutes or num_train_steps, got both.")
-    flow_share = preset.flow_share if preset.dynamics.get("camera") else 0.0
-    opening_share = preset.opening_share if preset.opening else 0.0
-    shares = {"tokenizer": preset.tokenizer_share, "flow": flow_share, "opening": opening_share}
-    if num_train_steps is not None:
-        needs = 1 + sum(share > 0 for share in shares.values())  # a world that goes on has all but its dynamics
-        if num_train_steps < max(2, needs):
-            raise ValueError(f"num_train_steps must be at least {max(2, needs)}, one a stage; got {num_train_steps}.")
-        steps = {name: max(share > 0, round(num_train_steps * share)) for name, share in shares.items()}
-        steps["dynamics"] = max(1, num_train_steps - sum(steps.values()))
-        return {name: Budget(int(num), None) for name, num in steps.items()}
-    seconds = 60 * (10.0 if minutes is None else minutes)
-    if not seconds > 0:
-        raise ValueError(f"minutes must be above 0, got {minutes}.")
-    shares["dynamics"] = 1 - sum(shares.values())
-    return {name: Budget(None, seconds * share) for name, share in shares.items()}
-
-
-def _claim(out: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Take the run folder, or check that it holds the run that is to go on."""
-    file = out / "run.json"
-    if file.is_file():
-        if not resume:
-            raise FileExistsError(f"{out} already holds a run; go on with resume, or choose another folder.")
-        old = json.loads(file.read_text())
-        differ = [key for key in settings if old.get(key) != settings[key]]
-        if differ:
-            raise ValueError(f"{out} was trained with another {differ[0]}; resume wants the same one.")
-        return
-    if out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out} is not empty and holds no run; choose another folder.")
-    if resume:
-        raise ValueError(f"{out} holds no run to resume; leave resume out to begin one.")
-    out.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(settings))
-    part.replace(file)
-
-
-def _card(footage: Footage, name: str, preset: str, configs: dict[str, Any], num_denoise_steps: int) -> dict[str, Any]:
-    meta = footage.meta
-    sampler = {"num_denoise_steps": num_denoise_steps, "noise_scale": 1.0}
-    config = {key: dataclasses.asdict(value) for key, value in configs.items()}
-    return {
-        "schema_version": 1, "name": name, "title": meta.title, "prompts": list(meta.prompts), "game": meta.game,
-        "size": list(meta.size), "fps": meta.fps, "action_spec": meta.action_spec.to_json(), "preset": preset,
-        "config": json.loads(json.dumps(config | {"sampler": sampler})),
-        "footage": {
-            "digest": footage.digest(), "frames": footage.num_frames, "episodes": len(footage),
-            "recorder": meta.recorder,
-        },
-        "training": {}, "metrics": {},
-        "licence": {"code": "MIT", "weights": "MIT", "game": meta.licence, "assets": meta.assets_licence},
-        "limits": [
-            f"remembers {configs['dynamics'].window} frames", "knows only what its footage shows",
-            *(["says nothing of its uncertainty with its one denoising step"] if num_denoise_steps == 1 else []),
-        ],
-    }  # fmt: skip
-
-
-def _starts(train: Columns, held: Columns) -> dict[str, np.ndarray]:
-    """Pick moments to begin from, evenly over the footage, held-out episodes included."""
-    moments = []
-    for columns in (train, held):
-        for begin, end in zip(columns.bounds[:-1], columns.bounds[1:], strict=True):
-            moments += [(columns, i) for i in range(begin, end - CONTEXT, CONTEXT)]
-    if not moments:
-        raise ValueError(f"footage wants an episode of more than {CONTEXT} frames to start worlds from.")
-    chosen = [moments[i] for i in np.linspace(0, len(moments) - 1, min(NUM_STARTS, len(moments))).astype(int)]
-    obs = np.stack([columns.obs[i : i + CONTEXT] for columns, i in chosen])
-    return {"obs": obs, "prev_action": np.stack([columns.prev_action[i : i + CONTEXT] for columns, i in chosen])}
-
-
-def _hardware() -> str:
-    device = jax.devices()[0]
-    return f"{platform.machine()}, {jax.device_count()} x {device.device_kind}, jax {jax.__version__}"

@@ -18,7 +18,8 @@ def go_on(origin: World, preset: Preset, footage: Footage, held_out: list[str]) 
     """Give the preset that goes on with a world: its shape, with all of the training for its dynamics.
 
     Raises:
-        ValueError: the footage is of another frame size or action space, or holds out what the world was trained on.
+        ValueError: the footage is of another frame size or action space, or holds out what the world was trained on;
+            or the world is of several games.
     """
     card, meta = origin.card, footage.meta
     if tuple(card["size"]) != tuple(meta.size):
@@ -32,6 +33,8 @@ def go_on(origin: World, preset: Preset, footage: Footage, held_out: list[str]) 
         )
     configs = read_configs(card["config"])
     build_graphs(configs, origin.params)
+    if configs.dynamics.columns is not None:
+        raise ValueError(f"{card['name']} is a world of several games and cannot go on as one game of them.")
     of_footage = {"grid", "token_dim", "pack", "choice_sizes", "num_buttons", "axis_bounds"}
     return dataclasses.replace(
         preset,

@@ -24,6 +24,7 @@ from worldsim.nn.sentence import encode_sentences
 from worldsim.nn.words import Prompt, PromptConfig, split_words
 from worldsim.train.presets import Preset
 
+GAME = "game"  # the attribute that says which of several games it is
 MAX_KNOWN = 4096  # words of a world; the most frequent ones
 
 
@@ -67,13 +68,41 @@ def captions_digest(footage: Footage) -> dict[str, str]:
     return {"captions": hashlib.sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
 
 
+def games_prompt_config(footages: Sequence[Footage], **shape: Any) -> PromptConfig:
+    """Collect what is said of several games: which game it is comes first, by its title and its other names.
+
+    Attributes of one name are one, and their values those of all games.
+    """
+    parts = [prompt_config(footage, **shape) for footage in footages]
+    names = tuple(tuple(dict.fromkeys((f.meta.title, *f.meta.prompts))) for f in footages)
+    values: dict[str, dict[str, tuple[str, ...]]] = {}
+    for part in parts:
+        for name, labels in part.attributes if part else ():
+            values[name] = {words[0]: words for words in labels} | values.get(name, {})
+    known = {word for part in parts if part for word in part.known}
+    known |= {word for phrases in names for phrase in phrases for word in split_words(phrase)} - STOP_WORDS
+    attributes = ((GAME, names), *((name, tuple(labels.values())) for name, labels in values.items()))
+    return PromptConfig(attributes=attributes, known=tuple(sorted(known)), **shape)
+
+
 class WindowPrompts:
-    """The prompts of windows, as a pure function of the step."""
+    """The prompts of windows, as a pure function of the step.
+
+    `game`: of several games, the number of the one that this is footage of.
+    """
 
     def __init__(
-        self, config: PromptConfig, footage: Footage, columns: Columns, ids: Sequence[int], *, dropout: float, seed: int
+        self,
+        config: PromptConfig,
+        footage: Footage,
+        columns: Columns,
+        ids: Sequence[int],
+        *,
+        dropout: float,
+        seed: int,
+        game: int | None = None,
     ):
-        self.config, self.dropout, self.seed = config, dropout, seed
+        self.config, self.dropout, self.seed, self.game = config, dropout, seed, game
         self.captioner = Captioner(footage, columns, ids)
         self._values = _values(config, footage)
 
@@ -84,8 +113,12 @@ class WindowPrompts:
         for rows, mask in zip(*windows.rows(ids), strict=True):
             text, known = self.captioner.draw(rows[mask], rng)
             keep = 0.0 if rng.random() < self.dropout else rng.random()
+            if self.game is not None:
+                text = text or self.captioner.titles[rng.integers(len(self.captioner.titles))]
             texts.append(text if keep else "")
             shown = {name: self._values[name].get(label, -1) for name, label in known.items() if name in self._values}
+            if self.game is not None:
+                shown[GAME] = self.game
             labels.append({name: value for name, value in shown.items() if value >= 0 and rng.random() < keep})
         return self.config.read(texts, labels)
 

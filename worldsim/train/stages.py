@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -42,7 +42,8 @@ class Latents(NamedTuple):
 def new_tokenizer(size: tuple[int, int], preset: Preset, columns: Columns, seed: int) -> Tokenizer:
     """Make an untrained tokenizer that paints the footage's mean picture."""
     tokenizer = Tokenizer(TokenizerConfig(size=size, **preset.tokenizer), rngs=nnx.Rngs(seed))
-    tokenizer.mean_picture[...] = jnp.asarray(_pixel_statistics(columns)[0])
+    mean = _pixel_statistics(columns)[0]
+    tokenizer.mean_picture[...] = jnp.asarray(mean.mean((0, 1), keepdims=True) if tokenizer.config.free else mean)
     return tokenizer
 
 
@@ -112,23 +113,42 @@ def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns, *, keep_
         return Latents(run(train.obs), run(held.obs))
     old_mean, old_std = np.asarray(tokenizer.latent_mean[...]), np.asarray(tokenizer.latent_std[...])
     latents = Latents(run(train.obs) * old_std + old_mean, run(held.obs) * old_std + old_mean)
-    mean = latents.train.mean(0)
-    energy = np.square(latents.train - mean)
-    std = max(float(np.sqrt(np.square(energy).mean() / max(3 * float(energy.mean()), 1e-12))), 1e-3)
+    mean, std = latent_statistics([latents.train], is_free=tokenizer.config.free)
     tokenizer.latent_mean[...], tokenizer.latent_std[...] = jnp.asarray(mean), jnp.float32(std)
     return Latents((latents.train - mean) / std, (latents.held - mean) / std)
 
 
+def latent_statistics(
+    games: Sequence[Float[np.ndarray, "_ _ c"]], *, is_free: bool
+) -> tuple[Float[np.ndarray, "m c"], float]:
+    """Measure the mean of every place, or of all places together where tokenizers are of no one size, and a deviation.
+
+    Of several games each counts the same.
+    """
+    mean = np.mean([x.mean((0, 1) if is_free else 0, keepdims=is_free) for x in games], 0)
+    mean = mean.reshape(-1, mean.shape[-1])
+    energies = [np.square(x - mean) for x in games]
+    second, fourth = (float(np.mean([(e**power).mean() for e in energies])) for power in (1, 2))
+    return mean, max(float(np.sqrt(fourth / max(3 * second, 1e-12))), 1e-3)
+
+
 def set_statistics(dynamics: Dynamics, coded: Latents, columns: Columns) -> None:
     """Measure the mean square of each channel, and of its change from a frame to the next; at least 0.001."""
-    latents = coded.train
+    power, change = channel_statistics(coded.train, columns)
+    dynamics.power[...] = jnp.asarray(np.maximum(power, 1e-3), jnp.float32)
+    dynamics.innovation[...] = jnp.asarray(np.maximum(change, 1e-3), jnp.float32)
+    if coded.glimpses:
+        dynamics.surprise[...] = surprises(coded.train, coded.glimpses, dynamics.config)
+
+
+def channel_statistics(
+    latents: Float[np.ndarray, "n m c"], columns: Columns
+) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
+    """Measure the mean square of each channel of latents, and that of its change from a frame to the next."""
     inside = np.ones(len(latents) - 1, bool)
     inside[columns.bounds[1:-1] - 1] = False
     change = np.square(latents[1:][inside] - latents[:-1][inside]).mean((0, 1))
-    dynamics.power[...] = jnp.asarray(np.maximum(np.square(latents).mean((0, 1)), 1e-3), jnp.float32)
-    dynamics.innovation[...] = jnp.asarray(np.maximum(change, 1e-3), jnp.float32)
-    if coded.glimpses:
-        dynamics.surprise[...] = surprises(latents, coded.glimpses, dynamics.config)
+    return np.square(latents).mean((0, 1)), change
 
 
 def dynamics_stage(

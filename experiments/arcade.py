@@ -1,0 +1,166 @@
+"""One world of several games, each at the shape of its own screen: `checkpoints/arcade`.
+
+    python experiments/arcade.py --runs runs             # records, trains, measures, writes checkpoints/arcade
+    python experiments/arcade.py --runs runs --resume    # goes on where it stopped
+
+Pyxel's Jump at 64x64, Atari's Pong at 80x64 (height x width: its screen is 4 high and 3 wide), Doom: Take Cover at
+48x64. Two cores, no accelerator: two minutes of recording, `MINUTES` of training, ten of measuring each game on its
+held-out footage as `worldsim eval --quick` does, beside the last frame. `SIZES` are dreamed too, from noise grids of
+those shapes: nothing was trained at them, so that only a picture tells what comes of it (sizes.png of the bundle).
+
+Writes experiments/results/arcade.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from PIL import Image
+
+import worldsim
+from worldsim.checkpoint import World, flatten, save_world
+from worldsim.checkpoint.bundle import read_bundle
+from worldsim.cli.console import Counter, StageBars
+from worldsim.data.dataset import Windows
+from worldsim.data.store import Footage
+from worldsim.evaluate import bench, evaluate
+from worldsim.evaluate.run import held_out_columns
+from worldsim.evaluate.speed import hardware
+from worldsim.pictures import strip
+from worldsim.train import PRESETS, fit_games
+from worldsim.train.presets import StageConfig
+from worldsim.video import write_video
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "experiments" / "results" / "arcade.json"
+COMMAND = "python experiments/arcade.py --runs runs"
+MINUTES, CONTEXT, SHOWN = 22.0, 8, 48
+SIZES = ((64, 64), (64, 112), (112, 64), (96, 96))
+
+
+class Screen(NamedTuple):
+    """A game, and how it is recorded."""
+
+    game: str
+    size: tuple[int, int]
+    policy: str
+
+
+SCREENS = (
+    Screen("jump", (64, 64), "noisy"),
+    Screen("pong", (80, 64), "noisy"),
+    Screen("doom-takecover", (48, 64), "random"),
+)
+NUM_FRAMES = 24_000
+TINY = PRESETS["tiny"]
+PRESET = dataclasses.replace(
+    TINY, dynamics={**TINY.dynamics, "width": 128, "window": 8}, frames=8, num_denoise_steps=2, half=True,
+    tokenizer_share=0.2, num_evaluations=8,
+    dynamics_stage=StageConfig(batch_size=8, decay=0.95, ema=0.998),
+)  # fmt: skip
+LIMITS = ["the ball and the player fade within about ten dreamed frames", "the score is not counted on",
+          "sizes that no game was recorded at are a curiosity"]  # fmt: skip
+
+
+def record(runs: Path) -> list[Footage]:
+    """Record each game at the shape of its screen."""
+    footages = []
+    for screen in SCREENS:
+        out = runs / f"arcade-{screen.game}"
+        if (out / "footage.json").is_file() and Footage.open(out).num_frames >= NUM_FRAMES:
+            footages.append(Footage.open(out))
+            continue
+        with closing(Counter("frames")) as on_progress:
+            footages.append(
+                worldsim.record(
+                    screen.game, out, num_frames=NUM_FRAMES, policy=screen.policy, seed=0, num_workers=1,
+                    max_episode_len=1000, size=screen.size, on_progress=on_progress,
+                )
+            )  # fmt: skip
+    return footages
+
+
+def dreams(sim: worldsim.Simulator, footage: Footage) -> tuple[np.ndarray, np.ndarray]:
+    """Held-out clips and what the world makes of them from their first frames on: uint8 [b t h w c] each."""
+    _, held, _ = held_out_columns(sim, footage)
+    windows = Windows(held, CONTEXT + SHOWN, min_real=CONTEXT + SHOWN)
+    batch = windows.batch(np.linspace(0, len(windows) - 1, 2).astype(int))
+    state, _ = sim.reset(
+        jax.random.key(0), prompt=batch.obs[:, :CONTEXT], prompt_actions=batch.prev_action[:, :CONTEXT]
+    )
+    return batch.obs[:, CONTEXT:], np.asarray(sim.rollout(state, batch.prev_action[:, CONTEXT:])[1].obs)
+
+
+def at_other_sizes(path: Path, game: str) -> np.ndarray:
+    """What a game becomes at SIZES, begun at its own moments and dreamed on for a second: one picture."""
+    shown = []
+    for size in SIZES:
+        sim = worldsim.load(path, game=game, size=size)
+        state, obs = sim.reset(jax.random.key(0), batch_size=1)
+        rows = np.tile(sim.action_spec.noop, (1, 15, 1)).astype(np.float32)
+        frames = [np.asarray(obs[0]), *np.asarray(sim.rollout(state, rows)[1].obs[0, [4, 14]])]
+        picture = np.concatenate(frames, 1)
+        shown.append(np.pad(picture, [(0, 112 - size[0]), (0, 3 * 112 - picture.shape[1]), (0, 0)]))
+    return np.concatenate(shown, 0)
+
+
+def preview(films: list[np.ndarray], fps: float, out: Path) -> None:
+    """A moving picture of all games side by side, real above and dreamed below."""
+    height = max(film.shape[1] for film in films)
+    padded = [np.pad(film, [(0, 0), (0, height - film.shape[1]), (0, 4), (0, 0)]) for film in films]
+    write_video(out, np.concatenate(padded, 2).repeat(2, 1).repeat(2, 2), fps=fps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for footage and run")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of training")
+    parser.add_argument("--windows", type=int, default=32, help="evaluation windows a seed")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    args = parser.parse_args()
+    footages, run = record(args.runs), args.runs / "arcade"
+    if not (run / "world").is_dir() or args.resume:
+        with closing(StageBars()) as on_progress:
+            fit_games(
+                [footage.path for footage in footages], run, preset=PRESET, minutes=args.minutes, resume=args.resume,
+                on_progress=on_progress,
+            )  # fmt: skip
+    path, pictures = run / "world", run / "pictures"
+    pictures.mkdir(exist_ok=True)
+    world: World = read_bundle(path)
+    metrics: dict[str, Any] = {"command": COMMAND, **hardware(), "minutes": world.card["training"]["minutes"]}
+    metrics["num_params"] = sum(x.size for x in flatten(world.params).values())
+    films, strips = [], []
+    for screen, footage in zip(SCREENS, footages, strict=True):
+        sim = worldsim.load(path, game=screen.game)
+        with closing(Counter("questions")) as on_progress:
+            found = evaluate(sim, footage, num_windows=args.windows, quick=True, on_progress=on_progress)
+        kept = {name: found[name] for name in ("fidelity", "control", "outcome")}
+        metrics[screen.game] = {"size": list(screen.size), **kept, "speed": bench(sim)}
+        print(screen, json.dumps(metrics[screen.game]["fidelity"])[:300], file=sys.stderr)
+        real, dream = dreams(sim, footage)
+        films.append(np.concatenate([real[0], dream[0]], 1))
+        strips.append(strip([real[:1, ::6], dream[:1, ::6]]))
+    RESULTS.write_text(json.dumps(metrics, indent=1) + "\n")
+    preview(films, 12.0, pictures / "preview.gif")
+    width = max(x.shape[1] for x in strips)
+    whole = np.concatenate([np.pad(x, [(0, 0), (0, width - x.shape[1]), (0, 0)]) for x in strips])
+    Image.fromarray(whole).save(pictures / "strip.png")
+    Image.fromarray(np.concatenate([at_other_sizes(path, s.game) for s in SCREENS], 1)).save(pictures / "sizes.png")
+    card = world.card | {"name": "arcade", "metrics": metrics, "limits": [*world.card["limits"], *LIMITS]}
+    card["prompts"] = ["arcade", *(prompt for prompt in card["prompts"] if prompt != "arcade")]
+    card["training"] = card["training"] | {"command": COMMAND}
+    files = {name: (pictures / name).read_bytes() for name in ("preview.gif", "strip.png", "sizes.png")}
+    save_world(dataclasses.replace(world, card=card), ROOT / "checkpoints" / "arcade", extra_files=files)
+
+
+if __name__ == "__main__":
+    main()

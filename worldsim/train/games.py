@@ -1,0 +1,214 @@
+"""One world of several games: the same weights, and for each game its own size of frame, pace, controls and name.
+
+Nothing in the weights is of one size (`TokenizerConfig.free`), so every game keeps the shape of its picture, and each
+batch is of one game, and so of one size. Controls that mean the same are one (`worldsim.data.controls`). Which game it
+is says the prompt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from worldsim.checkpoint import World, save_world
+from worldsim.data.controls import join_controls
+from worldsim.data.dataset import Columns, load_columns, split_episodes
+from worldsim.data.store import Footage
+from worldsim.nn.params import merge, split
+from worldsim.tokenizer import Tokenizer
+from worldsim.train.log import RunLog
+from worldsim.train.loop import Progress, run_stage
+from worldsim.train.mixed import mixed
+from worldsim.train.presets import Preset, get_preset
+from worldsim.train.prompts import WindowPrompts, captions_digest, games_prompt_config
+from worldsim.train.run import budgets, claim, hardware, make_card, pick_starts
+from worldsim.train.stages import (
+    Latents,
+    best_num_denoise_steps,
+    channel_statistics,
+    dynamics_stage,
+    encode_footage,
+    latent_statistics,
+    new_dynamics,
+    new_tokenizer,
+    tokenizer_stage,
+)
+from worldsim.train.steps import init_state
+from worldsim.types import ActionSpec
+
+
+class _Game(NamedTuple):
+    """Footage of a game, and what is particular to it."""
+
+    name: str
+    footage: Footage
+    ids: tuple[list[int], list[int]]  # of episodes to train on, and held out
+    data: tuple[Columns, Columns]
+    preset: Preset  # with its controls
+
+
+def fit_games(
+    data: Sequence[Path | str],
+    out: Path | str,
+    *,
+    preset: str | Preset = "tiny",
+    minutes: float | None = None,
+    num_train_steps: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    name: str | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> World:
+    """Train one world on the footage of several games and write it to `out/world`.
+
+    Args:
+        data: a footage folder of each game; sizes, controls and pace may differ.
+        out: the run folder, as of `fit`.
+        preset: as of `fit`; its `free`, `opening`, `aligned` and cameras are left out, for they are of one game.
+        minutes: training time of both stages together. Exclusive with `num_train_steps`; 10 by default.
+        num_train_steps: steps of both stages together, each of one game.
+        seed: of weights, noise, data order and which game a step is of.
+        resume: go on from the checkpoints in `out`.
+        name: of the world in its card; the run folder's name by default.
+        on_progress: called now and then with a `Progress`.
+
+    Returns:
+        The world of all games; `worldsim.load(path, game=...)` runs one of them.
+
+    Raises:
+        ValueError: fewer than two folders, two of the same game, or what `fit` refuses.
+    """
+    chosen = get_preset(preset) if isinstance(preset, str) else preset
+    footages, out = [Footage.open(path) for path in data], Path(out)
+    names = [re.sub(r"[^A-Za-z0-9]+", "-", footage.meta.game).strip("-") for footage in footages]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"a world of several games wants footage of different ones, got {', '.join(names) or 'none'}.")
+    spec, columns = join_controls([footage.meta.action_spec for footage in footages])
+    reading = games_prompt_config(footages, **(chosen.prompt or {}))
+    shared = dataclasses.replace(
+        chosen, tokenizer={**chosen.tokenizer, "free": True}, opening=None, aligned=False,
+        dynamics={**chosen.dynamics, "prompt": reading},
+    )  # fmt: skip
+    shares = budgets(shared, minutes, num_train_steps)
+    digests = {f"footage {n}": f.digest() for n, f in zip(names, footages, strict=True)}
+    captions = {f"{key} {n}": x for n, f in zip(names, footages, strict=True) for key, x in captions_digest(f).items()}
+    claim(out, {"preset": repr(chosen), "seed": seed, **digests, **captions}, resume)
+    games = [
+        _game(n, footage, dataclasses.replace(shared, dynamics={**shared.dynamics, "columns": own}), seed)
+        for n, footage, own in zip(names, footages, columns, strict=True)
+    ]
+    log, run = RunLog(out), partial(run_stage, on_progress=on_progress)
+
+    tokenizers = [new_tokenizer(game.footage.meta.size, shared, game.data[0], seed) for game in games]
+    mean = jnp.mean(jnp.stack([tokenizer.mean_picture[...] for tokenizer in tokenizers]), 0)
+    graphs, begin = [split(tokenizer)[0] for tokenizer in tokenizers], split(tokenizers[0])[1]
+    stages = [
+        tokenizer_stage(graph, *game.data, shared, shares["tokenizer"], seed + i, log.picture(f"tokenizer-{game.name}"))
+        for i, (graph, game) in enumerate(zip(graphs, games, strict=True))
+    ]
+    first = run(
+        mixed(stages, names, seed), init_state({**begin, "mean_picture": mean}), out / "tokenizer", seed=seed,
+        log=log.scalars("tokenizer"),
+    )  # fmt: skip
+    tokenizers = [merge(graph, jax.tree.map(jnp.copy, first.params)) for graph in graphs]
+    latents = _code(tokenizers, games)
+
+    modules = [
+        new_dynamics(tokenizer.config, spec, game.preset, seed)
+        for tokenizer, game in zip(tokenizers, games, strict=True)
+    ]
+    dynamics, outcome = modules[0]
+    told = [channel_statistics(x.train, game.data[0]) for x, game in zip(latents, games, strict=True)]
+    dynamics.power[...], dynamics.innovation[...] = (
+        jnp.asarray(np.maximum(np.mean(x, 0), 1e-3), jnp.float32) for x in zip(*told, strict=True)
+    )
+    both = [(split(d)[0], split(o)[0]) for d, o in modules]
+    stages = [
+        dynamics_stage(
+            both[i], tokenizers[i], game.data, latents[i], game.preset, shares["dynamics"], seed + i,
+            log.picture(f"dynamics-{game.name}"), prompts=_prompts(game, i, seed),
+        )
+        for i, game in enumerate(games)
+    ]  # fmt: skip
+    second = run(
+        mixed(stages, names, seed + 1), init_state({"dynamics": split(dynamics)[1], "outcome": split(outcome)[1]}),
+        out / "dynamics", seed=seed + 1, log=log.scalars("dynamics"),
+    )  # fmt: skip
+    log.close()
+    num_steps = chosen.num_denoise_steps or max(
+        best_num_denoise_steps(both[i][0], second.params, tokenizers[i], game.data, latents[i])
+        for i, game in enumerate(games)
+    )
+    config = dataclasses.replace(dynamics.config, columns=None)
+    configs = {"tokenizer": tokenizers[0].config, "dynamics": config, "outcome": outcome.config}
+    label = preset if isinstance(preset, str) else "custom"
+    card = _card(games, columns, spec, name or out.name, label, configs, num_steps)
+    card["training"] = {
+        "minutes": round((first.seconds + second.seconds) / 60, 2), "seed": seed, "hardware": hardware(),
+        "budget": {"minutes": minutes, "num_train_steps": num_train_steps}, "preset": dataclasses.asdict(chosen),
+    }  # fmt: skip
+    params = {"tokenizer": split(tokenizers[0])[1], **second.params}
+    starts = {f"{game.name}/{key}": x for game in games for key, x in pick_starts(*game.data).items()}
+    return save_world(World(card=card, params=params, starts=starts), out / "world")
+
+
+def _game(name: str, footage: Footage, preset: Preset, seed: int) -> _Game:
+    ids = split_episodes(footage, seed=seed)
+    train, held = (load_columns(footage, part) for part in ids)
+    return _Game(name, footage, ids, (train, held), preset)
+
+
+def _code(tokenizers: Sequence[Tokenizer], games: Sequence[_Game]) -> list[Latents]:
+    """Code the footage of all games, and set the statistics that their tokenizers share."""
+    raw = [
+        encode_footage(tokenizer, *game.data, keep_statistics=True)
+        for tokenizer, game in zip(tokenizers, games, strict=True)
+    ]  # which are none yet
+    mean, std = latent_statistics([x.train for x in raw], is_free=True)
+    for tokenizer in tokenizers:
+        tokenizer.latent_mean[...], tokenizer.latent_std[...] = jnp.asarray(mean), jnp.float32(std)
+    return [Latents((x.train - mean) / std, (x.held - mean) / std) for x in raw]
+
+
+def _prompts(game: _Game, number: int, seed: int) -> WindowPrompts:
+    preset = game.preset
+    return WindowPrompts(
+        preset.dynamics["prompt"], game.footage, game.data[0], game.ids[0], dropout=preset.prompt_dropout,
+        seed=seed + number, game=number,
+    )  # fmt: skip
+
+
+def _card(
+    games: Sequence[_Game],
+    columns: Sequence[tuple[int, ...]],
+    spec: ActionSpec,
+    name: str,
+    preset: str,
+    configs: dict[str, Any],
+    num_denoise_steps: int,
+) -> dict[str, Any]:
+    """Say what the world of all games is, and under "games" what that of each is."""
+    cards = [make_card(game.footage, name, preset, configs, num_denoise_steps) for game in games]
+    own = ("title", "prompts", "game", "size", "fps", "action_spec", "footage", "licence")
+    entries = [
+        {"name": game.name, "columns": list(place), "held_out_episodes": _held_out(game)} | {k: card[k] for k in own}
+        for game, place, card in zip(games, columns, cards, strict=True)
+    ]
+    licence = {key: "; ".join(dict.fromkeys(card["licence"][key] for card in cards)) for key in cards[0]["licence"]}
+    return cards[0] | {
+        "title": ", ".join(card["title"] for card in cards), "games": entries, "action_spec": spec.to_json(),
+        "prompts": list(dict.fromkeys(prompt for card in cards for prompt in card["prompts"])), "licence": licence,
+        "footage": {"frames": sum(card["footage"]["frames"] for card in cards), "games": len(games)},
+    }  # fmt: skip
+
+
+def _held_out(game: _Game) -> list[str]:
+    return [game.footage.episodes[i].name for i in game.ids[1]]
