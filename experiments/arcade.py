@@ -42,7 +42,7 @@ from worldsim.video import write_video
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "arcade.json"
 COMMAND = "python experiments/arcade.py --runs runs"
-MINUTES, CONTEXT, SHOWN = 22.0, 8, 48
+MINUTES, CONTEXT, SHOWN = 18.0, 8, 48
 SIZES = ((64, 64), (64, 112), (112, 64), (96, 96))
 
 
@@ -62,8 +62,8 @@ SCREENS = (
 NUM_FRAMES = 24_000
 TINY = PRESETS["tiny"]
 PRESET = dataclasses.replace(
-    TINY, dynamics={**TINY.dynamics, "width": 128, "window": 8}, frames=8, num_denoise_steps=2, half=True,
-    tokenizer_share=0.2, num_evaluations=8,
+    TINY, dynamics={**TINY.dynamics, "width": 128, "window": 8, "weighs": True}, frames=8, num_denoise_steps=1,
+    half=True, tokenizer_share=0.15, num_evaluations=8, pure_share=0.75, bootstrap_share=0.125, bootstrap_from=2.0,
     dynamics_stage=StageConfig(batch_size=8, decay=0.95, ema=0.998),
 )  # fmt: skip
 LIMITS = ["the ball and the player fade within about ten dreamed frames", "the score is not counted on",

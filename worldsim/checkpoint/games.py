@@ -40,6 +40,11 @@ def names_of(card: Mapping[str, Any]) -> list[str]:
     return [game["name"] for game in card.get("games", [])]
 
 
+def screens_of(card: Mapping[str, Any]) -> list[str]:
+    """Height, width and pace of the frames of a world, or of each of its games."""
+    return [f"{g['size'][0]}x{g['size'][1]}, {g['fps']:g} fps" for g in card.get("games") or [card]]
+
+
 def split_game(text: str) -> tuple[str, str | None]:
     """Split "arcade#pong" into the world and its game; None where no game is named so, or a folder is called so."""
     world, mark, game = text.rpartition("#")

@@ -25,7 +25,7 @@ class Worlds:
 
     def run(self) -> None:
         """Print the list."""
-        from worldsim.checkpoint import list_worlds
+        from worldsim.checkpoint import list_worlds, screens_of
 
         cards = list_worlds()
         if self.json:
@@ -37,13 +37,13 @@ class Worlds:
                 c["name"],
                 c["title"],
                 c["preset"],
-                "x".join(map(str, c["size"])),
+                "; ".join(screens_of(c)),
                 f"{c['weights']['num_params']:,}",
                 c["path"],
             )
             for c in cards
         ]
-        console.say(console.table(("world", "title", "preset", "size", "parameters", "path"), rows))
+        console.say(console.table(("world", "title", "preset", "frames", "parameters", "path"), rows))
 
 
 @dataclass(frozen=True, kw_only=True)
