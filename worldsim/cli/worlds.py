@@ -54,7 +54,7 @@ class Train:
 
     Example: worldsim train footage/jump --out runs/jump --preset tiny --minutes 10
     Example: worldsim train footage/jump --out runs/more --init runs/jump --minutes 30
-    Example: worldsim train footage/jump footage/pong --out runs/arcade, then worldsim play runs/arcade#pong
+    Example: worldsim train footage/jump footage/pong --out runs/both --minutes 20
     """
 
     data: Positional[tuple[Path, ...]]
