@@ -1,14 +1,16 @@
-"""One world of several games, each at the shape of its own screen: `checkpoints/arcade`.
+"""One world of several games, each at the shape of its own screen.
 
-    python experiments/arcade.py --runs runs             # records, trains, measures, writes checkpoints/arcade
-    python experiments/arcade.py --runs runs --resume    # goes on where it stopped
+    python experiments/arcade.py --runs runs                 # records, trains, measures
+    python experiments/arcade.py --runs runs --resume        # goes on where it stopped
+    python experiments/arcade.py --runs runs --minutes 180 --ship    # and writes checkpoints/arcade
 
 Pyxel's Jump at 64x64, Atari's Pong at 80x64 (height x width: its screen is 4 high and 3 wide), Doom: Take Cover at
 48x64. Two cores, no accelerator: two minutes of recording, `MINUTES` of training, ten of measuring each game on its
 held-out footage as `worldsim eval --quick` does, beside the last frame. `SIZES` are dreamed too, from noise grids of
-those shapes: nothing was trained at them, so that only a picture tells what comes of it (sizes.png of the bundle).
+those shapes: nothing was trained at them, so that only a picture tells what comes of it (docs/media/arcade.png).
 
-Writes experiments/results/arcade.json.
+Writes experiments/results/arcade.json. Eighteen minutes are too few to play in what comes of them, so that it is
+shipped only where it is asked for.
 """
 
 from __future__ import annotations
@@ -125,6 +127,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of training")
     parser.add_argument("--windows", type=int, default=32, help="evaluation windows a seed")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--ship", action="store_true", help="write checkpoints/arcade")
     args = parser.parse_args()
     footages, run = record(args.runs), args.runs / "arcade"
     if not (run / "world").is_dir() or args.resume:
@@ -154,7 +157,11 @@ def main() -> None:
     width = max(x.shape[1] for x in strips)
     whole = np.concatenate([np.pad(x, [(0, 0), (0, width - x.shape[1]), (0, 0)]) for x in strips])
     Image.fromarray(whole).save(pictures / "strip.png")
-    Image.fromarray(np.concatenate([at_other_sizes(path, s.game) for s in SCREENS], 1)).save(pictures / "sizes.png")
+    sizes = Image.fromarray(np.concatenate([at_other_sizes(path, s.game) for s in SCREENS], 1))
+    for out in (pictures / "sizes.png", ROOT / "docs" / "media" / "arcade.png"):
+        sizes.save(out)
+    if not args.ship:
+        return
     card = world.card | {"name": "arcade", "metrics": metrics, "limits": [*world.card["limits"], *LIMITS]}
     card["prompts"] = ["arcade", *(prompt for prompt in card["prompts"] if prompt != "arcade")]
     card["training"] = card["training"] | {"command": COMMAND}

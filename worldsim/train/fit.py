@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
@@ -29,7 +27,7 @@ from worldsim.train.opening import opening_config, opening_stage
 from worldsim.train.origin import describe, floats, go_on
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.prompts import WindowPrompts, captions_digest, with_prompts
-from worldsim.train.run import budgets, claim, hardware, make_card, pick_starts
+from worldsim.train.run import budgets, claim, hardware, make_card, pick_starts, stored
 from worldsim.train.stages import (
     Latents,
     best_num_denoise_steps,
@@ -186,11 +184,7 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
         configs["opening"], learned = opening
         params["opening"] = learned.params
         seconds += learned.seconds
-    if preset.half:
-        params |= {
-            k: jax.tree.map(lambda x: np.asarray(x, np.float16), v) for k, v in params.items() if k != "tokenizer"
-        }
-    return params, configs, num_denoise_steps, seconds
+    return stored(params, preset), configs, num_denoise_steps, seconds
 
 
 def _learn_camera(run: _Training, dynamics: Dynamics, latents: Latents, log: RunLog) -> float:

@@ -29,7 +29,7 @@ from worldsim.train.loop import Progress, run_stage
 from worldsim.train.mixed import mixed
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.prompts import WindowPrompts, captions_digest, games_prompt_config
-from worldsim.train.run import budgets, claim, hardware, make_card, pick_starts
+from worldsim.train.run import budgets, claim, hardware, make_card, pick_starts, stored
 from worldsim.train.stages import (
     Latents,
     best_num_denoise_steps,
@@ -155,7 +155,7 @@ def fit_games(
         "minutes": round((first.seconds + second.seconds) / 60, 2), "seed": seed, "hardware": hardware(),
         "budget": {"minutes": minutes, "num_train_steps": num_train_steps}, "preset": dataclasses.asdict(chosen),
     }  # fmt: skip
-    params = {"tokenizer": split(tokenizers[0])[1], **second.params}
+    params = stored({"tokenizer": split(tokenizers[0])[1], **second.params}, chosen)
     starts = {f"{game.name}/{key}": x for game in games for key, x in pick_starts(*game.data).items()}
     return save_world(World(card=card, params=params, starts=starts), out / "world")
 

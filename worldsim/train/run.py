@@ -68,6 +68,14 @@ def hardware() -> str:
     return f"{platform.machine()}, {jax.device_count()} x {device.device_kind}, jax {jax.__version__}"
 
 
+def stored(params: dict[str, Any], preset: Preset) -> dict[str, Any]:
+    """Give parameters as the bundle keeps them: all but the tokenizer's as float16 where the preset says so."""
+    if not preset.half:
+        return params
+    half = {k: jax.tree.map(lambda x: np.asarray(x, np.float16), v) for k, v in params.items() if k != "tokenizer"}
+    return params | half
+
+
 def make_card(
     footage: Footage, name: str, preset: str, configs: dict[str, Any], num_denoise_steps: int
 ) -> dict[str, Any]:
