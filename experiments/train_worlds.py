@@ -49,8 +49,8 @@ LIMITS = {
     ],
     "minecraft": [
         "what was never in sight is a blur and stays one; what was is smeared after a few seconds of walking",
-        "from words alone it shows soft shapes in the colours of a land: begin at a recorded moment for a sharp one",
-        "a dug block often closes again",
+        "from words alone it paints lands as with a brush, without blocks: begin at a recorded moment for a sharp one",
+        "dusk and dawn look like day or night",
     ],
     "pong": ["the ball fades within about ten dreamed frames, and nothing is scored", "the score is not counted on"],
 }

@@ -23,7 +23,7 @@ from worldsim.train.glimpses import Glimpser, camera_config, surprises, true_pit
 from worldsim.train.stages import dynamics_config, encode_footage
 
 SEEING = dataclasses.replace(
-    PRESET, dynamics={**PRESET.dynamics, "weighs": True, "flow_width": 16}, num_denoise_steps=1
+    PRESET, dynamics={**PRESET.dynamics, "weighs": True, "flow_width": 16}, num_denoise_steps=1, dreams=1
 )
 
 
@@ -34,8 +34,9 @@ def footage(tmp_path_factory) -> Footage:
 
 @pytest.fixture(scope="module")
 def trained(footage, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "sphere"
-    return fit(footage.path, out, preset=SEEING, num_train_steps=160), out
+    out, stages = tmp_path_factory.mktemp("runs") / "sphere", []
+    world = fit(footage.path, out, preset=SEEING, num_train_steps=160, on_progress=lambda p: stages.append(p.stage))
+    return world, out, [name for i, name in enumerate(stages) if stages[i - 1 : i] != [name]]
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,27 @@ def test_a_camera_takes_its_own_glimpses_for_frames_now_and_then(coded):
     assert real[columns.bounds[:-1]].all(), "an episode begins with a frame"
 
 
+def test_another_draw_dreams_in_other_places(footage, coded):
+    preset = with_camera(PRESET, footage.meta)
+    tokenizer = Tokenizer(TokenizerConfig(size=footage.meta.size, **preset.tokenizer), rngs=nnx.Rngs(0))
+    glimpser = Glimpser(tokenizer, coded[2], footage.meta, coded[3])
+    first, again, other = (glimpser(split(coded[2])[1], draw).seen for draw in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert 0.2 < (first != other).any((1, 2)).mean() < 0.9
+
+
+def test_the_footage_is_dreamed_anew_while_the_dynamics_learn(footage, trained):
+    assert trained[2] == ["tokenizer", "flow", "glimpses", "dynamics", "glimpses", "dynamics"]
+    stages = []
+    fit(
+        footage.path, trained[1], preset=SEEING, num_train_steps=160, resume=True,
+        on_progress=lambda p: stages.append(p.stage),
+    )  # fmt: skip
+    assert stages.count("glimpses") == 1, "what is done needs no new dreams"
+
+
 def test_a_trained_world_turns_as_the_game_does(footage, trained):
-    world, out = trained
+    world, out, _ = trained
     card = load_world(out / "world").card["config"]["dynamics"]
     assert card["camera"] == {"size": [16, 24], "field_of_view": 72.0, "yaw": 1, "pitch": 2, "overlays": []}
     sim = Simulator.from_world(world)

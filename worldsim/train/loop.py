@@ -193,8 +193,8 @@ class _Loop:
 
     def _renew(self, run: _Run, before: float, after: float) -> None:
         parts = self.stage.num_renewals + 1
-        which = math.floor(min(after, 1 - 1e-9) * parts)
-        if self.stage.renew is not None and which > math.floor(before * parts):
+        which = math.floor(after * parts)
+        if self.stage.renew is not None and math.floor(before * parts) < which < parts:  # not at the end
             self.stage.renew(run.state.ema, which)
 
     def _judge(self, run: _Run) -> _Run:
