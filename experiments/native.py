@@ -34,7 +34,7 @@ from worldsim.pictures import strip
 from worldsim.train import PRESETS, fit
 
 ROOT = Path(__file__).parents[1]
-GAME, SIZE, NUM_FRAMES, MINUTES, SEEDS, HORIZON = "doom-takecover", (48, 64), 24_000, 6.0, (0, 1, 2), 16
+GAME, SIZE, NUM_FRAMES, MINUTES, SEEDS, HORIZON = "doom-takecover", (48, 64), 24_000, 4.5, (0, 1, 2), 16
 TINY = PRESETS["tiny"]
 PRESET = dataclasses.replace(TINY, tokenizer={**TINY.tokenizer, "free": True}, num_denoise_steps=2)
 MIDDLE = slice((SIZE[1] - SIZE[0]) // 2, (SIZE[1] + SIZE[0]) // 2)  # columns
