@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
-from worldsim.checkpoint import NAME_PATTERN, World, load_world, save_world
+from worldsim.checkpoint import World, load_world, save_world
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.dynamics import Dynamics, DynamicsConfig
@@ -27,7 +26,7 @@ from worldsim.train.opening import opening_config, opening_stage
 from worldsim.train.origin import describe, floats, go_on
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.prompts import WindowPrompts, captions_digest, with_prompts
-from worldsim.train.run import budgets, claim, hardware, make_card, pick_starts, stored
+from worldsim.train.run import budgets, check_name, claim, hardware, make_card, pick_starts, stored
 from worldsim.train.stages import (
     Latents,
     best_num_denoise_steps,
@@ -84,11 +83,7 @@ def fit(
     if origin is not None:
         chosen, label = go_on(origin, chosen, footage, held_out), origin.card["preset"]
     out = Path(out)
-    name = name or out.name
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise ValueError(
-            f"a world's name wants letters, digits, '.', '_' and '-', got {name!r}; name the run folder so."
-        )
+    name = check_name(name or out.name)
     reading = with_camera(with_prompts(chosen, footage), footage.meta)
     shares = budgets(reading, minutes, num_train_steps)
     begun = captions_digest(footage) | ({} if origin is None else {"init": origin.card["weights"]["sha256"]})

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,11 +24,11 @@ from worldsim.data.store import Footage
 from worldsim.nn.params import merge, split
 from worldsim.tokenizer import Tokenizer
 from worldsim.train.log import RunLog
-from worldsim.train.loop import Progress, run_stage
+from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.mixed import mixed
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.prompts import WindowPrompts, captions_digest, games_prompt_config
-from worldsim.train.run import budgets, claim, hardware, make_card, pick_starts, stored
+from worldsim.train.run import budgets, check_name, claim, hardware, make_card, pick_starts, stored
 from worldsim.train.stages import (
     Latents,
     best_num_denoise_steps,
@@ -55,6 +54,17 @@ class _Game(NamedTuple):
     preset: Preset  # with its controls
 
 
+class _Run(NamedTuple):
+    """All that decides what comes out."""
+
+    games: list[_Game]
+    out: Path
+    shares: dict[str, Budget]  # of each stage
+    seed: int
+    log: RunLog
+    on_progress: Callable[[Progress], None] | None
+
+
 def fit_games(
     data: Sequence[Path | str],
     out: Path | str,
@@ -72,7 +82,7 @@ def fit_games(
     Args:
         data: a footage folder of each game; sizes, controls and pace may differ.
         out: the run folder, as of `fit`.
-        preset: as of `fit`; its `free`, `opening`, `aligned` and cameras are left out, for they are of one game.
+        preset: as of `fit`; an opening, aligned latents and cameras are of one game, and left out.
         minutes: training time of both stages together. Exclusive with `num_train_steps`; 10 by default.
         num_train_steps: steps of both stages together, each of one game.
         seed: of weights, noise, data order and which game a step is of.
@@ -98,6 +108,7 @@ def fit_games(
         dynamics={**chosen.dynamics, "prompt": reading},
     )  # fmt: skip
     shares = budgets(shared, minutes, num_train_steps)
+    name = check_name(name or out.name)
     digests = {f"footage {n}": f.digest() for n, f in zip(names, footages, strict=True)}
     captions = {f"{key} {n}": x for n, f in zip(names, footages, strict=True) for key, x in captions_digest(f).items()}
     claim(out, {"preset": repr(chosen), "seed": seed, **digests, **captions}, resume)
@@ -105,22 +116,47 @@ def fit_games(
         _game(n, footage, dataclasses.replace(shared, dynamics={**shared.dynamics, "columns": own}), seed)
         for n, footage, own in zip(names, footages, columns, strict=True)
     ]
-    log, run = RunLog(out), partial(run_stage, on_progress=on_progress)
+    run = _Run(games, out, shares, seed, RunLog(out), on_progress)
+    tokenizers, tokenizer_seconds = _learn_tokenizers(run)
+    latents = _code(tokenizers, games)
+    (dynamics, outcome), second, num_steps = _learn_dynamics(run, tokenizers, latents, spec)
+    run.log.close()
+    config = dataclasses.replace(dynamics.config, columns=None)
+    configs = {"tokenizer": tokenizers[0].config, "dynamics": config, "outcome": outcome.config}
+    card = _card(games, columns, spec, name, preset if isinstance(preset, str) else "custom", configs, num_steps)
+    card["training"] = {
+        "minutes": round((tokenizer_seconds + second.seconds) / 60, 2), "seed": seed, "hardware": hardware(),
+        "budget": {"minutes": minutes, "num_train_steps": num_train_steps}, "preset": dataclasses.asdict(chosen),
+    }  # fmt: skip
+    params = stored({"tokenizer": split(tokenizers[0])[1], **second.params}, chosen)
+    starts = {f"{game.name}/{key}": x for game in games for key, x in pick_starts(*game.data).items()}
+    return save_world(World(card=card, params=params, starts=starts), out / "world")
 
-    tokenizers = [new_tokenizer(game.footage.meta.size, shared, game.data[0], seed) for game in games]
+
+def _learn_tokenizers(run: _Run) -> tuple[list[Tokenizer], float]:
+    """Learn one tokenizer, and give it at the size of each game; with the seconds that it took."""
+    games, preset, log = run.games, run.games[0].preset, run.log
+    tokenizers = [new_tokenizer(game.footage.meta.size, preset, game.data[0], run.seed) for game in games]
     mean = jnp.mean(jnp.stack([tokenizer.mean_picture[...] for tokenizer in tokenizers]), 0)
     graphs, begin = [split(tokenizer)[0] for tokenizer in tokenizers], split(tokenizers[0])[1]
     stages = [
-        tokenizer_stage(graph, *game.data, shared, shares["tokenizer"], seed + i, log.picture(f"tokenizer-{game.name}"))
+        tokenizer_stage(
+            graph, *game.data, preset, run.shares["tokenizer"], run.seed + i, log.picture(f"tokenizer-{game.name}")
+        )
         for i, (graph, game) in enumerate(zip(graphs, games, strict=True))
     ]
-    first = run(
-        mixed(stages, names, seed), init_state({**begin, "mean_picture": mean}), out / "tokenizer", seed=seed,
-        log=log.scalars("tokenizer"),
+    learned = run_stage(
+        mixed(stages, [game.name for game in games], run.seed), init_state({**begin, "mean_picture": mean}),
+        run.out / "tokenizer", seed=run.seed, log=log.scalars("tokenizer"), on_progress=run.on_progress,
     )  # fmt: skip
-    tokenizers = [merge(graph, jax.tree.map(jnp.copy, first.params)) for graph in graphs]
-    latents = _code(tokenizers, games)
+    return [merge(graph, jax.tree.map(jnp.copy, learned.params)) for graph in graphs], learned.seconds
 
+
+def _learn_dynamics(
+    run: _Run, tokenizers: Sequence[Tokenizer], latents: Sequence[Latents], spec: ActionSpec
+) -> tuple[tuple[Any, Any], Trained, int]:
+    """Learn dynamics and outcome; with the number of denoising steps that the game wants that wants most."""
+    games, seed = run.games, run.seed
     modules = [
         new_dynamics(tokenizer.config, spec, game.preset, seed)
         for tokenizer, game in zip(tokenizers, games, strict=True)
@@ -130,34 +166,24 @@ def fit_games(
     dynamics.power[...], dynamics.innovation[...] = (
         jnp.asarray(np.maximum(np.mean(x, 0), 1e-3), jnp.float32) for x in zip(*told, strict=True)
     )
-    both = [(split(d)[0], split(o)[0]) for d, o in modules]
+    graphs = [(split(d)[0], split(o)[0]) for d, o in modules]
     stages = [
         dynamics_stage(
-            both[i], tokenizers[i], game.data, latents[i], game.preset, shares["dynamics"], seed + i,
-            log.picture(f"dynamics-{game.name}"), prompts=_prompts(game, i, seed),
+            graphs[i], tokenizers[i], game.data, latents[i], game.preset, run.shares["dynamics"], seed + i,
+            run.log.picture(f"dynamics-{game.name}"), prompts=_prompts(game, i, seed),
         )
         for i, game in enumerate(games)
     ]  # fmt: skip
-    second = run(
-        mixed(stages, names, seed + 1), init_state({"dynamics": split(dynamics)[1], "outcome": split(outcome)[1]}),
-        out / "dynamics", seed=seed + 1, log=log.scalars("dynamics"),
+    learned = run_stage(
+        mixed(stages, [game.name for game in games], seed + 1),
+        init_state({"dynamics": split(dynamics)[1], "outcome": split(outcome)[1]}), run.out / "dynamics",
+        seed=seed + 1, log=run.log.scalars("dynamics"), on_progress=run.on_progress,
     )  # fmt: skip
-    log.close()
-    num_steps = chosen.num_denoise_steps or max(
-        best_num_denoise_steps(both[i][0], second.params, tokenizers[i], game.data, latents[i])
+    num_steps = games[0].preset.num_denoise_steps or max(
+        best_num_denoise_steps(graphs[i][0], learned.params, tokenizers[i], game.data, latents[i])
         for i, game in enumerate(games)
     )
-    config = dataclasses.replace(dynamics.config, columns=None)
-    configs = {"tokenizer": tokenizers[0].config, "dynamics": config, "outcome": outcome.config}
-    label = preset if isinstance(preset, str) else "custom"
-    card = _card(games, columns, spec, name or out.name, label, configs, num_steps)
-    card["training"] = {
-        "minutes": round((first.seconds + second.seconds) / 60, 2), "seed": seed, "hardware": hardware(),
-        "budget": {"minutes": minutes, "num_train_steps": num_train_steps}, "preset": dataclasses.asdict(chosen),
-    }  # fmt: skip
-    params = stored({"tokenizer": split(tokenizers[0])[1], **second.params}, chosen)
-    starts = {f"{game.name}/{key}": x for game in games for key, x in pick_starts(*game.data).items()}
-    return save_world(World(card=card, params=params, starts=starts), out / "world")
+    return (dynamics, outcome), learned, num_steps
 
 
 def _game(name: str, footage: Footage, preset: Preset, seed: int) -> _Game:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from worldsim.checkpoint import NAME_PATTERN
 from worldsim.data.dataset import Columns
 from worldsim.data.store import Footage
 from worldsim.train.loop import Budget
@@ -39,6 +41,19 @@ def budgets(preset: Preset, minutes: float | None, num_train_steps: int | None) 
         raise ValueError(f"minutes must be above 0, got {minutes}.")
     shares["dynamics"] = 1 - sum(shares.values())
     return {name: Budget(None, seconds * share) for name, share in shares.items()}
+
+
+def check_name(name: str) -> str:
+    """Give back the name of a world to be.
+
+    Raises:
+        ValueError: it is not a plain one.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(
+            f"a world's name wants letters, digits, '.', '_' and '-', got {name!r}; name the run folder so."
+        )
+    return name
 
 
 def claim(out: Path, settings: dict[str, Any], resume: bool) -> None:
