@@ -12,7 +12,7 @@ def three_worlds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("worldsim.checkpoint.card.SHIPPED", ())
     save_world(make_world("pong-small", game="pong", prompts=["pong", "table tennis"]), "checkpoints/pong-small")
-    save_world(make_world("doom-takecover", prompts=["doom", "take cover"]), "checkpoints/doom-takecover")
+    save_world(make_world("doom-takecover", prompts=["doom", "take cover", "둠"]), "checkpoints/doom-takecover")
     save_world(make_world("jump", title="Jump from floe to floe"), "runs/monday/world")
 
 
@@ -20,7 +20,7 @@ def three_worlds(tmp_path, monkeypatch):
     "said, meant",
     [
         ("pong", "pong-small"), ("play pong please", "pong-small"), ("Table tennis, please!", "pong-small"),
-        ("doom-takecover", "doom-takecover"), ("a game of DOOM", "doom-takecover"), ("jump", "jump"),
+        ("doom-takecover", "doom-takecover"), ("a game of DOOM", "doom-takecover"), ("둠, 어두운 복도", "doom-takecover"), ("jump", "jump"),
         ("monday", "jump"), ("runs/monday", "jump"), ("runs/monday/world", "jump"), ("the one with the floe", "jump"),
     ],
 )  # fmt: skip

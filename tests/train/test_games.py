@@ -101,6 +101,8 @@ def test_words_choose_the_game(trained):
     card = read_card(trained[1])
     assert meant_game(card, "play sphere, please") == "sphere" and meant_game(card, "whatever") == "bar"
     assert worldsim.load(f"{trained[1]}#sphere").size == (16, 24)
+    assert meant_game(card, "sphere #1") == "sphere", "a stranger's words name no game behind a #, and raise nothing"
+    assert meant_game(random_world().card, "bar #1") is None
     assert says_names_alone(card, "Sphere") and not says_names_alone(card, "sphere at night")
     assert words_of(trained[1]) is None
     for name, game in ((trained[1], "chess"), (f"{trained[1]}#chess", None)):

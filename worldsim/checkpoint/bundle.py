@@ -40,7 +40,7 @@ from worldsim.checkpoint.card import (
     read_card,
     read_file,
 )
-from worldsim.checkpoint.games import game_card, meant_game, names_of, resized
+from worldsim.checkpoint.games import chosen_game, game_card, names_of, resized
 from worldsim.types import ActionSpec
 
 STARTS = ("obs", "prev_action")
@@ -130,9 +130,9 @@ def load_world(name: str | os.PathLike, *, game: str | None = None, size: tuple[
     """
     world = read_bundle(find_world(name))
     card, starts = world.card, world.starts
-    wanted = meant_game(card, os.fspath(name) if game is None else f"#{game}")
-    if names_of(card):
-        card, chosen = game_card(card, str(wanted))
+    chosen = chosen_game(card, os.fspath(name), game)
+    if chosen is not None and names_of(card):
+        card = game_card(card, chosen)
         starts = {key: starts[f"{chosen}/{key}"] for key in STARTS}
     if size is not None and list(size) != card["size"]:
         card, starts = resized(card, starts, size)

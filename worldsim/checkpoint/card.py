@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.checkpoint.games import check_games, names_of, says_names_alone, split_game
+from worldsim.checkpoint.games import check_games, names_of, says_names_alone, split_game, words_in
 from worldsim.types import ActionSpec
 
 SCHEMA_VERSION = 1
@@ -206,7 +206,7 @@ def _match(text: str, card: Mapping) -> int:
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[a-z0-9]+", text.lower())) - STOP_WORDS
+    return frozenset(words_in(text)) - STOP_WORDS
 
 
 def model_card(card: Mapping) -> str:

@@ -51,15 +51,20 @@ def split_game(text: str) -> tuple[str, str | None]:
     return (world, game) if mark and not Path(text).exists() else (text, None)
 
 
-def meant_game(card: Mapping[str, Any], text: str) -> str | None:
-    """The name of the game that a text means, of a world of several; its first where it names none; or None.
+def chosen_game(card: Mapping[str, Any], name: str, game: str | None = None) -> str | None:
+    """The name of the game that somebody asks for: by itself, behind the # of a world's name, or by words in it.
 
     Raises:
-        ValueError: a game is named behind a #, and there is none of that name.
+        ValueError: there is no such game.
     """
-    games, (_, wanted) = card.get("games", []), split_game(text)
-    if wanted is not None:
-        return _entry(card, wanted)["name"]
+    text, marked = split_game(name)
+    wanted = marked if game is None else game
+    return meant_game(card, text) if wanted is None else _entry(card, wanted)["name"]
+
+
+def meant_game(card: Mapping[str, Any], text: str) -> str | None:
+    """The name of the game that words mean, of a world of several; its first where they name none; or None."""
+    games = card.get("games", [])
     return max(games, key=lambda game: _says(text, game))["name"] if games else None  # the first of equals
 
 
@@ -67,25 +72,24 @@ def says_names_alone(card: Mapping[str, Any], text: str) -> bool:
     """Whether a text says no more than what a world of several games, or one of them, is called."""
     games = card.get("games", [])
     names = [card["name"], *(name for game in games for name in _names(game))]
-    return bool(games) and set(_words(text)) <= {word for name in names for word in _words(name)}
+    return bool(games) and set(words_in(text)) <= {word for name in names for word in words_in(name)}
 
 
-def game_card(card: dict[str, Any], wanted: str) -> tuple[dict[str, Any], str]:
-    """Give the card of one game of a world of several, and the game's name.
+def game_card(card: dict[str, Any], wanted: str) -> dict[str, Any]:
+    """Give the card of one game of a world of several.
 
     Raises:
         ValueError: there is no such game.
     """
     entry = _entry(card, wanted)
     config = dict(card["config"])
-    dynamics = config["dynamics"] = dict(config["dynamics"])
-    dynamics["columns"] = entry["columns"]
+    dynamics = config["dynamics"] = config["dynamics"] | {"columns": entry["columns"]}
     if dynamics.get("prompt"):
         dynamics["prompt"] = dynamics["prompt"] | {"always": entry["title"]}
     own = {key: entry[key] for key in OWN}
     training = card["training"] | {"held_out_episodes": entry.get("held_out_episodes", [])}
     one = {key: value for key, value in card.items() if key != "games"} | own
-    return sized(one | {"config": config, "training": training}, entry["size"]), entry["name"]
+    return sized(one | {"config": config, "training": training}, entry["size"])
 
 
 def sized(card: dict[str, Any], size: Any) -> dict[str, Any]:
@@ -127,8 +131,8 @@ def _entry(card: Mapping[str, Any], wanted: str) -> dict[str, Any]:
 
 def _says(text: str, game: Mapping[str, Any]) -> int:
     """How much of a game's names a text says: the words of the longest that it says whole."""
-    said = set(_words(text))
-    names = [_words(name) for name in _names(game)]
+    said = set(words_in(text))
+    names = [words_in(name) for name in _names(game)]
     return max((len(words) for words in names if words and set(words) <= said), default=0)
 
 
@@ -136,5 +140,6 @@ def _names(game: Mapping[str, Any]) -> list[str]:
     return [game["name"], game["game"], game["title"], *game["prompts"]]
 
 
-def _words(text: str) -> list[str]:
+def words_in(text: str) -> list[str]:
+    """The words of a text in any script, without case."""
     return re.findall(r"[^\W_]+", text.casefold())

@@ -52,14 +52,14 @@ class Play:
             from worldsim.play import server
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f'{error}: playing wants pip install "worldsim-jax[play]".') from error
-        from worldsim.checkpoint import find_world, load_world, meant_game, read_card, words_of
+        from worldsim.checkpoint import chosen_game, find_world, load_world, read_card, words_of
         from worldsim.play.background import wait_for_background
         from worldsim.play.hub import Hub
         from worldsim.play.recording import Archive
         from worldsim.play.stepper import Stepper
 
         folder = find_world(self.world)
-        game = meant_game(read_card(folder), self.world)
+        game = chosen_game(read_card(folder), self.world)
         line = server.bind(self.host, self.port)
         _keep_programs()
         stepper = Stepper(load_world(folder, game=game), self.max_players)

@@ -63,11 +63,9 @@ class PromptConfig:
 
     def nothing(self, batch: int) -> Prompt:
         """No prompt, but for what is always said."""
-        return (
-            self.read([self.always] * batch, [self.find_labels(self.always)] * batch)
-            if self.always
-            else (self._zeros(batch))
-        )
+        if not self.always:
+            return self._zeros(batch)
+        return self.read([self.always] * batch, [self.find_labels(self.always)] * batch)
 
     def _zeros(self, batch: int) -> Prompt:
         shape = (batch, self.num_words, self.num_grams)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from worldsim.checkpoint import World, save_world
+from worldsim.checkpoint import OWN, World, save_world
 from worldsim.data.controls import join_controls
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
@@ -223,9 +223,8 @@ def _card(
 ) -> dict[str, Any]:
     """Say what the world of all games is, and under "games" what that of each is."""
     cards = [make_card(game.footage, name, preset, configs, num_denoise_steps) for game in games]
-    own = ("title", "prompts", "game", "size", "fps", "action_spec", "footage", "licence")
     entries = [
-        {"name": game.name, "columns": list(place), "held_out_episodes": _held_out(game)} | {k: card[k] for k in own}
+        {"name": game.name, "columns": list(place), "held_out_episodes": _held_out(game)} | {k: card[k] for k in OWN}
         for game, place, card in zip(games, columns, cards, strict=True)
     ]
     licence = {key: "; ".join(dict.fromkeys(card["licence"][key] for card in cards)) for key in cards[0]["licence"]}
