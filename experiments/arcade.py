@@ -43,7 +43,6 @@ from worldsim.video import write_video
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "arcade.json"
-COMMAND = "python experiments/arcade.py --runs runs"
 MINUTES, CONTEXT, SHOWN = 18.0, 8, 48
 SIZES = ((64, 64), (64, 112), (112, 64), (96, 96))
 
@@ -77,9 +76,6 @@ def record(runs: Path) -> list[Footage]:
     footages = []
     for screen in SCREENS:
         out = runs / f"arcade-{screen.game}"
-        if (out / "footage.json").is_file() and Footage.open(out).num_frames >= NUM_FRAMES:
-            footages.append(Footage.open(out))
-            continue
         with closing(Counter("frames")) as on_progress:
             footages.append(
                 worldsim.record(
@@ -130,6 +126,8 @@ def main() -> None:
     parser.add_argument("--ship", action="store_true", help="write checkpoints/arcade")
     args = parser.parse_args()
     footages, run = record(args.runs), args.runs / "arcade"
+    command = "python experiments/arcade.py --runs runs"
+    command += f" --minutes {args.minutes:g}" * (args.minutes != MINUTES) + " --ship" * args.ship
     if not (run / "world").is_dir() or args.resume:
         with closing(StageBars()) as on_progress:
             fit_games(
@@ -139,7 +137,7 @@ def main() -> None:
     path, pictures = run / "world", run / "pictures"
     pictures.mkdir(exist_ok=True)
     world: World = read_bundle(path)
-    metrics: dict[str, Any] = {"command": COMMAND, **hardware(), "minutes": world.card["training"]["minutes"]}
+    metrics: dict[str, Any] = {"command": command, **hardware(), "minutes": world.card["training"]["minutes"]}
     metrics["num_params"] = sum(x.size for x in flatten(world.params).values())
     films, strips = [], []
     for screen, footage in zip(SCREENS, footages, strict=True):
@@ -164,7 +162,7 @@ def main() -> None:
         return
     card = world.card | {"name": "arcade", "metrics": metrics, "limits": [*world.card["limits"], *LIMITS]}
     card["prompts"] = ["arcade", *(prompt for prompt in card["prompts"] if prompt != "arcade")]
-    card["training"] = card["training"] | {"command": COMMAND}
+    card["training"] = card["training"] | {"command": command}
     files = {name: (pictures / name).read_bytes() for name in ("preview.gif", "strip.png", "sizes.png")}
     save_world(dataclasses.replace(world, card=card), ROOT / "checkpoints" / "arcade", extra_files=files)
 

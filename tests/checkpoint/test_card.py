@@ -20,7 +20,8 @@ def three_worlds(tmp_path, monkeypatch):
     "said, meant",
     [
         ("pong", "pong-small"), ("play pong please", "pong-small"), ("Table tennis, please!", "pong-small"),
-        ("doom-takecover", "doom-takecover"), ("a game of DOOM", "doom-takecover"), ("둠, 어두운 복도", "doom-takecover"), ("jump", "jump"),
+        ("doom-takecover", "doom-takecover"), ("a game of DOOM", "doom-takecover"),
+        ("둠, 어두운 복도", "doom-takecover"), ("jump", "jump"),
         ("monday", "jump"), ("runs/monday", "jump"), ("runs/monday/world", "jump"), ("the one with the floe", "jump"),
     ],
 )  # fmt: skip
