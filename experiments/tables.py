@@ -47,7 +47,7 @@ def worlds_table(root: Path) -> list[str]:
             card["title"],
             "; ".join(screens_of(card)),
             f"{card['weights']['num_params'] / 1e6:.2f} M",
-            f"{_minutes(training):.0f} min on {training['hardware']}",
+            _trained(training),
             card["licence"]["weights"],
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -159,9 +159,10 @@ TABLES: dict[str, Callable[[Path], list[str]]] = {
 }  # fmt: skip
 
 
-def _minutes(training: dict) -> float:
-    """All the training of a world, of those that it went on from too."""
-    return training["minutes"] + (_minutes(training["init"]) if "init" in training else 0.0)
+def _trained(training: dict) -> str:
+    """How long a world was trained, and where; before that the one that it went on from."""
+    before = f"{_trained(training['init'])}, then " if "init" in training else ""
+    return f"{before}{training['minutes']:.0f} min on {training['hardware']}"
 
 
 def render(text: str, root: Path) -> str:

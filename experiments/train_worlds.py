@@ -4,6 +4,7 @@
     python experiments/train_worlds.py pong --runs runs --resume # goes on where it stopped
     python experiments/train_worlds.py pong --runs runs --measure-only # measures the shipped world again
     python experiments/train_worlds.py pong --runs more --init pong # goes on from a world, the shipped one say
+    python experiments/train_worlds.py minecraft --runs runs --init minecraft --only-opening --minutes 40
     python experiments/train_worlds.py jump --from-run demo/run --footage demo/footage   # ships another run's world
 
 Two cores, no accelerator: a minute or two of recording, `minutes` of training, about 15 of measuring. `minecraft` is
@@ -91,6 +92,7 @@ WIDE = dataclasses.replace(  # for an accelerator
     dynamics_stage=StageConfig(batch_size=32, learning_rate=0.015, decay=0.9, ema=0.998),
     opening_stage=StageConfig(batch_size=128, learning_rate=0.015, decay=0.95, ema=0.999),
 )  # fmt: skip
+FIRST_FRAMES = StageConfig(batch_size=32, learning_rate=0.01, decay=0.98, ema=0.998)  # of an opening that goes on
 RECIPES = {
     "jump": Recipe(48_000, 1000, 20.0, PRESET, "jump"),
     "pong": Recipe(60_000, 3000, 30.0, PRESET, "pong"),
@@ -118,13 +120,27 @@ def make_footage(name: str, out: Path) -> Footage:
         )  # fmt: skip
 
 
-def train(name: str, footage: Footage, run: Path, *, minutes: float, resume: bool, init: str | None) -> World:
+def train(
+    name: str,
+    footage: Footage,
+    run: Path,
+    *,
+    minutes: float,
+    resume: bool,
+    init: str | None,
+    only_opening: bool = False,
+) -> World:
     """Train by the recipe, which may go on from what it has learned: a camera then shows the world its own dreams."""
     recipe, again = recipe_of(name), run / "again"
+    preset = dataclasses.replace(recipe.preset, opening_stage=FIRST_FRAMES) if only_opening else recipe.preset
     with closing(StageBars()) as on_progress:
-        fit = partial(worldsim.fit, footage.path, preset=recipe.preset, name=name, on_progress=on_progress)
+        fit = partial(worldsim.fit, footage.path, preset=preset, name=name, on_progress=on_progress)
         is_done = resume and (run / "world").is_dir()
-        world = load_world(run / "world") if is_done else fit(run, minutes=minutes, resume=resume, init=init)
+        world = (
+            load_world(run / "world")
+            if is_done
+            else fit(run, minutes=minutes, resume=resume, init=init, only_opening=only_opening)
+        )
         if not recipe.again or init:
             return world
         return fit(again, minutes=recipe.again, resume=(again / "run.json").is_file(), init=world)
@@ -211,6 +227,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="measure as `worldsim eval --quick` does")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--init", help="a world to go on from; the footage is recorded anew, bit for bit the same")
+    parser.add_argument("--only-opening", action="store_true", help="of that world, only the first frame is learned on")
     parser.add_argument(
         "--measure-only",
         action="store_true",
@@ -226,6 +243,7 @@ def main() -> None:
     command += " --quick" * args.quick
     command += f" --minutes {args.minutes:g}" if args.minutes else ""
     command += f" --init {args.init}" if args.init else ""
+    command += " --only-opening" * args.only_opening
     if args.from_run is not None:
         world, footage = load_world(args.from_run / "world"), Footage.open(args.footage)
         command = f"make demo; {command} --from-run demo/run --footage demo/footage"
@@ -238,7 +256,9 @@ def main() -> None:
         world = load_world(trained(run) if (run / "world").is_dir() else ROOT / "checkpoints" / args.name)
     else:
         minutes = args.minutes or recipe_of(args.name).minutes
-        world = train(args.name, footage, run, minutes=minutes, resume=args.resume, init=args.init)
+        world = train(
+            args.name, footage, run, minutes=minutes, resume=args.resume, init=args.init, only_opening=args.only_opening
+        )
     ship(args.name, world, footage, run, args.windows, args.quick, command, history)
     print(f"checkpoints/{args.name} written", file=sys.stderr)
 

@@ -58,6 +58,8 @@ def remembered(
     config = dynamics.config
     assert config.camera is not None
     heading = turned(cache.view.heading, prev_action, config.camera)
+    if config.camera.pitch is None:
+        return see(cache.view, frame, heading, config.camera)
     told = dynamics.gaze(unpack(z, config.grid, config.pack)) - heading[:, 1]
     share = jnp.where((is_real | (cache.count == 0)) & (not knows_pitch), 1 / (cache.count + 1.0), 0.0)
     return see(cache.view, frame, heading.at[:, 1].add(share * told), config.camera)
@@ -67,7 +69,7 @@ def _by_cell(share: Float[Array, "*b h w"], config: DynamicsConfig) -> Float[Arr
     """The mean over each cell; the last ones may reach past the picture."""
     rows, columns = (n * config.pack for n in config.grid)
     height, width = share.shape[-2:]
-    patch = -(-height // rows)
+    patch = max(-(-height // rows), -(-width // columns))
     ends = [(0, rows * patch - height), (0, columns * patch - width)]
     padded = jnp.pad(share, [(0, 0)] * (share.ndim - 2) + ends, mode="edge")
     return reduce(padded, "... (y p) (x q) -> ... y x", "mean", p=patch, q=patch)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -10,7 +11,16 @@ import pytest
 import worldsim
 from tests.sphere import sphere_footage
 from tests.worlds import PRESET, SPEC, bar_footage, random_world
-from worldsim.checkpoint import load_world, meant_game, read_card, save_world, says_names_alone, words_of
+from worldsim.checkpoint import (
+    load_world,
+    match_world,
+    meant_game,
+    read_card,
+    save_world,
+    say_worlds,
+    says_names_alone,
+    words_of,
+)
 from worldsim.data.controls import join_controls
 from worldsim.data.store import Footage
 from worldsim.metrics import psnr
@@ -20,7 +30,7 @@ from worldsim.train.steps import TrainState
 from worldsim.types import ActionSpec, Axis, Button, discrete
 
 GAMES = dataclasses.replace(
-    PRESET, tokenizer={**PRESET.tokenizer, "num_layers": (0, 0), "num_local": 1}, tokenizer_share=0.7,
+    PRESET, tokenizer={**PRESET.tokenizer, "num_layers": (0, 0), "num_local": 1}, tokenizer_share=0.5, flow_share=0.1,
     num_denoise_steps=2, bootstrap_from=2.0,
 )  # fmt: skip
 
@@ -29,7 +39,7 @@ GAMES = dataclasses.replace(
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("games")
     footages = [bar_footage(folder / "bar"), sphere_footage(folder / "sphere")]
-    world = fit_games([f.path for f in footages], folder / "both", preset=GAMES, num_train_steps=300)
+    world = fit_games([f.path for f in footages], folder / "both", preset=GAMES, num_train_steps=700)
     return world, folder / "both" / "world", footages
 
 
@@ -110,10 +120,33 @@ def test_words_choose_the_game(trained):
             worldsim.load(name, game=game)
 
 
+def test_a_game_of_several_is_reached_by_the_worlds_name_and_its_own(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained[1], tmp_path / "checkpoints" / "both")
+    one = random_world()
+    save_world(dataclasses.replace(one, card={**one.card, "name": "bar"}), tmp_path / "checkpoints" / "bar")
+    assert set(say_worlds()) >= {"both", "both bar", "both sphere", "bar"}
+    assert match_world("bar").name == "bar" and match_world("both bar").name == "both", "which has a game of that name"
+    assert match_world("both sphere").name == match_world("sphere").name == "both"
+
+
+def test_games_whose_cameras_turn_and_others_are_seen_alike(trained):
+    path = trained[1]
+    turning, still = (worldsim.load(path, game=game).config.camera for game in ("sphere", "bar"))
+    assert turning.turns and turning.size == (16, 24) and not still.turns and still.size == (16, 16)
+    sim = worldsim.load(path, game="bar")
+    state, obs = sim.reset(jax.random.key(0), batch_size=1)
+    state, _ = sim.step(state, np.asarray(sim.action_spec.noop)[None])
+    np.testing.assert_array_equal(np.asarray(state.cache.view.heading), 0.0)
+    assert np.asarray(state.cache.view.trust).max() == 0, "a camera that stands still needs no panorama"
+    wide = worldsim.load(path, game="bar", size=(32, 20))
+    assert wide.config.camera.size == (32, 20)
+
+
 def test_it_goes_on_where_it_stopped(trained, tmp_path):
     world, _, footages = trained
     again = fit_games(
-        [f.path for f in footages], trained[1].parent, preset=GAMES, num_train_steps=300, resume=True
+        [f.path for f in footages], trained[1].parent, preset=GAMES, num_train_steps=700, resume=True
     )  # all is done: the same weights
     for a, b in zip(*(jax.tree.leaves(w.params) for w in (world, again)), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -51,6 +51,29 @@ def test_going_on_keeps_the_opening(trained):
         np.testing.assert_array_equal(a, b)
 
 
+def test_the_opening_alone_goes_on(trained):
+    world, folder = trained
+    more = fit(folder / "footage", folder / "first", preset=OPENING, num_train_steps=20, init=world, only_opening=True)
+    for part in ("tokenizer", "dynamics", "outcome"):
+        for a, b in zip(*(jax.tree.leaves(w.params[part]) for w in (world, more)), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert (folder / "first" / "opening").is_dir() and not (folder / "first" / "dynamics").exists()
+    assert more.card["config"] == world.card["config"]
+    assert more.card["training"]["init"]["weights"] == world.card["weights"]["sha256"]
+
+
+def test_an_opening_that_is_not_there_does_not_go_on(trained, tmp_path):
+    with pytest.raises(ValueError, match="init"):
+        fit(trained[1] / "footage", tmp_path / "run", preset=OPENING, only_opening=True)
+    with pytest.raises(ValueError, match="has no opening"):
+        fit(trained[1] / "footage", tmp_path / "run", init=without_opening(trained[0]), only_opening=True)
+
+
+def without_opening(world):
+    card = {**world.card, "config": {k: v for k, v in world.card["config"].items() if k != "opening"}}
+    return dataclasses.replace(world, card=card, params={k: v for k, v in world.params.items() if k != "opening"})
+
+
 def test_a_bundle_without_its_opening_is_refused(trained):
     world = trained[0]
     bad = dataclasses.replace(world, params={k: v for k, v in world.params.items() if k != "opening"})

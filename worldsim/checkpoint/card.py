@@ -102,6 +102,12 @@ def list_worlds() -> list[dict]:
     return list(cards.values())
 
 
+def say_worlds() -> list[str]:
+    """What to say to reach the worlds of `list_worlds`: their names, and "arcade pong" for a game of several."""
+    cards = list_worlds()
+    return sorted({name for card in cards for name in (card["name"], *_game_phrases(card))})
+
+
 def find_world(name: str | os.PathLike) -> Path:
     """Find the folder that a path, the name of a world, or a prompt means, each with or without a #game behind it.
 
@@ -121,7 +127,7 @@ def find_world(name: str | os.PathLike) -> Path:
     is_path = os.sep in text or path.exists()  # a damaged bundle must not be taken for a prompt of its folder's name
     card = _named(text) or (None if is_path else _prompted(text))
     if card is None:
-        exist = ", ".join(sorted({card["name"] for card in list_worlds()})) or "none; train one with `worldsim train`"
+        exist = ", ".join(say_worlds()) or "none; train one with `worldsim train`"
         raise ValueError(f"no world at {text[:200]!r}, nor by that name or prompt. Worlds here: {exist}.")
     return Path(card["path"])
 
@@ -159,6 +165,10 @@ def _prompted(text: str) -> dict | None:
     best = max((score for score, _ in scored), default=0)
     meant = [card for score, card in scored if best and score == best]
     return min(meant, key=lambda card: len(names_of(card)), default=None)  # before a world of several games that one
+
+
+def _game_phrases(card: Mapping) -> list[str]:
+    return [f"{card['name']} {game}" for game in names_of(card)]
 
 
 def _run_name(folder: Path) -> str:
@@ -200,7 +210,7 @@ STOP_WORDS = frozenset(
 def _match(text: str, card: Mapping) -> int:
     """Count what a prompt says of a card: a whole prompt, name or game counts most, then single words of the title."""
     said = _words(text)
-    phrases = [_words(x) for x in (*card["prompts"], card["name"], card["game"])]
+    phrases = [_words(x) for x in (*card["prompts"], card["name"], card["game"], *_game_phrases(card))]
     whole = max((len(phrase) for phrase in phrases if phrase and phrase <= said), default=0)
     return 10 * whole + len(said & _words(card["title"]))
 

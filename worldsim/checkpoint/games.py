@@ -84,6 +84,8 @@ def game_card(card: dict[str, Any], wanted: str) -> dict[str, Any]:
     entry = _entry(card, wanted)
     config = dict(card["config"])
     dynamics = config["dynamics"] = config["dynamics"] | {"columns": entry["columns"]}
+    if "camera" in entry:
+        dynamics["camera"] = entry["camera"]
     if dynamics.get("prompt"):
         dynamics["prompt"] = dynamics["prompt"] | {"always": entry["title"]}
     own = {key: entry[key] for key in OWN}
@@ -100,6 +102,8 @@ def sized(card: dict[str, Any], size: Any) -> dict[str, Any]:
     for part in ("dynamics", "opening"):
         if config.get(part):
             config[part] = config[part] | {"grid": [-(-length // unit) for length in size]}
+            if config[part].get("camera"):
+                config[part]["camera"] = config[part]["camera"] | {"size": list(size)}
     return card | {"size": list(size), "config": config}
 
 

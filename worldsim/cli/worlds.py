@@ -76,6 +76,8 @@ class Train:
     """Go on with the run in --out, as if it had never stopped."""
     init: str | None = None
     """A world to go on from: a path, a name or a prompt. Its shape and tokenizer are kept, its dynamics learn on."""
+    only_opening: bool = False
+    """Of the world to go on from, only the network for the first frame learns on: new words, say."""
     json: bool = False
     """Print one JSON object."""
 
@@ -91,8 +93,12 @@ class Train:
             raise ValueError("training wants a footage folder, got none; make one with `worldsim record`.")
         if len(folders) > 1 and self.init is not None:
             raise ValueError("--init goes on with one game, got several footage folders; leave it out.")
+        if self.only_opening and self.init is None:
+            raise ValueError("--only-opening wants a world to go on from, --init.")
         preset = self.preset if self.text_encoder == "words" else read_sentences(self.preset)
-        begin = partial(fit, folders[0], init=self.init) if len(folders) == 1 else partial(fit_games, folders)
+        begin = partial(fit_games, folders)
+        if len(folders) == 1:
+            begin = partial(fit, folders[0], init=self.init, only_opening=self.only_opening)
         with closing(console.StageBars()) as on_progress:
             world = begin(
                 self.out,

@@ -5,6 +5,8 @@ was in sight is somewhere else in the frame, and what had left it comes back. `l
 does when a camera walks, is for a learned `Flow` to say (`worldsim.dynamics.flow`). Kin of the caches that guide video
 models along a camera's path, such as Gen3C (Ren et al. 2025, arXiv 2503.03751), without their depth.
 
+A game whose camera does not turn has one that stands still: what it saw last is in sight, and a `Flow` moves it.
+
 A pinhole camera, x right, y down, z into the picture. Headings are yaw to the right and pitch downwards, in radians.
 """
 
@@ -26,16 +28,16 @@ STILL = 0.75  # pixels by which what stands still may seem to move; an overlay t
 
 @dataclass(frozen=True, kw_only=True)
 class CameraConfig:
-    """A first-person camera, and what turns it."""
+    """A first-person camera, and what turns it. Where nothing does it stands still, as of a game seen from the side."""
 
     size: tuple[int, int]
     """Height and width of its picture in pixels."""
-    field_of_view: float
+    field_of_view: float = 90.0
     """From the top of the picture to its bottom, in degrees."""
-    yaw: int
-    """Column of the action row: degrees to the right."""
-    pitch: int
-    """Column of the action row: degrees downwards."""
+    yaw: int | None = None
+    """Column of the action row: degrees to the right. None = nothing turns it so."""
+    pitch: int | None = None
+    """Column of the action row: degrees downwards. None = nothing turns it so."""
     overlays: tuple[tuple[float, float, float, float], ...] = ()
     """Boxes of the picture that do not turn with the world, a hand say: top, left, bottom, right, in shares of it."""
 
@@ -45,6 +47,11 @@ class CameraConfig:
         for box in self.overlays:
             if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
                 raise ValueError(f"an overlay wants top, left, bottom and right within 0..1, got {box}.")
+
+    @property
+    def turns(self) -> bool:
+        """Whether anything turns it."""
+        return self.yaw is not None or self.pitch is not None
 
     @property
     def covered(self) -> Bool[np.ndarray, "h w"]:
@@ -92,8 +99,10 @@ def empty_view(batch: int, config: CameraConfig) -> View:
 
 def turned(heading: Float[Array, "b 2"], action: Float[Array, "b a"], config: CameraConfig) -> Float[Array, "b 2"]:
     """Turn cameras by action rows; one that is not known does not turn them."""
-    degrees = jnp.nan_to_num(action[:, jnp.array([config.yaw, config.pitch])])
-    yaw, pitch = jnp.moveaxis(heading + jnp.radians(degrees), -1, 0)
+    degrees = [
+        jnp.zeros(len(action)) if i is None else jnp.nan_to_num(action[:, i]) for i in (config.yaw, config.pitch)
+    ]
+    yaw, pitch = jnp.moveaxis(heading + jnp.radians(jnp.stack(degrees, -1)), -1, 0)
     return jnp.stack([yaw, jnp.clip(pitch, -STEEPEST, STEEPEST)], -1)
 
 
@@ -135,6 +144,17 @@ def _look(view: View, heading: Float[Array, "2"], flow: Flow | None, config: Cam
     at, is_inside = _project(rays @ _rotation(view.heading), config)
     fresh = is_inside & view.began & ~((jnp.abs(at - here).max(-1) > STILL) & _covered(at, config))
     last = _sample(view.frame, at)
+    frame, trust = _around(view, rays, fresh, last) if config.turns else (last, jnp.zeros_like(fresh, jnp.float32))
+    if flow is None:
+        return Sight(frame, fresh, trust)
+    stays = flow.stays[..., None] * view.began
+    is_kept = stays[..., 0] > 0.5
+    frame = frame + stays * (view.frame.astype(jnp.float32) - frame)
+    return Sight(jnp.clip(frame, 0, 255), fresh | is_kept, jnp.where(is_kept, 0.0, trust))
+
+
+def _around(view: View, rays: Any, fresh: Bool[Array, "h w"], last: Float[Array, "h w 3"]) -> tuple[Any, Any]:
+    """Look into the panorama where the last picture does not show; with the trust in what is seen there."""
     height, width = view.panorama.shape[:2]
     x = jnp.arctan2(rays[..., 0], rays[..., 2]) / (2 * jnp.pi) * width - 0.5
     y = (jnp.arcsin(jnp.clip(rays[..., 1], -1, 1)) / jnp.pi + 0.5) * height - 0.5
@@ -144,23 +164,19 @@ def _look(view: View, heading: Float[Array, "2"], flow: Flow | None, config: Cam
     parts = _sample(layers, around, wrap=True)
     seen, share, trust = parts[..., :3], parts[..., 3:4], parts[..., 4]
     trust = jnp.where(fresh | (share[..., 0] < 0.5), 0.0, trust)
-    frame = jnp.where((trust > 0)[..., None], seen / jnp.maximum(share, 1e-3), last)
-    if flow is None:
-        return Sight(frame, fresh, trust)
-    stays = flow.stays[..., None] * view.began
-    is_kept = stays[..., 0] > 0.5
-    frame = frame + stays * (view.frame.astype(jnp.float32) - frame)
-    return Sight(jnp.clip(frame, 0, 255), fresh | is_kept, jnp.where(is_kept, 0.0, trust))
+    return jnp.where((trust > 0)[..., None], seen / jnp.maximum(share, 1e-3), last), trust
 
 
 def _see(view: View, frame: UInt8[Array, "h w 3"], heading: Float[Array, "2"], config: CameraConfig) -> View:
-    at, seen = _project(_panorama_rays() @ _rotation(heading), config)
-    seen = seen & ~_covered(at, config)
-    panorama = jnp.where(seen[..., None], jnp.round(_sample(frame, at)).astype(jnp.uint8), view.panorama)
+    panorama, trust = view.panorama, view.trust
+    if config.turns:
+        at, seen = _project(_panorama_rays() @ _rotation(heading), config)
+        seen = seen & ~_covered(at, config)
+        panorama = jnp.where(seen[..., None], jnp.round(_sample(frame, at)).astype(jnp.uint8), panorama)
+        trust = jnp.where(seen, 1.0, trust * TRUST_DECAY)
     before_heading, before = (
         jnp.where(view.began, x, now) for x, now in ((view.heading, heading), (view.frame, frame))
     )
-    trust = jnp.where(seen, 1.0, view.trust * TRUST_DECAY)
     return View(jnp.ones_like(view.began), heading, frame, before_heading, before, panorama, trust)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from worldsim.checkpoint import list_worlds, load_world, match_world, meant_game, read_card, says_names_alone
+from worldsim.checkpoint import load_world, match_world, meant_game, read_card, say_worlds, says_names_alone
 from worldsim.data.game import is_short_name
 from worldsim.play.background import in_background
 from worldsim.play.messages import Command
@@ -148,7 +148,7 @@ class Hub:
         folder = await asyncio.to_thread(match_world, prompt)
         here = self.places.get(seat)
         if folder is None:
-            names = ", ".join(sorted({card["name"] for card in await asyncio.to_thread(list_worlds)}))
+            names = ", ".join(await asyncio.to_thread(say_worlds))
             seat.note(f"no world here answers to {prompt!r}; there are: {names}", "error")
             return False
         if here is None:
@@ -204,8 +204,7 @@ class Hub:
         game = room.card["game"]
         # Whether it can be played is known only when it starts; without the games' package it surely cannot.
         ours = is_short_name(game) and importlib.util.find_spec("worldsim_envs") is not None
-        names = sorted({card["name"] for card in list_worlds()})
-        return {"has_real": ours, "max_players": self.max_players, "worlds": names}
+        return {"has_real": ours, "max_players": self.max_players, "worlds": say_worlds()}
 
     # --- the silent and the idle
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,27 +15,27 @@ from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.dynamics import Dynamics, DynamicsConfig
 from worldsim.nn.params import merge, split
+from worldsim.outcome import Outcome
 from worldsim.tokenizer import Tokenizer
 from worldsim.train.aligned import align
 from worldsim.train.flow import flow_stage
-from worldsim.train.glimpses import Glimpser, fit_gaze, true_pitch, with_camera
+from worldsim.train.glimpses import Glimpser, Latents, Pitched, fit_gaze, true_pitch, with_camera
 from worldsim.train.log import RunLog
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.opening import opening_config, opening_stage
 from worldsim.train.origin import describe, floats, go_on
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.prompts import WindowPrompts, captions_digest, with_prompts
-from worldsim.train.run import budgets, check_name, claim, hardware, make_card, pick_starts, stored
+from worldsim.train.run import budgets, check_name, claim, make_card, pick_starts, stored, trained_how
 from worldsim.train.stages import (
-    Latents,
     best_num_denoise_steps,
     dynamics_stage,
     encode_footage,
     new_dynamics,
     new_tokenizer,
-    set_statistics,
     tokenizer_stage,
 )
+from worldsim.train.statistics import set_statistics
 from worldsim.train.steps import init_state
 
 
@@ -50,6 +49,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     init: str | Path | World | None = None,
+    only_opening: bool = False,
     name: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> World:
@@ -66,6 +66,7 @@ def fit(
             but for `Preset.dreams`: the weights that were saved dream once more.
         init: a world to go on from, by path, name or prompt: its shape and its tokenizer are kept, and all of the
             training goes into its dynamics and outcome. The world that comes out is never judged worse than it.
+        only_opening: of the world to go on from, only the network for the first frame learns on.
         name: of the world in its card; the run folder's name by default.
         on_progress: called now and then with a `Progress`.
 
@@ -80,23 +81,23 @@ def fit(
     ids = split_episodes(footage, seed=seed)
     held_out = [footage.episodes[i].name for i in ids[1]]
     origin = None if init is None else init if isinstance(init, World) else load_world(init)
+    if only_opening and origin is None:
+        raise ValueError("only_opening wants a world to go on from, init.")
     if origin is not None:
-        chosen, label = go_on(origin, chosen, footage, held_out), origin.card["preset"]
+        chosen = go_on(origin, chosen, footage, held_out, only_opening=only_opening)
+        label = origin.card["preset"]
     out = Path(out)
     name = check_name(name or out.name)
     reading = with_camera(with_prompts(chosen, footage), footage.meta)
     shares = budgets(reading, minutes, num_train_steps)
     begun = captions_digest(footage) | ({} if origin is None else {"init": origin.card["weights"]["sha256"]})
+    begun |= {"only_opening": "yes"} if only_opening else {}
     claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest(), **begun}, resume)
     train, held = (load_columns(footage, part) for part in ids)
-    run = _Training(reading, footage, (train, held), ids[0], out, shares, seed, origin, on_progress)
+    run = _Training(reading, footage, (train, held), ids, out, shares, seed, origin, only_opening, on_progress)
     params, configs, num_denoise_steps, seconds = _train(run)
     card = make_card(footage, name, label, configs, num_denoise_steps)
-    card["training"] = {
-        "minutes": round(seconds / 60, 2), "seed": seed, "hardware": hardware(),
-        "budget": {"minutes": minutes, "num_train_steps": num_train_steps},
-        "held_out_episodes": held_out, "preset": dataclasses.asdict(chosen),
-    }  # fmt: skip
+    card["training"] = trained_how(chosen, seconds, seed, minutes, num_train_steps) | {"held_out_episodes": held_out}
     if origin is not None:
         card["training"]["init"] = describe(origin)
     world = World(card=card, params=params, starts=pick_starts(train, held))
@@ -109,11 +110,12 @@ class _Training(NamedTuple):
     preset: Preset
     footage: Footage
     data: tuple[Columns, Columns]  # to train on, and held out
-    train_ids: list[int]  # episodes to train on
+    ids: tuple[list[int], list[int]]  # the episodes of those
     out: Path
     budgets: dict[str, Budget]  # of each stage
     seed: int
     origin: World | None
+    only_opening: bool
     on_progress: Callable[[Progress], None] | None
 
 
@@ -134,47 +136,33 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     if preset.aligned and origin is None:
         align(tokenizer, train.obs)
     latents = encode_footage(tokenizer, train, held, keep_statistics=origin is not None)
-    dynamics, outcome = new_dynamics(tokenizer.config, run.footage.meta.action_spec, preset, seed)
+    modules = new_dynamics(tokenizer.config, run.footage.meta.action_spec, preset, seed)
     if origin is not None:
-        dynamics, outcome = (
+        modules = tuple(
             merge(split(module)[0], floats(origin.params[name]))
-            for name, module in (("dynamics", dynamics), ("outcome", outcome))
+            for name, module in zip(("dynamics", "outcome"), modules, strict=True)
         )
-    flow_seconds, glimpser = 0.0, None
-    if dynamics.config.camera is not None:
-        if origin is None:
-            flow_seconds = _learn_camera(run, dynamics, latents, log)
-        glimpser = Glimpser(tokenizer, dynamics, run.footage.meta, train, seed=seed, on_progress=run.on_progress)
-        latents = latents._replace(glimpses=glimpser(split(dynamics)[1]))
-    if origin is None:
-        set_statistics(dynamics, latents, train)
-    parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
-    graphs = (parts["dynamics"][0], parts["outcome"][0])
-    begin = {k: v[1] for k, v in parts.items()}
-    reads = dynamics.config.prompt
-    prompts = None if reads is None else WindowPrompts(
-        reads, run.footage, train, run.train_ids, dropout=preset.prompt_dropout, seed=seed
-    )  # fmt: skip
-    stage = dynamics_stage(
-        graphs, tokenizer, run.data, latents, preset, run.budgets["dynamics"], seed, log.picture("dynamics"),
-        prompts=prompts, judge_first=origin is not None, glimpser=glimpser,
-    )  # fmt: skip
-    second = run_stage(
-        stage, init_state(begin), run.out / "dynamics", seed=seed + 1, log=log.scalars("dynamics"),
-        on_progress=run.on_progress,
-    )  # fmt: skip
+    prompts = _prompts(run, modules[0].config)
+    if run.only_opening:
+        second = Trained({"dynamics": split(modules[0])[1], "outcome": split(modules[1])[1]}, 0.0)
+    else:
+        second = _learn_dynamics(run, tokenizer, modules, latents, prompts, log)
+    config = modules[0].config
     opening = (
         None
         if preset.opening is None
-        else _learn_opening(run, tokenizer, dynamics.config, second.params["dynamics"]["power"], latents, prompts, log)
+        else _learn_opening(run, tokenizer, config, second.params["dynamics"]["power"], latents, prompts, log)
     )
     log.close()
-    num_denoise_steps = preset.num_denoise_steps or best_num_denoise_steps(
-        graphs[0], second.params, tokenizer, run.data, latents
-    )
-    configs = {"tokenizer": tokenizer.config, "dynamics": dynamics.config, "outcome": outcome.config}
+    if run.only_opening and origin is not None:
+        num_denoise_steps = origin.card["config"]["sampler"]["num_denoise_steps"]
+    else:
+        num_denoise_steps = preset.num_denoise_steps or best_num_denoise_steps(
+            split(modules[0])[0], second.params, tokenizer, run.data, latents
+        )
+    configs = {"tokenizer": tokenizer.config, "dynamics": config, "outcome": modules[1].config}
     params = {"tokenizer": split(tokenizer)[1], **second.params}
-    seconds = first.seconds + flow_seconds + second.seconds
+    seconds = first.seconds + second.seconds
     if opening is not None:
         configs["opening"], learned = opening
         params["opening"] = learned.params
@@ -182,10 +170,53 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     return stored(params, preset), configs, num_denoise_steps, seconds
 
 
+def _prompts(run: _Training, dynamics: DynamicsConfig) -> tuple[WindowPrompts, WindowPrompts] | None:
+    """Caption the footage to train on, now and then, and all that is held out; None for a world that reads nothing."""
+    if dynamics.prompt is None:
+        return None
+    dropouts = run.preset.prompt_dropout, 0.0
+    train, held = (
+        WindowPrompts(dynamics.prompt, run.footage, columns, ids, dropout=dropout, seed=run.seed)
+        for columns, ids, dropout in zip(run.data, run.ids, dropouts, strict=True)
+    )
+    return train, held
+
+
+def _learn_dynamics(
+    run: _Training,
+    tokenizer: Tokenizer,
+    modules: tuple[Dynamics, Outcome],
+    latents: Latents,
+    prompts: tuple[WindowPrompts, WindowPrompts] | None,
+    log: RunLog,
+) -> Trained:
+    """Learn what comes next and what it is worth, after what a camera's way tells where there is one."""
+    (dynamics, outcome), origin, preset, seed = modules, run.origin, run.preset, run.seed
+    flow_seconds, glimpser = 0.0, None
+    if dynamics.config.camera is not None:
+        if origin is None:
+            flow_seconds = _learn_camera(run, dynamics, latents, log)
+        glimpser = Glimpser(tokenizer, dynamics, run.footage.meta, run.data[0], seed=seed, on_progress=run.on_progress)
+        latents = latents._replace(glimpses=glimpser(split(dynamics)[1]))
+    if origin is None:
+        set_statistics(dynamics, latents, run.data[0])
+    (graph, begin), (outcome_graph, outcome_begin) = split(dynamics), split(outcome)
+    stage = dynamics_stage(
+        (graph, outcome_graph), tokenizer, run.data, latents, preset, run.budgets["dynamics"], seed,
+        log.picture("dynamics"), prompts=prompts[0] if prompts else None, judge_first=origin is not None,
+        glimpser=glimpser,
+    )  # fmt: skip
+    learned = run_stage(
+        stage, init_state({"dynamics": begin, "outcome": outcome_begin}), run.out / "dynamics", seed=seed + 1,
+        log=log.scalars("dynamics"), on_progress=run.on_progress,
+    )  # fmt: skip
+    return learned._replace(seconds=learned.seconds + flow_seconds)
+
+
 def _learn_camera(run: _Training, dynamics: Dynamics, latents: Latents, log: RunLog) -> float:
     """Learn how far down a frame looks and what moves in it, before the rest of the dynamics; in seconds."""
     meta, (train, _) = run.footage.meta, run.data
-    fit_gaze(dynamics, latents.train, true_pitch(meta, train))
+    fit_gaze(dynamics, [Pitched(dynamics.config, latents.train, true_pitch(meta, train))])
     graph, params = split(dynamics.flow)
     stage = flow_stage(graph, run.data, meta, run.preset, run.budgets["flow"], run.seed, log.picture("flow"))
     learned = run_stage(
@@ -202,7 +233,7 @@ def _learn_opening(
     dynamics: DynamicsConfig,
     power: Array,
     latents: Latents,
-    prompts: WindowPrompts | None,
+    prompts: tuple[WindowPrompts, WindowPrompts] | None,
     log: RunLog,
 ) -> tuple[DynamicsConfig, Trained]:
     """Learn the first frame of all, from noise and words; or keep what a world to go on from has learned of it."""
@@ -210,11 +241,13 @@ def _learn_opening(
     opening = Dynamics(config, rngs=nnx.Rngs(run.seed + 3))
     opening.power[...] = jnp.copy(power)
     graph, params = split(opening)
-    if run.origin is not None:
+    if run.origin is not None and not run.only_opening:
         return config, Trained(run.origin.params["opening"], 0.0)
+    if run.origin is not None:
+        params = floats(run.origin.params["opening"])
     stage = opening_stage(
         graph, tokenizer, run.data, (latents.train, latents.held), run.preset, run.budgets["opening"], run.seed,
-        log.picture("opening"), prompts,
+        log.picture("opening"), prompts, judge_first=run.origin is not None,
     )  # fmt: skip
     return config, run_stage(
         stage, init_state(params), run.out / "opening", seed=run.seed + 3, log=log.scalars("opening"),

@@ -2,12 +2,13 @@
 
 Nothing in the weights is of one size (`TokenizerConfig.free`), so every game keeps the shape of its picture, and each
 batch is of one game, and so of one size. Controls that mean the same are one (`worldsim.data.controls`). Which game it
-is says the prompt.
+is says the prompt. Where one of the games has a camera that turns, the others have one that stands still.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,31 +16,31 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from worldsim.checkpoint import OWN, World, save_world
 from worldsim.data.controls import join_controls
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
+from worldsim.dynamics import Dynamics
 from worldsim.nn.params import merge, split
 from worldsim.tokenizer import Tokenizer
+from worldsim.train.flow import flow_stage
+from worldsim.train.glimpses import Glimpser, Latents, Pitched, fit_gaze, game_camera, true_pitch
 from worldsim.train.log import RunLog
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.mixed import mixed
 from worldsim.train.presets import Preset, get_preset
 from worldsim.train.prompts import WindowPrompts, captions_digest, games_prompt_config
-from worldsim.train.run import budgets, check_name, claim, hardware, make_card, pick_starts, stored
+from worldsim.train.run import budgets, check_name, claim, make_card, pick_starts, stored, trained_how
 from worldsim.train.stages import (
-    Latents,
     best_num_denoise_steps,
-    channel_statistics,
     dynamics_stage,
     encode_footage,
-    latent_statistics,
     new_dynamics,
     new_tokenizer,
     tokenizer_stage,
 )
+from worldsim.train.statistics import latent_statistics, set_statistics_of_games
 from worldsim.train.steps import init_state
 from worldsim.types import ActionSpec
 
@@ -82,7 +83,7 @@ def fit_games(
     Args:
         data: a footage folder of each game; sizes, controls and pace may differ.
         out: the run folder, as of `fit`.
-        preset: as of `fit`; an opening, aligned latents and cameras are of one game, and left out.
+        preset: as of `fit`; an opening and aligned latents are of one game, and left out.
         minutes: training time of both stages together. Exclusive with `num_train_steps`; 10 by default.
         num_train_steps: steps of both stages together, each of one game.
         seed: of weights, noise, data order and which game a step is of.
@@ -107,13 +108,15 @@ def fit_games(
         chosen, tokenizer={**chosen.tokenizer, "free": True}, opening=None, aligned=False,
         dynamics={**chosen.dynamics, "prompt": reading},
     )  # fmt: skip
+    if any(footage.meta.camera for footage in footages):
+        shared = dataclasses.replace(shared, dynamics={**shared.dynamics, "camera": game_camera(footages[0].meta)})
     shares = budgets(shared, minutes, num_train_steps)
     name = check_name(name or out.name)
     digests = {f"footage {n}": f.digest() for n, f in zip(names, footages, strict=True)}
     captions = {f"{key} {n}": x for n, f in zip(names, footages, strict=True) for key, x in captions_digest(f).items()}
     claim(out, {"preset": repr(chosen), "seed": seed, **digests, **captions}, resume)
     games = [
-        _game(n, footage, dataclasses.replace(shared, dynamics={**shared.dynamics, "columns": own}), seed)
+        _game(n, footage, _at_home(shared, footage, own), seed)
         for n, footage, own in zip(names, footages, columns, strict=True)
     ]
     run = _Run(games, out, shares, seed, RunLog(out), on_progress)
@@ -124,10 +127,7 @@ def fit_games(
     config = dataclasses.replace(dynamics.config, columns=None)
     configs = {"tokenizer": tokenizers[0].config, "dynamics": config, "outcome": outcome.config}
     card = _card(games, columns, spec, name, preset if isinstance(preset, str) else "custom", configs, num_steps)
-    card["training"] = {
-        "minutes": round((tokenizer_seconds + second.seconds) / 60, 2), "seed": seed, "hardware": hardware(),
-        "budget": {"minutes": minutes, "num_train_steps": num_train_steps}, "preset": dataclasses.asdict(chosen),
-    }  # fmt: skip
+    card["training"] = trained_how(chosen, tokenizer_seconds + second.seconds, seed, minutes, num_train_steps)
     params = stored({"tokenizer": split(tokenizers[0])[1], **second.params}, chosen)
     starts = {f"{game.name}/{key}": x for game in games for key, x in pick_starts(*game.data).items()}
     return save_world(World(card=card, params=params, starts=starts), out / "world")
@@ -162,15 +162,23 @@ def _learn_dynamics(
         for tokenizer, game in zip(tokenizers, games, strict=True)
     ]
     dynamics, outcome = modules[0]
-    told = [channel_statistics(x.train, game.data[0]) for x, game in zip(latents, games, strict=True)]
-    dynamics.power[...], dynamics.innovation[...] = (
-        jnp.asarray(np.maximum(np.mean(x, 0), 1e-3), jnp.float32) for x in zip(*told, strict=True)
-    )
+    glimpsers: list[Glimpser | None] = [None] * len(games)
+    flow_seconds = 0.0
+    if dynamics.config.camera is not None:
+        flow_seconds = _learn_cameras(run, [d for d, _ in modules], latents)
+        glimpsers = [
+            Glimpser(tokenizer, d, game.footage.meta, game.data[0], seed=seed, on_progress=run.on_progress)
+            for tokenizer, (d, _), game in zip(tokenizers, modules, games, strict=True)
+        ]
+        params = split(dynamics)[1]
+        latents = [x._replace(glimpses=look(params)) for x, look in zip(latents, glimpsers, strict=True) if look]
+    set_statistics_of_games([d for d, _ in modules], latents, [game.data[0] for game in games])
     graphs = [(split(d)[0], split(o)[0]) for d, o in modules]
     stages = [
         dynamics_stage(
             graphs[i], tokenizers[i], game.data, latents[i], game.preset, run.shares["dynamics"], seed + i,
             run.log.picture(f"dynamics-{game.name}"), prompts=_prompts(game, i, seed),
+            glimpser=glimpsers[i],
         )
         for i, game in enumerate(games)
     ]  # fmt: skip
@@ -183,7 +191,36 @@ def _learn_dynamics(
         best_num_denoise_steps(graphs[i][0], learned.params, tokenizers[i], game.data, latents[i])
         for i, game in enumerate(games)
     )
-    return (dynamics, outcome), learned, num_steps
+    return (dynamics, outcome), learned._replace(seconds=learned.seconds + flow_seconds), num_steps
+
+
+def _learn_cameras(run: _Run, dynamics: Sequence[Dynamics], latents: Sequence[Latents]) -> float:
+    """Learn how far down a frame looks and what moves in it, before the rest of the first dynamics; in seconds."""
+    games, preset, seed = run.games, run.games[0].preset, run.seed
+    shown = zip(dynamics, latents, games, strict=True)
+    fit_gaze(dynamics[0], [Pitched(d.config, x.train, true_pitch(g.footage.meta, g.data[0])) for d, x, g in shown])
+    stages = [
+        flow_stage(
+            split(d.flow)[0], game.data, game.footage.meta, preset, run.shares["flow"], seed + i,
+            run.log.picture(f"flow-{game.name}"),
+        )
+        for i, (d, game) in enumerate(zip(dynamics, games, strict=True))
+    ]  # fmt: skip
+    graph, params = split(dynamics[0].flow)
+    learned = run_stage(
+        mixed(stages, [game.name for game in games], seed + 2), init_state(params), run.out / "flow", seed=seed + 2,
+        log=run.log.scalars("flow"), on_progress=run.on_progress,
+    )  # fmt: skip
+    dynamics[0].flow = merge(graph, learned.params)
+    return learned.seconds
+
+
+def _at_home(shared: Preset, footage: Footage, columns: tuple[int, ...]) -> Preset:
+    """Give the preset of one game: its controls, and its camera where there are cameras."""
+    own: dict[str, Any] = {"columns": columns}
+    if "camera" in shared.dynamics:
+        own["camera"] = game_camera(footage.meta)
+    return dataclasses.replace(shared, dynamics={**shared.dynamics, **own})
 
 
 def _game(name: str, footage: Footage, preset: Preset, seed: int) -> _Game:
@@ -224,7 +261,8 @@ def _card(
     """Say what the world of all games is, and under "games" what that of each is."""
     cards = [make_card(game.footage, name, preset, configs, num_denoise_steps) for game in games]
     entries = [
-        {"name": game.name, "columns": list(place), "held_out_episodes": _held_out(game)} | {k: card[k] for k in OWN}
+        {"name": game.name, "columns": list(place), "held_out_episodes": _held_out(game), **_camera(game)}
+        | {k: card[k] for k in OWN}
         for game, place, card in zip(games, columns, cards, strict=True)
     ]
     licence = {key: "; ".join(dict.fromkeys(card["licence"][key] for card in cards)) for key in cards[0]["licence"]}
@@ -233,6 +271,11 @@ def _card(
         "prompts": list(dict.fromkeys(prompt for card in cards for prompt in card["prompts"])), "licence": licence,
         "footage": {"frames": sum(card["footage"]["frames"] for card in cards), "games": len(games)},
     }  # fmt: skip
+
+
+def _camera(game: _Game) -> dict[str, Any]:
+    camera = game.preset.dynamics.get("camera")
+    return {} if camera is None else {"camera": json.loads(json.dumps(dataclasses.asdict(camera)))}
 
 
 def _held_out(game: _Game) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -48,6 +48,14 @@ class Glimpses(NamedTuple):
         return shown._replace(glimpse=glimpse, seen=self.seen[rows].astype(np.float32))
 
 
+class Latents(NamedTuple):
+    """Footage as the dynamics see it."""
+
+    train: Float[np.ndarray, "n m c"]
+    held: Float[np.ndarray, "n m c"]
+    glimpses: Glimpses | tuple[()] = ()  # of the frames to train on, where a camera is known
+
+
 def with_camera(preset: Preset, meta: FootageMeta) -> Preset:
     """Give the preset that uses the camera of footage, where it says what it is.
 
@@ -56,6 +64,11 @@ def with_camera(preset: Preset, meta: FootageMeta) -> Preset:
     if not meta.camera or "camera" in preset.dynamics:
         return preset
     return dataclasses.replace(preset, dynamics={**preset.dynamics, "camera": camera_config(meta)})
+
+
+def game_camera(meta: FootageMeta) -> CameraConfig:
+    """Read the camera of footage; one that stands still where there is none, for a world in which others turn."""
+    return camera_config(meta) if meta.camera else CameraConfig(size=meta.size)
 
 
 def camera_config(meta: FootageMeta) -> CameraConfig:
@@ -179,17 +192,24 @@ def surprises(latents: Float[np.ndarray, "n m c"], glimpses: Glimpses, config: D
     return jnp.asarray(np.maximum(total / np.maximum(weight, 1e-6), 1e-3), jnp.float32)
 
 
-def fit_gaze(dynamics: Dynamics, latents: Float[np.ndarray, "n m c"], pitch: Float[np.ndarray, " n"]) -> None:
+class Pitched(NamedTuple):
+    """Footage of a game, and how far down it looks."""
+
+    config: DynamicsConfig
+    latents: Float[np.ndarray, "n m c"]
+    pitch: Float[np.ndarray, " n"]  # radians; NaN = unknown
+
+
+def fit_gaze(dynamics: Dynamics, games: Sequence[Pitched]) -> None:
     """Learn to tell the pitch from a frame, before the dynamics are trained; or leave it level where none is known."""
-    ids = np.flatnonzero(np.isfinite(pitch))
-    if not len(ids):
+    known = [(*game, ids) for game in games if len(ids := np.flatnonzero(np.isfinite(game.pitch)))]
+    if not known:
         return
-    config = dynamics.config
     graph, params = split(dynamics.gaze)
     optimizer = optax.adam(optax.cosine_decay_schedule(GAZE_RATE, GAZE_STEPS))
 
-    @jax.jit
-    def step(params, state, z, pitch):
+    @partial(jax.jit, static_argnums=4)
+    def step(params, state, z, pitch, config):
         def loss(params):
             told = merge(graph, params)(unpack(z, config.grid, config.pack))
             return optax.huber_loss(told, pitch, delta=FAR).mean()
@@ -199,8 +219,9 @@ def fit_gaze(dynamics: Dynamics, latents: Float[np.ndarray, "n m c"], pitch: Flo
 
     state, rng = optimizer.init(params), np.random.default_rng(0)
     for _ in range(GAZE_STEPS):
+        config, z, pitch, ids = known[rng.integers(len(known)) if len(known) > 1 else 0]
         rows = rng.choice(ids, GAZE_BATCH)
-        params, state = step(params, state, latents[rows], pitch[rows])
+        params, state = step(params, state, z[rows], pitch[rows], config)
     nnx.update(dynamics.gaze, params)
 
 

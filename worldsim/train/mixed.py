@@ -40,4 +40,9 @@ def mixed(stages: Sequence[Stage], names: Sequence[str], seed: int) -> Stage:
         notes = "; ".join(f"{name}: {note}" for name, (_, note) in zip(names, told, strict=True))
         return float(np.mean([score for score, _ in told])), notes
 
-    return stages[0]._replace(batch=batch, step=step, judge=judge)
+    def renew(params: Any, which: int) -> None:
+        for stage in stages:
+            if stage.renew is not None:
+                stage.renew(params, which)
+
+    return stages[0]._replace(batch=batch, step=step, judge=judge, renew=renew)

@@ -52,9 +52,14 @@ def opening_stage(
     budget: Budget,
     seed: int,
     show: Callable[[int, UInt8[np.ndarray, "y x c"]], None],
-    prompts: WindowPrompts | None,
+    prompts: tuple[WindowPrompts, WindowPrompts] | None,
+    *,
+    judge_first: bool = False,
 ) -> Stage:
-    """Learn single frames; judged by how well held-out ones are freed of noise. Pairs are of training and held-out."""
+    """Learn single frames; judged by how well held-out ones are freed of noise. Pairs are of training and held-out.
+
+    Where there are words, held-out frames are judged with theirs.
+    """
     config = preset.opening_stage
     windows = Windows(columns[0], 1, min_real=1)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
@@ -62,12 +67,14 @@ def opening_stage(
     held = Windows(columns[1], 1, min_real=1)
     rows = np.linspace(0, len(held) - 1, min(NUM_HELD, len(held))).astype(int)
     shown = held.batch(rows, obs=latents[1])
+    if prompts is not None:
+        shown = shown._replace(prompt=prompts[1].at(0, held, rows))
     token_graph, token_params = split(tokenizer)
 
     def batch(step: int) -> Batch:
         ids = order.at(step)
         frames = windows.batch(ids, obs=latents[0])
-        return frames if prompts is None else frames._replace(prompt=prompts.at(step, windows, ids))
+        return frames if prompts is None else frames._replace(prompt=prompts[0].at(step, windows, ids))
 
     @jax.jit
     def examine(params, token_params):
@@ -83,7 +90,7 @@ def opening_stage(
 
     return Stage(
         "opening", config, budget, config.batch_size, make_step(loss, ema=config.ema), batch, judge,
-        num_evaluations=preset.num_evaluations,
+        num_evaluations=preset.num_evaluations, judge_first=judge_first,
     )  # fmt: skip
 
 

@@ -30,16 +30,17 @@ def budgets(preset: Preset, minutes: float | None, num_train_steps: int | None) 
     opening_share = preset.opening_share if preset.opening else 0.0
     shares = {"tokenizer": preset.tokenizer_share, "flow": flow_share, "opening": opening_share}
     if num_train_steps is not None:
-        needs = 1 + sum(share > 0 for share in shares.values())  # a world that goes on has all but its dynamics
+        is_whole = sum(shares.values()) < 1  # or the dynamics of a world to go on from stay as they are
+        needs = is_whole + sum(share > 0 for share in shares.values())
         if num_train_steps < max(2, needs):
             raise ValueError(f"num_train_steps must be at least {max(2, needs)}, one a stage; got {num_train_steps}.")
         steps = {name: max(share > 0, round(num_train_steps * share)) for name, share in shares.items()}
-        steps["dynamics"] = max(1, num_train_steps - sum(steps.values()))
+        steps["dynamics"] = max(1, num_train_steps - sum(steps.values())) * is_whole
         return {name: Budget(int(num), None) for name, num in steps.items()}
     seconds = 60 * (10.0 if minutes is None else minutes)
     if not seconds > 0:
         raise ValueError(f"minutes must be above 0, got {minutes}.")
-    shares["dynamics"] = 1 - sum(shares.values())
+    shares["dynamics"] = max(1 - sum(shares.values()), 0.0)
     return {name: Budget(None, seconds * share) for name, share in shares.items()}
 
 
@@ -112,6 +113,16 @@ def make_card(
             f"remembers {configs['dynamics'].window} frames", "knows only what its footage shows",
             *(["says nothing of its uncertainty with its one denoising step"] if num_denoise_steps == 1 else []),
         ],
+    }  # fmt: skip
+
+
+def trained_how(
+    preset: Preset, seconds: float, seed: int, minutes: float | None, num_train_steps: int | None
+) -> dict[str, Any]:
+    """Say in a card how a world was trained, and in how many seconds."""
+    return {
+        "minutes": round(seconds / 60, 2), "seed": seed, "hardware": hardware(),
+        "budget": {"minutes": minutes, "num_train_steps": num_train_steps}, "preset": dataclasses.asdict(preset),
     }  # fmt: skip
 
 

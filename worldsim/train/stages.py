@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows
 from worldsim.dynamics import Dynamics, DynamicsConfig
@@ -19,24 +19,17 @@ from worldsim.nn.params import merge, split
 from worldsim.outcome import Outcome, OutcomeConfig
 from worldsim.pictures import strip
 from worldsim.tokenizer import Tokenizer, TokenizerConfig, balanced_weight
-from worldsim.train.glimpses import Glimpser, Glimpses, surprises
+from worldsim.train.glimpses import Glimpser, Latents
 from worldsim.train.loop import Budget, Stage
 from worldsim.train.presets import Preset
 from worldsim.train.prompts import WindowPrompts
+from worldsim.train.statistics import latent_statistics
 from worldsim.train.steps import dynamics_loss, make_step, tokenizer_loss
 from worldsim.types import ActionSpec, Batch, fold_keys, frame_to_obs, obs_to_frame
 
 CONTEXT, HORIZON, NUM_CLIPS, MEMBERS = 8, 16, 32, 4
 ENCODE_BATCH = 256
 Show = Callable[[int, UInt8[np.ndarray, "y x c"]], None]
-
-
-class Latents(NamedTuple):
-    """Footage as the dynamics see it."""
-
-    train: Float[np.ndarray, "n m c"]
-    held: Float[np.ndarray, "n m c"]
-    glimpses: Glimpses | tuple[()] = ()  # of the frames to train on, where a camera is known
 
 
 def new_tokenizer(size: tuple[int, int], preset: Preset, columns: Columns, seed: int) -> Tokenizer:
@@ -116,39 +109,6 @@ def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns, *, keep_
     mean, std = latent_statistics([latents.train], is_free=tokenizer.config.free)
     tokenizer.latent_mean[...], tokenizer.latent_std[...] = jnp.asarray(mean), jnp.float32(std)
     return Latents((latents.train - mean) / std, (latents.held - mean) / std)
-
-
-def latent_statistics(
-    games: Sequence[Float[np.ndarray, "_ _ c"]], *, is_free: bool
-) -> tuple[Float[np.ndarray, "m c"], float]:
-    """Measure the mean of every place, or of all places together where tokenizers are of no one size, and a deviation.
-
-    Of several games each counts the same.
-    """
-    mean = np.mean([x.mean((0, 1) if is_free else 0, keepdims=is_free) for x in games], 0)
-    mean = mean.reshape(-1, mean.shape[-1])
-    energies = [np.square(x - mean) for x in games]
-    second, fourth = (float(np.mean([(e**power).mean() for e in energies])) for power in (1, 2))
-    return mean, max(float(np.sqrt(fourth / max(3 * second, 1e-12))), 1e-3)
-
-
-def set_statistics(dynamics: Dynamics, coded: Latents, columns: Columns) -> None:
-    """Measure the mean square of each channel, and of its change from a frame to the next; at least 0.001."""
-    power, change = channel_statistics(coded.train, columns)
-    dynamics.power[...] = jnp.asarray(np.maximum(power, 1e-3), jnp.float32)
-    dynamics.innovation[...] = jnp.asarray(np.maximum(change, 1e-3), jnp.float32)
-    if coded.glimpses:
-        dynamics.surprise[...] = surprises(coded.train, coded.glimpses, dynamics.config)
-
-
-def channel_statistics(
-    latents: Float[np.ndarray, "n m c"], columns: Columns
-) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
-    """Measure the mean square of each channel of latents, and that of its change from a frame to the next."""
-    inside = np.ones(len(latents) - 1, bool)
-    inside[columns.bounds[1:-1] - 1] = False
-    change = np.square(latents[1:][inside] - latents[:-1][inside]).mean((0, 1))
-    return np.square(latents).mean((0, 1)), change
 
 
 def dynamics_stage(

@@ -100,7 +100,7 @@ class LuantiGame(GameEnv):
             self._client = Client(size=(height, width), dt=1 / FPS, map_seed=7, viewing_range=VIEWING_RANGE)
         self._played.add(seed)
         rng = np.random.default_rng(seed)
-        day = rng.choice([0.5, 0.765, 0.0, 0.235], p=[0.74, 0.12, 0.04, 0.1]) + rng.uniform(-0.02, 0.02)
+        day = rng.choice([0.5, 0.785, 0.0, 0.195], p=[0.64, 0.14, 0.08, 0.14]) + rng.uniform(-0.02, 0.02)
         spread = rng.uniform(-0.18, 0.18) if abs(day - 0.5) < 0.1 else 0.0
         self._sky = int(rng.random() < 0.15)
         speed = 2000 if rng.random() < 0.08 else 72  # now and then a whole day goes by

@@ -56,9 +56,12 @@ def node_index(name: str) -> int:
 
 
 def time_index(time_of_day: float) -> int:
-    """The index of the part of the day, of a fraction of it from midnight on."""
-    if 0.27 <= time_of_day < 0.73:
+    """The index of the part of the day, of a fraction of it from midnight on.
+
+    Words follow the light and not the clock: Luanti's is full from 6:07 to 17:53 and gone before 4:22 and after 19:38.
+    """
+    if 0.23 <= time_of_day < 0.77:
         return 0
-    if 0.73 <= time_of_day < 0.8:
+    if 0.77 <= time_of_day < 0.82:
         return 1
-    return 3 if 0.2 <= time_of_day < 0.27 else 2
+    return 3 if 0.18 <= time_of_day < 0.23 else 2
