@@ -60,8 +60,8 @@ def time_index(time_of_day: float) -> int:
 
     Words follow the light and not the clock: Luanti's is full from 6:07 to 17:53 and gone before 4:22 and after 19:38.
     """
-    if 0.23 <= time_of_day < 0.77:
+    if 0.235 <= time_of_day < 0.765:
         return 0
-    if 0.77 <= time_of_day < 0.82:
+    if 0.765 <= time_of_day < 0.81:
         return 1
-    return 3 if 0.18 <= time_of_day < 0.23 else 2
+    return 3 if 0.19 <= time_of_day < 0.235 else 2
