@@ -11,7 +11,8 @@
   gone; asked of the dream in its place it gives precision and recall against what happened in the game. Its own on
   held-out recorded frames are the ceiling.
 - prompts, from nothing, without a frame: the share that a classifier of recorded frames of several games takes for
-  this one, and how often one of recorded frames finds the biome and the time of day that were asked for.
+  this one, and how often one of all frames that the world learned from finds the biome and the time of day that were
+  asked for. Dusk and dawn have the same light, so that even a perfect judge of them guesses.
 
 Writes experiments/results/minecraft.json.
 """
@@ -203,27 +204,30 @@ def measure_game(sim: worldsim.Simulator, calibration: Columns, runs: Path, num:
     return {"share_this_game": float((judge(dreams) == 0).mean()), "num_dreams": num, "others": list(OTHERS)}
 
 
-def measure_words(sim: worldsim.Simulator, meta: Any, calibration: Columns, held: Columns, num: int) -> dict[str, Any]:
+def measure_words(sim: worldsim.Simulator, footage: Footage, held: Columns, num: int) -> dict[str, Any]:
     """Do dreams show the biome and the time of day that were asked for?"""
+    meta, held_out = footage.meta, sim.card["training"]["held_out_episodes"]
+    learned = load_columns(footage, [i for i, e in enumerate(footage.episodes) if e.name not in held_out])
     result: dict[str, Any] = {}
     for name in ("biome", "time"):
         column, words = meta.state_names.index(name), meta.attributes[name]["en"]
-        assert calibration.state is not None and held.state is not None
-        label, other = (x.state[:, column].astype(int) for x in (calibration, held))  # type: ignore[index]
+        assert learned.state is not None and held.state is not None
+        label, other = (x.state[:, column].astype(int) for x in (learned, held))  # type: ignore[index]
         counts = np.bincount(label, minlength=len(words))
         known = [i for i in np.flatnonzero(counts >= LEAST_FRAMES) if words[i] != "unknown"]
         pick = np.flatnonzero(np.isin(label, known))
-        judge = fit_classifier(calibration.obs[pick], label[pick], num_steps=1500)
+        judge = fit_classifier(learned.obs[pick], label[pick], num_steps=1500)
         asked = np.flatnonzero(np.isin(other, known))
         asked = np.random.default_rng(0).permutation(asked)[:2000]
         result[f"{name}_accuracy_real"] = balanced_accuracy(other[asked], judge(held.obs[asked]))
-        shares = {}
+        shares, taken_for = {}, {}
         for i in known:
-            dreams = dream_from_words(sim, f"minecraft, {words[i]}", num, int(i))
-            shares[words[i]] = float((judge(dreams) == i).mean())
+            guess = judge(dream_from_words(sim, f"minecraft, {words[i]}", num, int(i)))
+            shares[words[i]] = float((guess == i).mean())
+            taken_for[words[i]] = {words[k]: float((guess == k).mean()) for k in known if (guess == k).any()}
         result |= {
             f"{name}_recovered": float(np.mean(list(shares.values()))), f"{name}_chance": 1 / len(known),
-            f"{name}_by_label": shares,
+            f"{name}_by_label": shares, f"{name}_taken_for": taken_for,
         }  # fmt: skip
     return result | {"num_dreams_a_label": num}
 
@@ -269,7 +273,7 @@ def _ask_offline(sim: Any, footage: Footage, calibration: Columns, held: Columns
     keep("dig", measure_dig(sim, footage.meta.state_names, calibration, held, 512))
     keep("game", measure_game(sim, calibration, runs, 100))
     if sim.config.prompt is not None:
-        keep("words", measure_words(sim, footage.meta, calibration, held, 24))
+        keep("words", measure_words(sim, footage, held, 48))
 
 
 if __name__ == "__main__":

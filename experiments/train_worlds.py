@@ -4,7 +4,7 @@
     python experiments/train_worlds.py pong --runs runs --resume # goes on where it stopped
     python experiments/train_worlds.py pong --runs runs --measure-only # measures the shipped world again
     python experiments/train_worlds.py pong --runs more --init pong # goes on from a world, the shipped one say
-    python experiments/train_worlds.py minecraft --runs runs --init minecraft --only-opening --minutes 40
+    python experiments/train_worlds.py minecraft --runs runs --init minecraft --only-words --minutes 14
     python experiments/train_worlds.py jump --from-run demo/run --footage demo/footage   # ships another run's world
 
 Two cores, no accelerator: a minute or two of recording, `minutes` of training, about 15 of measuring. `minecraft` is
@@ -51,7 +51,7 @@ LIMITS = {
     "minecraft": [
         "what was never in sight is a blur and stays one; what was is smeared after a few seconds of walking",
         "from words alone it paints lands as with a brush, without blocks: begin at a recorded moment for a sharp one",
-        "dusk and dawn look like day or night",
+        "dusk and dawn look the same, and four of ten are as dark as night",
     ],
     "pong": ["the ball fades within about ten dreamed frames, and nothing is scored", "the score is not counted on"],
 }
@@ -128,18 +128,18 @@ def train(
     minutes: float,
     resume: bool,
     init: str | None,
-    only_opening: bool = False,
+    only_words: bool = False,
 ) -> World:
     """Train by the recipe, which may go on from what it has learned: a camera then shows the world its own dreams."""
     recipe, again = recipe_of(name), run / "again"
-    preset = dataclasses.replace(recipe.preset, opening_stage=FIRST_FRAMES) if only_opening else recipe.preset
+    preset = dataclasses.replace(recipe.preset, opening_stage=FIRST_FRAMES) if only_words else recipe.preset
     with closing(StageBars()) as on_progress:
         fit = partial(worldsim.fit, footage.path, preset=preset, name=name, on_progress=on_progress)
         is_done = resume and (run / "world").is_dir()
         world = (
             load_world(run / "world")
             if is_done
-            else fit(run, minutes=minutes, resume=resume, init=init, only_opening=only_opening)
+            else fit(run, minutes=minutes, resume=resume, init=init, only_words=only_words)
         )
         if not recipe.again or init:
             return world
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="measure as `worldsim eval --quick` does")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--init", help="a world to go on from; the footage is recorded anew, bit for bit the same")
-    parser.add_argument("--only-opening", action="store_true", help="of that world, only the first frame is learned on")
+    parser.add_argument("--only-words", action="store_true", help="of that world, only what words mean is learned on")
     parser.add_argument(
         "--measure-only",
         action="store_true",
@@ -243,7 +243,7 @@ def main() -> None:
     command += " --quick" * args.quick
     command += f" --minutes {args.minutes:g}" if args.minutes else ""
     command += f" --init {args.init}" if args.init else ""
-    command += " --only-opening" * args.only_opening
+    command += " --only-words" * args.only_words
     if args.from_run is not None:
         world, footage = load_world(args.from_run / "world"), Footage.open(args.footage)
         command = f"make demo; {command} --from-run demo/run --footage demo/footage"
@@ -257,7 +257,7 @@ def main() -> None:
     else:
         minutes = args.minutes or recipe_of(args.name).minutes
         world = train(
-            args.name, footage, run, minutes=minutes, resume=args.resume, init=args.init, only_opening=args.only_opening
+            args.name, footage, run, minutes=minutes, resume=args.resume, init=args.init, only_words=args.only_words
         )
     ship(args.name, world, footage, run, args.windows, args.quick, command, history)
     print(f"checkpoints/{args.name} written", file=sys.stderr)

@@ -24,6 +24,7 @@ from worldsim.tokenizer import Tokenizer
 from worldsim.types import fold_keys, frame_to_obs
 
 OPENING_GUIDANCE, OPENING_NOISE = 2.0, 1.15
+EARLY_GUIDANCE, GUIDED_FROM = 1.3, 0.15  # while a frame is almost noise: how bright it is has not been settled yet
 LEFT_OVER = 2  # levels: what an opening has drawn is freed of noise once more, as if so much were left
 
 
@@ -46,6 +47,7 @@ class Sampler(NamedTuple):
     num_denoise_steps: int = 4
     noise_scale: Any = 1.0  # float, or one a world [b]; 1 = as trained
     guidance: float = 1.0  # w; for worlds that read prompts
+    guided_from: float = 0.0  # level from which on, in 0..1; before it EARLY_GUIDANCE
 
 
 def split_keys(keys: Key[Array, " b"], num: int) -> tuple[Key[Array, " b"], ...]:
@@ -116,7 +118,8 @@ def dream(
         if sampler.guidance == 1:
             return z_hat
         unprompted = dynamics.step(z_tau, levels, prev_action, without_prompt, glimpse)[0]
-        return unprompted + sampler.guidance * (z_hat - unprompted)
+        guidance = jnp.where(tau < sampler.guided_from, EARLY_GUIDANCE, sampler.guidance)
+        return unprompted + guidance * (z_hat - unprompted)
 
     scale = jnp.reshape(jnp.asarray(sampler.noise_scale, jnp.float32), (-1, 1, 1))
     noise = _noise(keys, jnp.zeros((batch, config.num_latents, config.token_dim))) * scale
@@ -143,9 +146,11 @@ def picture(model: Model, cache: Cache, z: Float[Array, "b n c"]) -> UInt8[Array
 def begin(model: Model, words: Any, keys: Key[Array, " b"], sampler: Sampler) -> Float[Array, "b n c"]:
     """Draw the first frame of worlds that begin from nothing but words, a `Prompt` or ().
 
-    An opening takes as many steps as it has levels, and follows the words as far as `OPENING_GUIDANCE` at least. What
-    it draws is less varied than what it has seen, and keeps a grain of the noise that it was made of: so it begins from
-    more noise, OPENING_NOISE times the sampler's, and what came of it is freed of noise once more.
+    An opening takes as many steps as it has levels, and follows the words as far as OPENING_GUIDANCE at least; in the
+    first steps, which settle how bright it is, hardly further than they mean, or dusk would be black (guidance in an
+    interval of levels, Kynkaanniemi et al. 2024, arXiv 2404.07724). What it draws is less varied than what it has seen,
+    and keeps a grain of the noise that it was made of: so it begins from more noise, OPENING_NOISE times the sampler's,
+    and what came of it is freed of noise once more.
     """
     batch = len(keys)
     if model.opening is None:
@@ -155,7 +160,7 @@ def begin(model: Model, words: Any, keys: Key[Array, " b"], sampler: Sampler) ->
     unknown = jnp.full((batch, config.action_size), jnp.nan)
     cache = opening.empty_cache(batch, words)
     guidance = max(sampler.guidance, OPENING_GUIDANCE) if jax.tree.leaves(words) else 1.0
-    bold = Sampler(config.num_levels, OPENING_NOISE * sampler.noise_scale, guidance)
+    bold = Sampler(config.num_levels, OPENING_NOISE * sampler.noise_scale, guidance, GUIDED_FROM)
     z, _ = dream(Model(model.tokenizer, opening), cache, unknown, keys, bold)
     left = jnp.full((batch,), config.num_levels - LEFT_OVER)
     smallest = jnp.full((batch,), step_index(config.num_levels, config.num_levels))

@@ -86,11 +86,12 @@ def test_a_game_rests_the_controls_of_the_others(trained):
 
 
 def test_a_world_of_several_games_dreams_at_any_size(trained):
-    for size in ((32, 20), (16, 48)):
-        sim = worldsim.load(trained[1], game="bar", size=size)
-        state, obs = sim.reset(jax.random.key(0), batch_size=1)
-        assert obs.shape == (1, *size, 3) and sim.step(state, [1])[1].obs.shape == (1, *size, 3)
-        assert sim.reset(jax.random.key(0), prompt="nothing")[1].shape == (1, *size, 3)
+    size = (32, 20)
+    sim = worldsim.load(trained[1], game="bar", size=size)
+    state, obs = sim.reset(jax.random.key(0), batch_size=1)
+    assert obs.shape == (1, *size, 3) and sim.step(state, [1])[1].obs.shape == (1, *size, 3)
+    assert sim.reset(jax.random.key(0), prompt="nothing")[1].shape == (1, *size, 3)
+    assert sim.config.camera.size == size
     with pytest.raises(ValueError, match="height and width"):
         worldsim.load(trained[1], size=(4, 4))
 
@@ -139,8 +140,6 @@ def test_games_whose_cameras_turn_and_others_are_seen_alike(trained):
     state, _ = sim.step(state, np.asarray(sim.action_spec.noop)[None])
     np.testing.assert_array_equal(np.asarray(state.cache.view.heading), 0.0)
     assert np.asarray(state.cache.view.trust).max() == 0, "a camera that stands still needs no panorama"
-    wide = worldsim.load(path, game="bar", size=(32, 20))
-    assert wide.config.camera.size == (32, 20)
 
 
 def test_it_goes_on_where_it_stopped(trained, tmp_path):

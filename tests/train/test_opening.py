@@ -51,12 +51,15 @@ def test_going_on_keeps_the_opening(trained):
         np.testing.assert_array_equal(a, b)
 
 
-def test_the_opening_alone_goes_on(trained):
+def test_only_what_words_mean_goes_on(trained):
     world, folder = trained
-    more = fit(folder / "footage", folder / "first", preset=OPENING, num_train_steps=20, init=world, only_opening=True)
+    more = fit(folder / "footage", folder / "first", preset=OPENING, num_train_steps=20, init=world, only_words=True)
     for part in ("tokenizer", "dynamics", "outcome"):
         for a, b in zip(*(jax.tree.leaves(w.params[part]) for w in (world, more)), strict=True):
             np.testing.assert_array_equal(a, b)
+    for name, before in world.params["opening"].items():
+        pairs = zip(jax.tree.leaves(before), jax.tree.leaves(more.params["opening"][name]), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs) == (name != "reader"), name
     assert (folder / "first" / "opening").is_dir() and not (folder / "first" / "dynamics").exists()
     assert more.card["config"] == world.card["config"]
     assert more.card["training"]["init"]["weights"] == world.card["weights"]["sha256"]
@@ -64,9 +67,9 @@ def test_the_opening_alone_goes_on(trained):
 
 def test_an_opening_that_is_not_there_does_not_go_on(trained, tmp_path):
     with pytest.raises(ValueError, match="init"):
-        fit(trained[1] / "footage", tmp_path / "run", preset=OPENING, only_opening=True)
+        fit(trained[1] / "footage", tmp_path / "run", preset=OPENING, only_words=True)
     with pytest.raises(ValueError, match="has no opening"):
-        fit(trained[1] / "footage", tmp_path / "run", init=without_opening(trained[0]), only_opening=True)
+        fit(trained[1] / "footage", tmp_path / "run", init=without_opening(trained[0]), only_words=True)
 
 
 def without_opening(world):

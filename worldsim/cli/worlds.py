@@ -76,8 +76,8 @@ class Train:
     """Go on with the run in --out, as if it had never stopped."""
     init: str | None = None
     """A world to go on from: a path, a name or a prompt. Its shape and tokenizer are kept, its dynamics learn on."""
-    only_opening: bool = False
-    """Of the world to go on from, only the network for the first frame learns on: new words, say."""
+    only_words: bool = False
+    """Of the world to go on from, only how its first frame is read from words is learned on: after captions changed."""
     json: bool = False
     """Print one JSON object."""
 
@@ -93,12 +93,12 @@ class Train:
             raise ValueError("training wants a footage folder, got none; make one with `worldsim record`.")
         if len(folders) > 1 and self.init is not None:
             raise ValueError("--init goes on with one game, got several footage folders; leave it out.")
-        if self.only_opening and self.init is None:
-            raise ValueError("--only-opening wants a world to go on from, --init.")
+        if self.only_words and self.init is None:
+            raise ValueError("--only-words wants a world to go on from, --init.")
         preset = self.preset if self.text_encoder == "words" else read_sentences(self.preset)
         begin = partial(fit_games, folders)
         if len(folders) == 1:
-            begin = partial(fit, folders[0], init=self.init, only_opening=self.only_opening)
+            begin = partial(fit, folders[0], init=self.init, only_words=self.only_words)
         with closing(console.StageBars()) as on_progress:
             world = begin(
                 self.out,

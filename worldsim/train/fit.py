@@ -49,7 +49,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     init: str | Path | World | None = None,
-    only_opening: bool = False,
+    only_words: bool = False,
     name: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> World:
@@ -66,7 +66,8 @@ def fit(
             but for `Preset.dreams`: the weights that were saved dream once more.
         init: a world to go on from, by path, name or prompt: its shape and its tokenizer are kept, and all of the
             training goes into its dynamics and outcome. The world that comes out is never judged worse than it.
-        only_opening: of the world to go on from, only the network for the first frame learns on.
+        only_words: of the world to go on from, only how its network for the first frame reads words is learned on; what
+            it was before is not judged beside what comes out, for words may mean something else now.
         name: of the world in its card; the run folder's name by default.
         on_progress: called now and then with a `Progress`.
 
@@ -81,20 +82,20 @@ def fit(
     ids = split_episodes(footage, seed=seed)
     held_out = [footage.episodes[i].name for i in ids[1]]
     origin = None if init is None else init if isinstance(init, World) else load_world(init)
-    if only_opening and origin is None:
-        raise ValueError("only_opening wants a world to go on from, init.")
+    if only_words and origin is None:
+        raise ValueError("only_words wants a world to go on from, init.")
     if origin is not None:
-        chosen = go_on(origin, chosen, footage, held_out, only_opening=only_opening)
+        chosen = go_on(origin, chosen, footage, held_out, only_words=only_words)
         label = origin.card["preset"]
     out = Path(out)
     name = check_name(name or out.name)
     reading = with_camera(with_prompts(chosen, footage), footage.meta)
     shares = budgets(reading, minutes, num_train_steps)
     begun = captions_digest(footage) | ({} if origin is None else {"init": origin.card["weights"]["sha256"]})
-    begun |= {"only_opening": "yes"} if only_opening else {}
+    begun |= {"only_words": "yes"} if only_words else {}
     claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest(), **begun}, resume)
     train, held = (load_columns(footage, part) for part in ids)
-    run = _Training(reading, footage, (train, held), ids, out, shares, seed, origin, only_opening, on_progress)
+    run = _Training(reading, footage, (train, held), ids, out, shares, seed, origin, only_words, on_progress)
     params, configs, num_denoise_steps, seconds = _train(run)
     card = make_card(footage, name, label, configs, num_denoise_steps)
     card["training"] = trained_how(chosen, seconds, seed, minutes, num_train_steps) | {"held_out_episodes": held_out}
@@ -115,7 +116,7 @@ class _Training(NamedTuple):
     budgets: dict[str, Budget]  # of each stage
     seed: int
     origin: World | None
-    only_opening: bool
+    only_words: bool
     on_progress: Callable[[Progress], None] | None
 
 
@@ -143,7 +144,7 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
             for name, module in zip(("dynamics", "outcome"), modules, strict=True)
         )
     prompts = _prompts(run, modules[0].config)
-    if run.only_opening:
+    if run.only_words:
         second = Trained({"dynamics": split(modules[0])[1], "outcome": split(modules[1])[1]}, 0.0)
     else:
         second = _learn_dynamics(run, tokenizer, modules, latents, prompts, log)
@@ -154,7 +155,7 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
         else _learn_opening(run, tokenizer, config, second.params["dynamics"]["power"], latents, prompts, log)
     )
     log.close()
-    if run.only_opening and origin is not None:
+    if run.only_words and origin is not None:
         num_denoise_steps = origin.card["config"]["sampler"]["num_denoise_steps"]
     else:
         num_denoise_steps = preset.num_denoise_steps or best_num_denoise_steps(
@@ -241,15 +242,18 @@ def _learn_opening(
     opening = Dynamics(config, rngs=nnx.Rngs(run.seed + 3))
     opening.power[...] = jnp.copy(power)
     graph, params = split(opening)
-    if run.origin is not None and not run.only_opening:
+    if run.origin is not None and not run.only_words:
         return config, Trained(run.origin.params["opening"], 0.0)
+    fixed: dict = {}
     if run.origin is not None:
-        params = floats(run.origin.params["opening"])
+        fixed = floats(run.origin.params["opening"])
+        params = {"reader": fixed.pop("reader")}
     stage = opening_stage(
         graph, tokenizer, run.data, (latents.train, latents.held), run.preset, run.budgets["opening"], run.seed,
-        log.picture("opening"), prompts, judge_first=run.origin is not None,
+        log.picture("opening"), prompts, fixed=fixed,
     )  # fmt: skip
-    return config, run_stage(
+    learned = run_stage(
         stage, init_state(params), run.out / "opening", seed=run.seed + 3, log=log.scalars("opening"),
         on_progress=run.on_progress,
     )  # fmt: skip
+    return config, learned._replace(params={**fixed, **learned.params})

@@ -54,16 +54,17 @@ def opening_stage(
     show: Callable[[int, UInt8[np.ndarray, "y x c"]], None],
     prompts: tuple[WindowPrompts, WindowPrompts] | None,
     *,
-    judge_first: bool = False,
+    fixed: dict[str, Any] | None = None,
 ) -> Stage:
     """Learn single frames; judged by how well held-out ones are freed of noise. Pairs are of training and held-out.
 
-    Where there are words, held-out frames are judged with theirs.
+    Where there are words, held-out frames are judged with theirs. `fixed` are parameters that are not learned here.
     """
     config = preset.opening_stage
     windows = Windows(columns[0], 1, min_real=1)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
-    loss = opening_loss(graph)
+    fixed = fixed or {}
+    loss = opening_loss(graph, fixed)
     held = Windows(columns[1], 1, min_real=1)
     rows = np.linspace(0, len(held) - 1, min(NUM_HELD, len(held))).astype(int)
     shown = held.batch(rows, obs=latents[1])
@@ -78,7 +79,7 @@ def opening_stage(
 
     @jax.jit
     def examine(params, token_params):
-        model = Model(merge(token_graph, token_params), merge(graph, params))
+        model = Model(merge(token_graph, token_params), merge(graph, {**fixed, **params}))
         sampler = Sampler(num_denoise_steps=model.dynamics.config.num_levels)
         z = begin(model, (), fold_keys(jax.random.key(0), NUM_SHOWN), sampler)
         return loss(params, shown, jax.random.key(1), False)[0], frame_to_obs(model.tokenizer.decode(z))
@@ -90,15 +91,18 @@ def opening_stage(
 
     return Stage(
         "opening", config, budget, config.batch_size, make_step(loss, ema=config.ema), batch, judge,
-        num_evaluations=preset.num_evaluations, judge_first=judge_first,
+        num_evaluations=preset.num_evaluations,
     )  # fmt: skip
 
 
-def opening_loss(graph: nnx.GraphDef) -> Callable:
-    """Make the loss of an opening on a Batch of windows of one frame of latents: the mean squared error."""
+def opening_loss(graph: nnx.GraphDef, fixed: dict[str, Any]) -> Callable:
+    """Make the loss of an opening on a Batch of windows of one frame of latents: the mean squared error.
+
+    `fixed` are those of its parameters that are not learned.
+    """
 
     def loss(params: Any, batch: Batch, key: PRNGKeyArray, bootstrap: bool) -> tuple[Float[Array, ""], dict]:
-        opening: Dynamics = merge(graph, params)
+        opening: Dynamics = merge(graph, {**fixed, **params})
         num_levels, z = opening.config.num_levels, jnp.asarray(batch.obs)
         key_levels, key_noise = jax.random.split(key)
         levels = draw_levels(key_levels, (len(z), 1), num_levels=num_levels, pure_share=PURE_SHARE)

@@ -14,14 +14,12 @@ from worldsim.modules import build_graphs, read_configs
 from worldsim.train.presets import Preset
 
 
-def go_on(
-    origin: World, preset: Preset, footage: Footage, held_out: list[str], *, only_opening: bool = False
-) -> Preset:
-    """Give the preset that goes on with a world: its shape, with all of the training for its dynamics, or its opening.
+def go_on(origin: World, preset: Preset, footage: Footage, held_out: list[str], *, only_words: bool = False) -> Preset:
+    """Give the preset that goes on with a world: its shape, with all of the training for its dynamics, or its words.
 
     Raises:
         ValueError: the footage is of another frame size or action space, or holds out what the world was trained on;
-            or the world is of several games, or has no opening to go on alone.
+            or the world is of several games, or has no opening that reads words.
     """
     card, meta = origin.card, footage.meta
     if tuple(card["size"]) != tuple(meta.size):
@@ -37,14 +35,14 @@ def go_on(
     build_graphs(configs, origin.params)
     if configs.dynamics.columns is not None:
         raise ValueError(f"{card['name']} is a world of several games and cannot go on as one game of them.")
-    if only_opening and configs.opening is None:
-        raise ValueError(f"{card['name']} has no opening, a network of its own for the first frame, to go on with.")
+    if only_words and (configs.opening is None or configs.opening.prompt is None):
+        raise ValueError(f"{card['name']} has no opening that reads words, a network of its own for the first frame.")
     of_footage = {"grid", "token_dim", "pack", "choice_sizes", "num_buttons", "axis_bounds"}
     return dataclasses.replace(
         preset,
         tokenizer=_fields(configs.tokenizer, {"size"}), dynamics=_fields(configs.dynamics, of_footage),
         outcome=_fields(configs.outcome, set()), tokenizer_share=0.0, flow_share=0.0,
-        opening_share=float(only_opening),
+        opening_share=float(only_words),
         opening=_fields(configs.opening, of_footage) if configs.opening else None, bootstrap_from=0.0,
     )  # fmt: skip
 
