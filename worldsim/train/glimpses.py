@@ -202,7 +202,7 @@ class Pitched(NamedTuple):
 
 def fit_gaze(dynamics: Dynamics, games: Sequence[Pitched]) -> None:
     """Learn to tell the pitch from a frame, before the dynamics are trained; or leave it level where none is known."""
-    known = [(*game, ids) for game in games if len(ids := np.flatnonzero(np.isfinite(game.pitch)))]
+    known = [(game, ids) for game in games if len(ids := np.flatnonzero(np.isfinite(game.pitch)))]
     if not known:
         return
     graph, params = split(dynamics.gaze)
@@ -219,9 +219,9 @@ def fit_gaze(dynamics: Dynamics, games: Sequence[Pitched]) -> None:
 
     state, rng = optimizer.init(params), np.random.default_rng(0)
     for _ in range(GAZE_STEPS):
-        config, z, pitch, ids = known[rng.integers(len(known)) if len(known) > 1 else 0]
+        game, ids = known[rng.integers(len(known)) if len(known) > 1 else 0]
         rows = rng.choice(ids, GAZE_BATCH)
-        params, state = step(params, state, z[rows], pitch[rows], config)
+        params, state = step(params, state, game.latents[rows], game.pitch[rows], game.config)
     nnx.update(dynamics.gaze, params)
 
 

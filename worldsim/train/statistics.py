@@ -56,9 +56,10 @@ def set_statistics_of_games(modules: Sequence[Dynamics], latents: Sequence[Laten
     first.power[...], first.innovation[...] = (
         jnp.asarray(np.maximum(np.mean(x, 0), 1e-3), jnp.float32) for x in zip(*told, strict=True)
     )
-    if first.config.camera is None:
+    looked = [(x, d.config) for x, d in zip(latents, modules, strict=True) if d.config.camera is not None]
+    if not looked:
         return
-    change = [surprises(x.train, x.glimpses, d.config) for x, d in zip(latents, modules, strict=True)]
-    of_turning = [x for x, d in zip(change, modules, strict=True) if d.config.camera.turns]
+    change = [surprises(x.train, x.glimpses, config) for x, config in looked if x.glimpses]
+    of_turning = [x for x, (_, config) in zip(change, looked, strict=True) if config.camera and config.camera.turns]
     fresh, others = jnp.stack(change).mean(0)[:1], jnp.stack(of_turning).mean(0)[1:]
     first.surprise[...] = jnp.concatenate([fresh, others])
