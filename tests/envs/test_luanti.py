@@ -40,7 +40,7 @@ def test_states_have_words_in_two_languages():
         "default:wood": "planks", "stairs:something": "block",
     }  # fmt: skip
     assert {node: list(NODES)[node_index(node)] for node in words} == words
-    assert [attributes()["time"]["en"][time_index(t)] for t in (0.5, 0.79, 0.99, 0.1, 0.2, 0.25)] == [
+    assert [attributes()["time"]["en"][time_index(t)] for t in (0.5, 0.77, 0.99, 0.1, 0.23, 0.25)] == [
         "day", "dusk", "night", "night", "dawn", "day",
     ]  # fmt: skip
 

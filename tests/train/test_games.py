@@ -86,12 +86,12 @@ def test_a_game_rests_the_controls_of_the_others(trained):
 
 
 def test_a_world_of_several_games_dreams_at_any_size(trained):
-    size = (32, 20)
-    sim = worldsim.load(trained[1], game="bar", size=size)
-    state, obs = sim.reset(jax.random.key(0), batch_size=1)
-    assert obs.shape == (1, *size, 3) and sim.step(state, [1])[1].obs.shape == (1, *size, 3)
-    assert sim.reset(jax.random.key(0), prompt="nothing")[1].shape == (1, *size, 3)
-    assert sim.config.camera.size == size
+    for size in ((32, 20), (16, 48)):
+        sim = worldsim.load(trained[1], game="bar", size=size)
+        state, obs = sim.reset(jax.random.key(0), batch_size=1)
+        assert obs.shape == (1, *size, 3) and sim.step(state, [1])[1].obs.shape == (1, *size, 3)
+        assert sim.reset(jax.random.key(0), prompt="nothing")[1].shape == (1, *size, 3)
+        assert sim.config.camera.size == size
     with pytest.raises(ValueError, match="height and width"):
         worldsim.load(trained[1], size=(4, 4))
 
