@@ -69,7 +69,7 @@ def _by_cell(share: Float[Array, "*b h w"], config: DynamicsConfig) -> Float[Arr
     """The mean over each cell; the last ones may reach past the picture."""
     rows, columns = (n * config.pack for n in config.grid)
     height, width = share.shape[-2:]
-    patch = max(-(-height // rows), -(-width // columns))
+    patch = config.cell_side((height, width))
     ends = [(0, rows * patch - height), (0, columns * patch - width)]
     padded = jnp.pad(share, [(0, 0)] * (share.ndim - 2) + ends, mode="edge")
     return reduce(padded, "... (y p) (x q) -> ... y x", "mean", p=patch, q=patch)

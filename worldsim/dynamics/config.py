@@ -83,6 +83,10 @@ class DynamicsConfig:
         """Choices, buttons and axes that the weights know."""
         return len(self.choice_sizes) + self.num_buttons + len(self.axis_bounds)
 
+    def cell_side(self, size: tuple[int, int]) -> int:
+        """Side of a cell of a picture of height and width `size`, in pixels; the last ones may reach past it."""
+        return max(-(-n // (m * self.pack)) for n, m in zip(size, self.grid, strict=True))
+
     @property
     def num_latents(self) -> int:
         """Latent tokens of a frame."""

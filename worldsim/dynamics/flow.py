@@ -68,7 +68,7 @@ class FlowNet(nnx.Module):
     @property
     def patch(self) -> int:
         """Side of a cell in pixels; the last ones may reach past the picture."""
-        return max(-(-n // (m * self.config.pack)) for n, m in zip(self.camera.size, self.config.grid, strict=True))
+        return self.config.cell_side(self.camera.size)
 
     def _cells(self, pictures: Float[Array, "b h w c"]) -> Float[Array, "b y x k"]:
         rows, columns = (n * self.config.pack * self.patch for n in self.config.grid)

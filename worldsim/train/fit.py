@@ -200,7 +200,7 @@ def _learn_dynamics(
         glimpser = Glimpser(tokenizer, dynamics, run.footage.meta, run.data[0], seed=seed, on_progress=run.on_progress)
         latents = latents._replace(glimpses=glimpser(split(dynamics)[1]))
     if origin is None:
-        set_statistics(dynamics, latents, run.data[0])
+        set_statistics([dynamics], [latents], [run.data[0]])
     (graph, begin), (outcome_graph, outcome_begin) = split(dynamics), split(outcome)
     stage = dynamics_stage(
         (graph, outcome_graph), tokenizer, run.data, latents, preset, run.budgets["dynamics"], seed,

@@ -40,7 +40,7 @@ from worldsim.train.stages import (
     new_tokenizer,
     tokenizer_stage,
 )
-from worldsim.train.statistics import latent_statistics, set_statistics_of_games
+from worldsim.train.statistics import latent_statistics, set_statistics
 from worldsim.train.steps import init_state
 from worldsim.types import ActionSpec
 
@@ -172,7 +172,7 @@ def _learn_dynamics(
         ]
         params = split(dynamics)[1]
         latents = [x._replace(glimpses=look(params)) for x, look in zip(latents, glimpsers, strict=True) if look]
-    set_statistics_of_games([d for d, _ in modules], latents, [game.data[0] for game in games])
+    set_statistics([d for d, _ in modules], latents, [game.data[0] for game in games])
     graphs = [(split(d)[0], split(o)[0]) for d, o in modules]
     stages = [
         dynamics_stage(

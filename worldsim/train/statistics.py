@@ -27,15 +27,6 @@ def latent_statistics(
     return mean, max(float(np.sqrt(fourth / max(3 * second, 1e-12))), 1e-3)
 
 
-def set_statistics(dynamics: Dynamics, coded: Latents, columns: Columns) -> None:
-    """Measure the mean square of each channel, and of its change from a frame to the next; at least 0.001."""
-    power, change = channel_statistics(coded.train, columns)
-    dynamics.power[...] = jnp.asarray(np.maximum(power, 1e-3), jnp.float32)
-    dynamics.innovation[...] = jnp.asarray(np.maximum(change, 1e-3), jnp.float32)
-    if coded.glimpses:
-        dynamics.surprise[...] = surprises(coded.train, coded.glimpses, dynamics.config)
-
-
 def channel_statistics(
     latents: Float[np.ndarray, "n m c"], columns: Columns
 ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
@@ -46,10 +37,11 @@ def channel_statistics(
     return np.square(latents).mean((0, 1)), change
 
 
-def set_statistics_of_games(modules: Sequence[Dynamics], latents: Sequence[Latents], data: Sequence[Columns]) -> None:
-    """Measure the same of the footage of several games for the first dynamics, each game counting the same.
+def set_statistics(modules: Sequence[Dynamics], latents: Sequence[Latents], data: Sequence[Columns]) -> None:
+    """Measure the mean square of each channel, and of its change from a frame to the next; at least 0.001.
 
-    Of what is old or new in sight those games tell whose cameras turn.
+    For the first dynamics, of the footage of all games, each of which counts the same. Of what is old or new in
+    sight those games tell whose cameras turn.
     """
     first = modules[0]
     told = [channel_statistics(x.train, columns) for x, columns in zip(latents, data, strict=True)]
