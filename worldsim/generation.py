@@ -23,10 +23,6 @@ from worldsim.nn.params import merge
 from worldsim.tokenizer import Tokenizer
 from worldsim.types import fold_keys, frame_to_obs
 
-OPENING_GUIDANCE, OPENING_NOISE = 2.0, 1.15
-EARLY_GUIDANCE, GUIDED_FROM = 1.3, 0.15  # while a frame is almost noise: how bright it is has not been settled yet
-LEFT_OVER = 2  # levels: what an opening has drawn is freed of noise once more, as if so much were left
-
 
 class Model(NamedTuple):
     """The modules of a world."""
@@ -47,7 +43,8 @@ class Sampler(NamedTuple):
     num_denoise_steps: int = 4
     noise_scale: Any = 1.0  # float, or one a world [b]; 1 = as trained
     guidance: float = 1.0  # w; for worlds that read prompts
-    guided_from: float = 0.0  # level from which on, in 0..1; before it EARLY_GUIDANCE
+    early_guidance: float = 1.0  # w below the level `guided_from`, in 0..1
+    guided_from: float = 0.0
 
 
 def split_keys(keys: Key[Array, " b"], num: int) -> tuple[Key[Array, " b"], ...]:
@@ -63,6 +60,11 @@ def world_keys(key: PRNGKeyArray | Key[Array, " b"], count: int) -> Key[Array, "
     if key.shape != (count,):
         raise ValueError(f"key wants one key, or one for each of {count} worlds, got {key.shape}.")
     return key
+
+
+def draw_noise(keys: Key[Array, " b"], like: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
+    """Draw standard normal noise of the shape of latents, each world's from its own key."""
+    return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)
 
 
 def observe(
@@ -85,7 +87,7 @@ def observe(
     """
     dynamics, config = model.dynamics, model.dynamics.config
     batch = z.shape[0]
-    past = noised(z, _noise(keys, z), config.past_level / config.num_levels)
+    past = noised(z, draw_noise(keys, z), config.past_level / config.num_levels)
     levels = Levels(jnp.full((batch,), config.past_level), jnp.zeros((batch,), jnp.int32))
     sight, glimpse = glimpsed(model, cache, prev_action)
     _, hidden, fresh = dynamics.step(past, levels, prev_action, cache, glimpse)
@@ -118,11 +120,11 @@ def dream(
         if sampler.guidance == 1:
             return z_hat
         unprompted = dynamics.step(z_tau, levels, prev_action, without_prompt, glimpse)[0]
-        guidance = jnp.where(tau < sampler.guided_from, EARLY_GUIDANCE, sampler.guidance)
+        guidance = jnp.where(tau < sampler.guided_from, sampler.early_guidance, sampler.guidance)
         return unprompted + guidance * (z_hat - unprompted)
 
     scale = jnp.reshape(jnp.asarray(sampler.noise_scale, jnp.float32), (-1, 1, 1))
-    noise = _noise(keys, jnp.zeros((batch, config.num_latents, config.token_dim))) * scale
+    noise = draw_noise(keys, jnp.zeros((batch, config.num_latents, config.token_dim))) * scale
     z, first = sample_with_first(denoise, noise, sampler.num_denoise_steps)
     if config.camera is not None:
         began = cache.view.began[:, None, None]
@@ -141,30 +143,6 @@ def glimpsed(model: Model, cache: Cache, prev_action: Float[Array, "b a"]) -> tu
 def picture(model: Model, cache: Cache, z: Float[Array, "b n c"]) -> UInt8[Array, "b h w 3"]:
     """Paint the frame that `observe` made the last of the past: z, or what a camera remembers of it."""
     return frame_to_obs(model.tokenizer.decode(z)) if model.dynamics.config.camera is None else cache.view.frame
-
-
-def begin(model: Model, words: Any, keys: Key[Array, " b"], sampler: Sampler) -> Float[Array, "b n c"]:
-    """Draw the first frame of worlds that begin from nothing but words, a `Prompt` or ().
-
-    An opening takes as many steps as it has levels, and follows the words as far as OPENING_GUIDANCE at least; in the
-    first steps, which settle how bright it is, hardly further than they mean, or dusk would be black (guidance in an
-    interval of levels, Kynkaanniemi et al. 2024, arXiv 2404.07724). What it draws is less varied than what it has seen,
-    and keeps a grain of the noise that it was made of: so it begins from more noise, OPENING_NOISE times the sampler's,
-    and what came of it is freed of noise once more.
-    """
-    batch = len(keys)
-    if model.opening is None:
-        unknown = jnp.full((batch, model.dynamics.config.action_size), jnp.nan)
-        return dream(model, model.dynamics.empty_cache(batch, words), unknown, keys, sampler)[0]
-    opening, config = model.opening, model.opening.config
-    unknown = jnp.full((batch, config.action_size), jnp.nan)
-    cache = opening.empty_cache(batch, words)
-    guidance = max(sampler.guidance, OPENING_GUIDANCE) if jax.tree.leaves(words) else 1.0
-    bold = Sampler(config.num_levels, OPENING_NOISE * sampler.noise_scale, guidance, GUIDED_FROM)
-    z, _ = dream(Model(model.tokenizer, opening), cache, unknown, keys, bold)
-    left = jnp.full((batch,), config.num_levels - LEFT_OVER)
-    smallest = jnp.full((batch,), step_index(config.num_levels, config.num_levels))
-    return opening.step(z, Levels(left, smallest), unknown, cache)[0]
 
 
 def free_run(
@@ -219,7 +197,3 @@ def bind(graphdefs: tuple, params: dict) -> Model:
     parts = zip(Model._fields, graphdefs, strict=True)
     modules: dict[str, Any] = {name: None if graph is None else merge(graph, params[name]) for name, graph in parts}
     return Model(**modules)
-
-
-def _noise(keys: Key[Array, " b"], like: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
-    return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)

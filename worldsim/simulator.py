@@ -23,9 +23,10 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
 from worldsim.checkpoint import World, load_arrays, load_world, save_arrays
 from worldsim.dynamics import DynamicsConfig
-from worldsim.generation import Model, Sampler, begin, bind, dream, observe, picture, split_keys, watch, world_keys
+from worldsim.generation import Model, Sampler, bind, dream, observe, picture, split_keys, watch, world_keys
 from worldsim.modules import build_graphs, read_configs
 from worldsim.nn.params import merge
+from worldsim.opening import begin
 from worldsim.start import draw_moments, read_frames, read_text
 from worldsim.types import SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
 
@@ -143,7 +144,7 @@ class Simulator:
             prompt, text = NOTHING, prompt
         if isinstance(prompt, str) or (prompt is None and text is not None):
             batch_size = batch_size or (1 if text is None or isinstance(text, str) else len(text))
-            words = read_text(text, self.config.prompt, batch_size)
+            words = () if text is None else read_text(text, self.config.prompt, batch_size)
             state, z = self._nothing_jit(self.params, world_keys(key, batch_size), words)
             return state, self.decode(z) if decode else z
         if prompt is None:

@@ -1,16 +1,22 @@
 """A network of its own for the first frame: learned in a stage, shipped in the bundle, asked once."""
 
 import dataclasses
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.worlds import COLOURS, PRESET, land_footage
+from worldsim import opening
 from worldsim.checkpoint import load_world
-from worldsim.modules import read_configs
+from worldsim.generation import Model, Sampler, bind
+from worldsim.modules import build_graphs, read_configs
 from worldsim.simulator import Simulator
+from worldsim.start import read_text
 from worldsim.train import fit
+from worldsim.types import obs_to_frame
 
 OPENING = dataclasses.replace(
     PRESET, opening={"width": 32, "num_layers": 1, "num_local": 0, "local_width": 8}, opening_share=0.8,
@@ -31,6 +37,44 @@ def test_words_choose_what_a_world_begins_with(trained):
         _, obs = sim.reset(jax.random.key(0), batch_size=8, prompt=f"{name}, day")
         nearest = np.argmin([np.abs(np.median(obs, (1, 2)) - c).sum(-1) for c in COLOURS.values()], 0)
         assert (np.array(list(COLOURS))[nearest] == name).mean() > 0.7, (name, np.median(obs, (1, 2)), colour)
+
+
+def test_frames_fit_their_own_words_best(trained):
+    model, prompt = modules(trained[0])
+    frames = np.stack([np.full((16, 16, 3), colour, np.uint8) for colour in COLOURS.values()])
+    frames[:, :, 4:8] = (200, 220, 240)
+    z = model.tokenizer.encode(obs_to_frame(frames))
+    keys = jax.random.split(jax.random.key(0), 3)
+    fits = [opening.fit(model.opening, read_text(f"{name}, day", prompt, 3), z, keys) for name in COLOURS]
+    np.testing.assert_array_equal(np.argmax(fits, 0), np.arange(3), err_msg=str(np.array(fits)))
+
+
+def test_what_a_world_begins_with_is_the_best_of_several(trained, monkeypatch):
+    model, prompt = modules(trained[0])
+    words, keys, same = read_text("sea, night", prompt, 6), jax.random.split(jax.random.key(1), 6), jax.random.key(2)
+
+    def mean_fit(num: int) -> float:
+        monkeypatch.setattr(opening, "CANDIDATES", num)
+        z = jax.jit(lambda keys: opening.begin(model, words, keys, Sampler()))(keys)
+        return float(opening.fit(model.opening, words, z, jnp.repeat(same[None], 6)).mean())
+
+    assert mean_fit(8) > mean_fit(1)
+
+
+def test_worlds_begin_without_their_neighbours(trained):
+    model, prompt = modules(trained[0])
+    keys = jax.random.split(jax.random.key(3), 2)
+    both = opening.begin(model, read_text("sea", prompt, 2), keys, Sampler())
+    alone = opening.begin(model, read_text("sea", prompt, 1), keys[1:], Sampler())
+    np.testing.assert_allclose(both[1:], alone, atol=1e-3)
+    assert np.abs(both[0] - both[1]).max() > 1e-2
+
+
+def modules(world) -> tuple[Model, Any]:
+    """The modules of a world, and how it reads prompts."""
+    configs = read_configs(world.card["config"])
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), world.params)
+    return bind(build_graphs(configs, world.params), params), configs.dynamics.prompt
 
 
 def test_an_opening_is_shipped_small_and_reads_what_the_dynamics_read(trained):

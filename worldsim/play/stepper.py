@@ -59,6 +59,7 @@ class Stepper:
         self.noise_scale = float(first.sampler.noise_scale)
         self.prompt_len = int(world.starts["obs"].shape[1])
         self.reads_words = first.config.prompt is not None
+        self._words = first.config.prompt.known if first.config.prompt is not None else ()
         self._sims = {self.num_denoise_steps: first}
         self._shared = dataclasses.replace(world, params=first.params)  # arrays on the device, once for all K
         levels = first.config.num_levels
@@ -104,6 +105,9 @@ class Stepper:
         for k in others:
             yield f"K {k}"
             self.step([wish._replace(num_denoise_steps=k)])
+        if self._words:
+            yield "words"
+            self.begin(0, self._words[0])
         yield "nothing"
         self.begin(0, NOTHING)
         yield "picture"

@@ -22,8 +22,9 @@ from worldsim.diffusion.loss import noisy_input, x_loss
 from worldsim.diffusion.schedule import draw_levels
 from worldsim.dynamics import Dynamics, DynamicsConfig
 from worldsim.dynamics.cache import NUM_BEFORE, Past
-from worldsim.generation import Model, Sampler, begin
+from worldsim.generation import Model, Sampler
 from worldsim.nn.params import merge, split
+from worldsim.opening import begin
 from worldsim.pictures import strip
 from worldsim.tokenizer import Tokenizer
 from worldsim.train.loop import Budget, Stage
