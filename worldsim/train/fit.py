@@ -18,8 +18,8 @@ from worldsim.nn.params import merge, split
 from worldsim.outcome import Outcome
 from worldsim.tokenizer import Tokenizer
 from worldsim.train.aligned import align
-from worldsim.train.flow import flow_stage
-from worldsim.train.glimpses import Glimpser, Latents, Pitched, fit_gaze, true_pitch, with_camera
+from worldsim.train.cameras import Filmed, learn_cameras
+from worldsim.train.glimpses import Glimpser, Latents, with_camera
 from worldsim.train.log import RunLog
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.opening import opening_config, opening_stage
@@ -196,7 +196,8 @@ def _learn_dynamics(
     flow_seconds, glimpser = 0.0, None
     if dynamics.config.camera is not None:
         if origin is None:
-            flow_seconds = _learn_camera(run, dynamics, latents, log)
+            filmed = Filmed(run.out.name, dynamics, run.footage.meta, run.data, latents)
+            flow_seconds = learn_cameras([filmed], preset, run.budgets["flow"], run.out, seed, log, run.on_progress)
         glimpser = Glimpser(tokenizer, dynamics, run.footage.meta, run.data[0], seed=seed, on_progress=run.on_progress)
         latents = latents._replace(glimpses=glimpser(split(dynamics)[1]))
     if origin is None:
@@ -212,20 +213,6 @@ def _learn_dynamics(
         log=log.scalars("dynamics"), on_progress=run.on_progress,
     )  # fmt: skip
     return learned._replace(seconds=learned.seconds + flow_seconds)
-
-
-def _learn_camera(run: _Training, dynamics: Dynamics, latents: Latents, log: RunLog) -> float:
-    """Learn how far down a frame looks and what moves in it, before the rest of the dynamics; in seconds."""
-    meta, (train, _) = run.footage.meta, run.data
-    fit_gaze(dynamics, [Pitched(dynamics.config, latents.train, true_pitch(meta, train))])
-    graph, params = split(dynamics.flow)
-    stage = flow_stage(graph, run.data, meta, run.preset, run.budgets["flow"], run.seed, log.picture("flow"))
-    learned = run_stage(
-        stage, init_state(params), run.out / "flow", seed=run.seed + 2, log=log.scalars("flow"),
-        on_progress=run.on_progress,
-    )  # fmt: skip
-    dynamics.flow = merge(graph, learned.params)
-    return learned.seconds
 
 
 def _learn_opening(

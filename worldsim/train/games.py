@@ -21,11 +21,10 @@ from worldsim.checkpoint import OWN, World, save_world
 from worldsim.data.controls import join_controls
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.store import Footage
-from worldsim.dynamics import Dynamics
 from worldsim.nn.params import merge, split
 from worldsim.tokenizer import Tokenizer
-from worldsim.train.flow import flow_stage
-from worldsim.train.glimpses import Glimpser, Latents, Pitched, fit_gaze, game_camera, true_pitch
+from worldsim.train.cameras import Filmed, learn_cameras
+from worldsim.train.glimpses import Glimpser, Latents, game_camera
 from worldsim.train.log import RunLog
 from worldsim.train.loop import Budget, Progress, Trained, run_stage
 from worldsim.train.mixed import mixed
@@ -165,7 +164,11 @@ def _learn_dynamics(
     glimpsers: list[Glimpser | None] = [None] * len(games)
     flow_seconds = 0.0
     if dynamics.config.camera is not None:
-        flow_seconds = _learn_cameras(run, [d for d, _ in modules], latents)
+        shown = zip(games, modules, latents, strict=True)
+        filmed = [Filmed(game.name, d, game.footage.meta, game.data, x) for game, (d, _), x in shown]
+        flow_seconds = learn_cameras(
+            filmed, games[0].preset, run.shares["flow"], run.out, seed, run.log, run.on_progress
+        )
         glimpsers = [
             Glimpser(tokenizer, d, game.footage.meta, game.data[0], seed=seed, on_progress=run.on_progress)
             for tokenizer, (d, _), game in zip(tokenizers, modules, games, strict=True)
@@ -192,27 +195,6 @@ def _learn_dynamics(
         for i, game in enumerate(games)
     )
     return (dynamics, outcome), learned._replace(seconds=learned.seconds + flow_seconds), num_steps
-
-
-def _learn_cameras(run: _Run, dynamics: Sequence[Dynamics], latents: Sequence[Latents]) -> float:
-    """Learn how far down a frame looks and what moves in it, before the rest of the first dynamics; in seconds."""
-    games, preset, seed = run.games, run.games[0].preset, run.seed
-    shown = zip(dynamics, latents, games, strict=True)
-    fit_gaze(dynamics[0], [Pitched(d.config, x.train, true_pitch(g.footage.meta, g.data[0])) for d, x, g in shown])
-    stages = [
-        flow_stage(
-            split(d.flow)[0], game.data, game.footage.meta, preset, run.shares["flow"], seed + i,
-            run.log.picture(f"flow-{game.name}"),
-        )
-        for i, (d, game) in enumerate(zip(dynamics, games, strict=True))
-    ]  # fmt: skip
-    graph, params = split(dynamics[0].flow)
-    learned = run_stage(
-        mixed(stages, [game.name for game in games], seed + 2), init_state(params), run.out / "flow", seed=seed + 2,
-        log=run.log.scalars("flow"), on_progress=run.on_progress,
-    )  # fmt: skip
-    dynamics[0].flow = merge(graph, learned.params)
-    return learned.seconds
 
 
 def _at_home(shared: Preset, footage: Footage, columns: tuple[int, ...]) -> Preset:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from worldsim.data.dataset import Columns
@@ -23,7 +21,6 @@ from worldsim.dynamics.cache import Cache, Glimpse
 from worldsim.generation import Model, Sampler, dream, glimpsed, observe
 from worldsim.glimpse import paint
 from worldsim.nn.camera import CameraConfig
-from worldsim.nn.local import unpack
 from worldsim.nn.params import merge, split
 from worldsim.tokenizer import Tokenizer
 from worldsim.train.loop import Progress
@@ -32,8 +29,6 @@ from worldsim.types import Batch, fold_keys, obs_to_frame
 
 EPISODES, REPORT_EVERY = 32, 20  # at once, and frames of each between reports
 RUN, LONGEST = 6.0, 12  # frames
-GAZE_STEPS, GAZE_BATCH, GAZE_RATE = 2000, 128, 3e-3
-FAR = 0.15  # radians from which an error counts no more than its size: a wall or a sky tells nothing
 
 
 class Glimpses(NamedTuple):
@@ -124,8 +119,9 @@ class Glimpser:
         seen = np.empty_like(out.z)
         is_own, start = _runs(n, self.seed + draw), time.monotonic()
         at_once = EPISODES if jax.default_backend() == "cpu" else len(columns.bounds)
-        for i in range(0, len(columns.bounds) - 1, at_once):
-            begin, end = columns.bounds[:-1][i : i + at_once], columns.bounds[1:][i : i + at_once]
+        by_length = np.argsort(np.diff(columns.bounds), kind="stable")  # so that those at once end nearly at once
+        for i in range(0, len(by_length), at_once):
+            begin, end = (columns.bounds[by_length[i : i + at_once] + k] for k in (0, 1))
             cache = merge(self.graph, params).empty_cache(len(begin))
             level = cache.view.heading.at[:, 1].set(np.nan_to_num(self.pitch[begin]))
             cache = cache._replace(view=cache.view._replace(heading=level))
@@ -190,39 +186,6 @@ def surprises(latents: Float[np.ndarray, "n m c"], glimpses: Glimpses, config: D
             total[kind] += (packed * error).sum((0, 1))
             weight[kind] += packed.sum((0, 1))
     return jnp.asarray(np.maximum(total / np.maximum(weight, 1e-6), 1e-3), jnp.float32)
-
-
-class Pitched(NamedTuple):
-    """Footage of a game, and how far down it looks."""
-
-    config: DynamicsConfig
-    latents: Float[np.ndarray, "n m c"]
-    pitch: Float[np.ndarray, " n"]  # radians; NaN = unknown
-
-
-def fit_gaze(dynamics: Dynamics, games: Sequence[Pitched]) -> None:
-    """Learn to tell the pitch from a frame, before the dynamics are trained; or leave it level where none is known."""
-    known = [(game, ids) for game in games if len(ids := np.flatnonzero(np.isfinite(game.pitch)))]
-    if not known:
-        return
-    graph, params = split(dynamics.gaze)
-    optimizer = optax.adam(optax.cosine_decay_schedule(GAZE_RATE, GAZE_STEPS))
-
-    @partial(jax.jit, static_argnums=4)
-    def step(params, state, z, pitch, config):
-        def loss(params):
-            told = merge(graph, params)(unpack(z, config.grid, config.pack))
-            return optax.huber_loss(told, pitch, delta=FAR).mean()
-
-        update, state = optimizer.update(jax.grad(loss)(params), state, params)
-        return optax.apply_updates(params, update), state
-
-    state, rng = optimizer.init(params), np.random.default_rng(0)
-    for _ in range(GAZE_STEPS):
-        game, ids = known[rng.integers(len(known)) if len(known) > 1 else 0]
-        rows = rng.choice(ids, GAZE_BATCH)
-        params, state = step(params, state, game.latents[rows], game.pitch[rows], game.config)
-    nnx.update(dynamics.gaze, params)
 
 
 def _packed(share: Float[np.ndarray, "n y x"], config: DynamicsConfig, cell: int) -> Float[np.ndarray, "n m c"]:

@@ -25,8 +25,10 @@ class Drawn:
 def mixed(stages: Sequence[Stage], names: Sequence[str], seed: int) -> Stage:
     """Let stages take turns at random, as a pure function of the step; judged by the mean of their scores.
 
-    The budget, the rates and how often it is judged are those of the first.
+    The budget, the rates and how often it is judged are those of the first. One alone stays as it is.
     """
+    if len(stages) == 1:
+        return stages[0]
 
     def batch(step: int) -> Drawn:
         which = int(np.random.default_rng([seed, step]).integers(len(stages)))
