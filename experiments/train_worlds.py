@@ -74,7 +74,7 @@ PRESET = dataclasses.replace(
     TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_share=0.12
 )
 BLOCKS = dataclasses.replace(
-    PRESET, dynamics={**TINY.dynamics, "weighs": True, "window": 7, "least_change": 0.2}, frames=8, aligned=True,
+    PRESET, dynamics={**TINY.dynamics, "weighs": True, "window": 7}, frames=8, aligned=True,
     tokenizer_share=0.055, flow_share=0.18, opening_share=0.5,
     opening={"width": 192, "num_layers": 4, "local_width": 32, "num_local": 2},
     dynamics_stage=dataclasses.replace(PRESET.dynamics_stage, batch_size=8), single_share=0.0, pure_share=0.75,

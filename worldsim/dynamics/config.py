@@ -59,8 +59,8 @@ class DynamicsConfig:
     """What the world reads, where it reads prompts."""
     flow_width: int = 48
     """Channels of a cell of the net that tells what moves, where there is a camera."""
-    least_change: float = 0.0
-    """Where there is a camera: cells of a dreamed frame that differ less from what is in sight do not change at all."""
+    least_change: float = 0.2
+    """Where there is a camera: cells of a dreamed frame that differ less from what is in sight hardly change."""
     camera: CameraConfig | None = None
     """What the world is seen by, where the controls say how it turns."""
 

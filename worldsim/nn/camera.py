@@ -91,10 +91,11 @@ class Sight(NamedTuple):
 
 
 def empty_view(batch: int, config: CameraConfig) -> View:
-    """Make cameras that have seen nothing and look at the horizon."""
+    """Make cameras that have seen nothing and look at the horizon; one that stands still needs no panorama."""
     heading, frame = jnp.zeros((batch, 2)), jnp.zeros((batch, *config.size, 3), jnp.uint8)
-    panorama = jnp.zeros((batch, *PANORAMA, 3), jnp.uint8)
-    return View(jnp.zeros((batch,), bool), heading, frame, heading, frame, panorama, jnp.zeros((batch, *PANORAMA)))
+    around = PANORAMA if config.turns else (1, 1)
+    panorama, trust = jnp.zeros((batch, *around, 3), jnp.uint8), jnp.zeros((batch, *around))
+    return View(jnp.zeros((batch,), bool), heading, frame, heading, frame, panorama, trust)
 
 
 def turned(heading: Float[Array, "b 2"], action: Float[Array, "b a"], config: CameraConfig) -> Float[Array, "b 2"]:
