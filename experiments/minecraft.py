@@ -239,13 +239,14 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=32)
     parser.add_argument("--ship", action="store_true", help="write checkpoints/minecraft, its card with these numbers")
     parser.add_argument("--only-scenes", action="store_true", help="ask what wants the running game; keep the rest")
+    parser.add_argument("--only-prompts", action="store_true", help="ask what comes of words alone; keep the rest")
     parser.add_argument("--history", default="", help="what was done otherwise than the recipe says, for the card")
     args = parser.parse_args()
     run = args.runs / "world-minecraft"
     sim = worldsim.load(args.world or trained(run))
     footage = Footage.open(args.runs / "footage-minecraft")
     calibration, held, _ = held_out_columns(sim, footage)
-    result: dict[str, Any] = json.loads(RESULTS.read_text()) if args.only_scenes else {}
+    result: dict[str, Any] = json.loads(RESULTS.read_text()) if args.only_scenes or args.only_prompts else {}
     result |= {"command": "python experiments/minecraft.py --runs runs --ship", **hardware()}
 
     def keep(name: str, found: dict[str, Any]) -> None:
@@ -253,27 +254,29 @@ def main() -> None:
         print(name, json.dumps(found), flush=True)
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
 
+    if not args.only_scenes and not args.only_prompts:
+        _ask_offline(sim, footage, calibration, held, keep)
     if not args.only_scenes:
-        _ask_offline(sim, footage, calibration, held, args.runs, keep)
-    rows, begins = script(sim.action_spec)
-    real = play_scenes(sim.card, rows, args.scenes, seed=50_000)
-    keep("look", measure_look(sim, real, rows, begins))
-    keep("away", measure_away(sim, real, rows, begins["away"]))
+        keep("game", measure_game(sim, calibration, args.runs, 100))
+        if sim.config.prompt is not None:
+            keep("words", measure_words(sim, footage, held, 48))
+    if not args.only_prompts:
+        rows, begins = script(sim.action_spec)
+        real = play_scenes(sim.card, rows, args.scenes, seed=50_000)
+        keep("look", measure_look(sim, real, rows, begins))
+        keep("away", measure_away(sim, real, rows, begins["away"]))
     if args.ship:
         metrics = {k: result[k] for k in ("command", *QUESTIONS) if k in result}
         write_bundle("minecraft", sim, footage, run, metrics, f"{TRAINING} --runs runs --quick", args.history)
 
 
-def _ask_offline(sim: Any, footage: Footage, calibration: Columns, held: Columns, runs: Path, keep: Any) -> None:
+def _ask_offline(sim: Any, footage: Footage, calibration: Columns, held: Columns, keep: Any) -> None:
     with closing(Counter("questions")) as on_progress:
         found = evaluate(sim, footage, num_windows=48, quick=True, on_progress=on_progress)
     for name in ("fidelity", "control", "outcome"):
         keep(name, found[name])
     keep("speed", bench(sim))
     keep("dig", measure_dig(sim, footage.meta.state_names, calibration, held, 512))
-    keep("game", measure_game(sim, calibration, runs, 100))
-    if sim.config.prompt is not None:
-        keep("words", measure_words(sim, footage, held, 48))
 
 
 if __name__ == "__main__":

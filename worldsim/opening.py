@@ -19,8 +19,8 @@ from worldsim.diffusion.schedule import Levels, step_index
 from worldsim.dynamics import Dynamics
 from worldsim.generation import Model, Sampler, draw_noise, dream, split_keys
 
-CANDIDATES = 8  # drawn for every world that begins from words
-FIT_LEVEL, NOISES = 1 / 16, 4  # at which level, of 0..1, and by how many draws of noise they are compared
+CANDIDATES = 4  # drawn for every world that begins from words
+FIT_LEVELS, NOISES = (1 / 16, 2 / 16, 3 / 16), 4  # at which levels, of 0..1, and by how many draws they are compared
 GUIDANCE, NOISE_SCALE = 2.0, 1.15
 EARLY_GUIDANCE, GUIDED_FROM = 1.3, 0.15  # while a frame is almost noise: how bright it is has not been settled yet
 LEFT_OVER = 2  # levels: what was drawn is freed of noise once more, as if so much were left
@@ -47,22 +47,28 @@ def begin(model: Model, words: Any, keys: Key[Array, " b"], sampler: Sampler) ->
 
 
 def fit(opening: Dynamics, words: Any, z: Float[Array, "b n c"], keys: Key[Array, " b"]) -> Float[Array, " b"]:
-    """Tell how well frames fit words: the log of how much worse they are told without them, the mean over NOISES.
+    """Tell how well frames fit words: by how much the words lessen the mean square error of freeing them of noise.
 
-    Latents are noised to FIT_LEVEL, where most of what words say is to be told yet, and freed of it with the words and
-    without. Frames to be compared want the same key, whose noise they get.
+    Latents are noised to each of FIT_LEVELS, where most of what words say is to be told yet, by NOISES draws and by the
+    same turned round, so that noise that is darker on the whole than it should be favours nothing dark. Frames to be
+    compared want the same key, whose noise they get.
     """
     config, batch = opening.config, len(keys)
-    level = max(1, round(FIT_LEVEL * config.num_levels))
-    levels = Levels(jnp.full((batch,), level), jnp.full((batch,), step_index(config.num_levels, config.num_levels)))
     caches, unknown = (opening.empty_cache(batch, words), opening.empty_cache(batch)), _unknown(opening, batch)
+    smallest = jnp.full((batch,), step_index(config.num_levels, config.num_levels))
+    noise = jnp.stack([draw_noise(k, z) for k in split_keys(keys, NOISES)])
 
-    def gain(keys: Key[Array, " b"]) -> Float[Array, " b"]:
-        noisy = noised(z, draw_noise(keys, z), level / config.num_levels)
+    def gain(case: tuple[Array, Array]) -> Float[Array, " b"]:
+        level, noise = case
+        noisy = noised(z, noise, level / config.num_levels)
+        levels = Levels(jnp.full((batch,), level), smallest)
         told, guessed = (jnp.mean((opening.step(noisy, levels, unknown, c)[0] - z) ** 2, (1, 2)) for c in caches)
-        return jnp.log(guessed) - jnp.log(told)
+        return guessed - told
 
-    return jax.lax.map(gain, jnp.stack(split_keys(keys, NOISES))).mean(0)
+    levels = jnp.array([max(1, round(level * config.num_levels)) for level in FIT_LEVELS])
+    both = jnp.concatenate([noise, -noise])
+    cases = jnp.repeat(levels, len(both)), jnp.tile(both, (len(levels), 1, 1, 1))
+    return jax.lax.map(gain, cases).mean(0)
 
 
 def _draw(model: Model, words: Any, keys: Key[Array, " b"], sampler: Sampler) -> Float[Array, "b n c"]:
