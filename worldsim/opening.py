@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Key
 
 from worldsim.diffusion.parametrize import noised
 from worldsim.diffusion.schedule import Levels, step_index
-from worldsim.dynamics import Dynamics
+from worldsim.dynamics import Dynamics, DynamicsConfig
 from worldsim.generation import Model, Sampler, draw_noise, dream, split_keys
 
 CANDIDATES = 4  # drawn for every world that begins from words
@@ -55,14 +55,13 @@ def fit(opening: Dynamics, words: Any, z: Float[Array, "b n c"], keys: Key[Array
     """
     config, batch = opening.config, len(keys)
     caches, unknown = (opening.empty_cache(batch, words), opening.empty_cache(batch)), _unknown(opening, batch)
-    smallest = jnp.full((batch,), step_index(config.num_levels, config.num_levels))
     noise = jnp.stack([draw_noise(k, z) for k in split_keys(keys, NOISES)])
 
     def gain(case: tuple[Array, Array]) -> Float[Array, " b"]:
         level, noise = case
         noisy = noised(z, noise, level / config.num_levels)
-        levels = Levels(jnp.full((batch,), level), smallest)
-        told, guessed = (jnp.mean((opening.step(noisy, levels, unknown, c)[0] - z) ** 2, (1, 2)) for c in caches)
+        at = _at(config, level, batch)
+        told, guessed = (jnp.mean((opening.step(noisy, at, unknown, c)[0] - z) ** 2, (1, 2)) for c in caches)
         return guessed - told
 
     levels = jnp.array([max(1, round(level * config.num_levels)) for level in FIT_LEVELS])
@@ -84,9 +83,12 @@ def _draw(model: Model, words: Any, keys: Key[Array, " b"], sampler: Sampler) ->
     guidance = max(sampler.guidance, GUIDANCE) if jax.tree.leaves(words) else 1.0
     bold = Sampler(config.num_levels, NOISE_SCALE * sampler.noise_scale, guidance, EARLY_GUIDANCE, GUIDED_FROM)
     z, _ = dream(Model(model.tokenizer, opening), cache, unknown, keys, bold)
-    left = jnp.full((len(keys),), config.num_levels - LEFT_OVER)
-    smallest = jnp.full((len(keys),), step_index(config.num_levels, config.num_levels))
-    return opening.step(z, Levels(left, smallest), unknown, cache)[0]
+    return opening.step(z, _at(config, config.num_levels - LEFT_OVER, len(keys)), unknown, cache)[0]
+
+
+def _at(config: DynamicsConfig, level: Any, batch: int) -> Levels:
+    """One level for all, by its index, in the finest steps."""
+    return Levels(jnp.full((batch,), level), jnp.full((batch,), step_index(config.num_levels, config.num_levels)))
 
 
 def _unknown(dynamics: Dynamics, batch: int) -> Float[Array, "b a"]:
