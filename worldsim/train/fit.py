@@ -33,6 +33,7 @@ from worldsim.train.stages import (
     encode_footage,
     new_dynamics,
     new_tokenizer,
+    on_device,
     tokenizer_stage,
 )
 from worldsim.train.statistics import set_statistics
@@ -236,8 +237,8 @@ def _learn_opening(
         fixed = floats(run.origin.params["opening"])
         params = {"reader": fixed.pop("reader")}
     stage = opening_stage(
-        graph, tokenizer, run.data, (latents.train, latents.held), run.preset, run.budgets["opening"], run.seed,
-        log.picture("opening"), prompts, fixed=fixed,
+        graph, tokenizer, run.data, (on_device(latents.train), latents.held), run.preset, run.budgets["opening"],
+        run.seed, log.picture("opening"), prompts, fixed=fixed,
     )  # fmt: skip
     learned = run_stage(
         stage, init_state(params), run.out / "opening", seed=run.seed + 3, log=log.scalars("opening"),

@@ -48,7 +48,7 @@ def opening_stage(
     graph: nnx.GraphDef,
     tokenizer: Tokenizer,
     columns: tuple[Columns, Columns],
-    latents: tuple[Float[np.ndarray, "n m c"], Float[np.ndarray, "k m c"]],
+    latents: tuple[Float[Any, "n m c"], Float[np.ndarray, "k m c"]],
     preset: Preset,
     budget: Budget,
     seed: int,

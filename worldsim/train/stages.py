@@ -133,14 +133,14 @@ def dynamics_stage(
     train, held = data
     windows = Windows(train, preset.frames)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
-    source, glimpses = _on_device(latents.train), _on_device(latents.glimpses)
+    source, glimpses = on_device(latents.train), on_device(latents.glimpses)
     sampler = Sampler(num_denoise_steps=preset.num_denoise_steps or 4)
     judge = free_running_judge(graphs[0], tokenizer, data, latents, sampler, show)
 
     def renew(params: dict, which: int) -> None:
         nonlocal glimpses
         assert glimpser is not None
-        glimpses = _on_device(glimpser(params["dynamics"], which))
+        glimpses = on_device(glimpser(params["dynamics"], which))
 
     def batch(step: int) -> Batch:
         ids = order.at(step)
@@ -260,7 +260,7 @@ def _pixel_statistics(columns: Columns, limit: int = 4096) -> tuple[np.ndarray, 
     return frames.mean(0), frames.var(0)
 
 
-def _on_device(arrays: Any, limit_bytes: int = 2**34) -> Any:
+def on_device(arrays: Any, limit_bytes: int = 2**34) -> Any:
     """Keep arrays beside the accelerator where there is one and they fit."""
     size = sum(x.nbytes for x in jax.tree.leaves(arrays))
     return arrays if jax.default_backend() == "cpu" or size > limit_bytes else jax.tree.map(jnp.asarray, arrays)
