@@ -44,8 +44,7 @@ CONTEXT, PREVIEW_FRAMES = 8, 90
 WINDOWED = 256  # frames to follow the Frechet distance out to
 LIMITS = {
     "jump": [
-        "the player fades within about ten dreamed frames",
-        "no new platforms come in",
+        "the player is lost within two seconds or so, mostly where it leaves the picture, and does not come back",
         "the score is not counted on",
     ],
     "minecraft": [
@@ -53,7 +52,7 @@ LIMITS = {
         "from words alone it paints lands as with a brush, without blocks: begin at a recorded moment for a sharp one",
         "dusk and dawn have nearly the same light, in the game and here",
     ],
-    "pong": ["the ball fades within about ten dreamed frames, and nothing is scored", "the score is not counted on"],
+    "pong": ["now and then a point counts twice, or the ball is served where it was not lost"],
 }
 
 
