@@ -59,5 +59,7 @@ def floats(params: dict) -> dict:
 def describe(origin: World) -> dict[str, Any]:
     """Say in a card what a world was before, back to its beginning."""
     training = origin.card["training"]
-    kept = {key: training[key] for key in ("minutes", "budget", "hardware", "command", "init") if key in training}
+    kept = {
+        key: training[key] for key in ("minutes", "budget", "hardware", "command", "history", "init") if key in training
+    }
     return {"name": origin.card["name"], "weights": origin.card["weights"]["sha256"], **kept}
