@@ -37,9 +37,13 @@ from worldsim.video import write_video
 RESULTS = Path(__file__).parent / "results"
 TINY = PRESETS["tiny"]
 SHORT = dataclasses.replace(
-    TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), frames=8, pure_share=0.5,
-    single_share=0.05, dynamics={**TINY.dynamics, "window": 7},
-)  # fmt: skip
+    TINY,
+    dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998),
+    frames=8,
+    pure_share=0.5,
+    single_share=0.05,
+    dynamics={**TINY.dynamics, "window": 7},
+)
 
 
 class Recipe(NamedTuple):
@@ -68,9 +72,11 @@ RECIPES = {
 def quick(recipe: Recipe) -> Recipe:
     """The same at a hundredth of everything."""
     return recipe._replace(
-        num_frames=max(recipe.num_frames // 100, 3000), world=recipe.world / 100, agent=recipe.agent / 100,
+        num_frames=max(recipe.num_frames // 100, 3000),
+        world=recipe.world / 100,
+        agent=recipe.agent / 100,
         rounds=min(recipe.rounds, 1),
-    )  # fmt: skip
+    )
 
 
 def make_footage(game: str, recipe: Recipe, out: Path) -> Footage:
@@ -79,9 +85,14 @@ def make_footage(game: str, recipe: Recipe, out: Path) -> Footage:
         return Footage.open(out)
     with closing(Counter("frames")) as on_progress:
         return worldsim.record(
-            game, out, num_frames=recipe.num_frames, policy=recipe.policy, seed=0, max_episode_len=3000,
+            game,
+            out,
+            num_frames=recipe.num_frames,
+            policy=recipe.policy,
+            seed=0,
+            max_episode_len=3000,
             on_progress=on_progress,
-        )  # fmt: skip
+        )
 
 
 def learn(game: str, recipe: Recipe, runs: Path, config: AgentConfig, args: argparse.Namespace) -> Path:
@@ -91,25 +102,45 @@ def learn(game: str, recipe: Recipe, runs: Path, config: AgentConfig, args: argp
     if not (run / "world" / "card.json").is_file():
         with closing(StageBars()) as on_progress:
             worldsim.fit(
-                footage.path, run, preset=recipe.preset, minutes=recipe.world, resume=args.resume, name=game,
+                footage.path,
+                run,
+                preset=recipe.preset,
+                minutes=recipe.world,
+                resume=args.resume,
+                name=game,
                 on_progress=on_progress,
-            )  # fmt: skip
+            )
     out = runs / f"agent-{game}-{args.tag}"
     if recipe.rounds:
         with closing(StageBars()) as on_progress, closing(Counter("frames")) as on_record:
             fit_online(
-                str(run / "world"), footage.path, out, config=config, num_rounds=recipe.rounds,
-                num_steps=max(recipe.num_frames // 2, 1), world_minutes=recipe.world, agent_minutes=recipe.agent,
-                max_episode_len=27_000, seed=args.seed, resume=args.resume, on_progress=on_progress,
+                str(run / "world"),
+                footage.path,
+                out,
+                config=config,
+                num_rounds=recipe.rounds,
+                num_steps=max(recipe.num_frames // 2, 1),
+                world_minutes=recipe.world,
+                agent_minutes=recipe.agent,
+                max_episode_len=27_000,
+                seed=args.seed,
+                resume=args.resume,
+                on_progress=on_progress,
                 on_record=on_record,
-            )  # fmt: skip
+            )
         return out / f"round-{recipe.rounds}" / "world" / "world"
     if not (out / "agent" / "agent.json").is_file():
         with closing(StageBars()) as on_progress:
             fit_agent(
-                str(run / "world"), footage.path, out, config=config, minutes=args.minutes or recipe.agent,
-                seed=args.seed, resume=args.resume and out.is_dir(), on_progress=on_progress,
-            )  # fmt: skip
+                str(run / "world"),
+                footage.path,
+                out,
+                config=config,
+                minutes=args.minutes or recipe.agent,
+                seed=args.seed,
+                resume=args.resume and out.is_dir(),
+                on_progress=on_progress,
+            )
     return run / "world"
 
 
@@ -131,9 +162,13 @@ def main() -> None:
     args = parser.parse_args()
     recipe = quick(RECIPES[args.game]) if args.quick else RECIPES[args.game]
     config = dataclasses.replace(
-        recipe.config, objective=args.objective, noise_scale=args.noise_scale,
-        num_denoise_steps=args.num_denoise_steps, max_uncertainty=args.max_uncertainty, clone_share=args.clone_share,
-    )  # fmt: skip
+        recipe.config,
+        objective=args.objective,
+        noise_scale=args.noise_scale,
+        num_denoise_steps=args.num_denoise_steps,
+        max_uncertainty=args.max_uncertainty,
+        clone_share=args.clone_share,
+    )
     world = load_world(learn(args.game, recipe, args.runs, config, args))
     agent = load_agent(args.runs / f"agent-{args.game}-{args.tag}")
     recording = recipe.policy
@@ -157,13 +192,17 @@ def main() -> None:
     dreamt = dream_return(worldsim.Simulator.from_world(world), agent)
     write_video(args.runs / f"agent-{args.game}-{args.tag}" / "dream.mp4", dreamt.video[:900], fps=world.card["fps"])
     result[args.tag] |= {
-        "dream": summary(dreamt, "") | {"num_steps": 500}, "training": agent.card["training"],
+        "dream": summary(dreamt, "") | {"num_steps": 500},
+        "training": agent.card["training"],
         "command": "python " + " ".join(["experiments/agents.py", *sys.argv[1:]]).replace(str(args.runs), "runs"),
-    }  # fmt: skip
+    }
     result |= {
-        "recording_policy": recording, "num_frames": recipe.num_frames, "real_steps": agent.card["real_steps"],
-        "world_minutes": world.card["training"]["minutes"], **hardware(),
-    }  # fmt: skip
+        "recording_policy": recording,
+        "num_frames": recipe.num_frames,
+        "real_steps": agent.card["real_steps"],
+        "world_minutes": world.card["training"]["minutes"],
+        **hardware(),
+    }
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -67,12 +67,23 @@ SCREENS = (
 NUM_FRAMES = 24_000
 TINY = PRESETS["tiny"]
 PRESET = dataclasses.replace(
-    TINY, dynamics={**TINY.dynamics, "width": 128, "window": 8, "weighs": True}, frames=8, num_denoise_steps=1,
-    half=True, tokenizer_share=0.15, num_evaluations=8, pure_share=0.75, bootstrap_share=0.125, bootstrap_from=2.0,
+    TINY,
+    dynamics={**TINY.dynamics, "width": 128, "window": 8, "weighs": True},
+    frames=8,
+    num_denoise_steps=1,
+    half=True,
+    tokenizer_share=0.15,
+    num_evaluations=8,
+    pure_share=0.75,
+    bootstrap_share=0.125,
+    bootstrap_from=2.0,
     dynamics_stage=StageConfig(batch_size=8, decay=0.95, ema=0.998),
-)  # fmt: skip
-LIMITS = ["the ball, the paddles and the player fade within about ten dreamed frames", "the score is not counted on",
-          "sizes that no game was recorded at are a curiosity"]  # fmt: skip
+)
+LIMITS = [
+    "the ball, the paddles and the player fade within about ten dreamed frames",
+    "the score is not counted on",
+    "sizes that no game was recorded at are a curiosity",
+]
 
 
 def record(runs: Path, screens: list[Screen]) -> list[Footage]:
@@ -83,10 +94,17 @@ def record(runs: Path, screens: list[Screen]) -> list[Footage]:
         with closing(Counter("frames")) as on_progress:
             footages.append(
                 worldsim.record(
-                    screen.game, out, num_frames=NUM_FRAMES, policy=screen.policy, seed=0, num_workers=1,
-                    max_episode_len=screen.max_episode_len, size=screen.size, on_progress=on_progress,
+                    screen.game,
+                    out,
+                    num_frames=NUM_FRAMES,
+                    policy=screen.policy,
+                    seed=0,
+                    num_workers=1,
+                    max_episode_len=screen.max_episode_len,
+                    size=screen.size,
+                    on_progress=on_progress,
                 )
-            )  # fmt: skip
+            )
     return footages
 
 
@@ -139,9 +157,13 @@ def main() -> None:
     if not (run / "world").is_dir() or args.resume:
         with closing(StageBars()) as on_progress:
             fit_games(
-                [footage.path for footage in footages], run, preset=PRESET, minutes=args.minutes, resume=args.resume,
+                [footage.path for footage in footages],
+                run,
+                preset=PRESET,
+                minutes=args.minutes,
+                resume=args.resume,
                 on_progress=on_progress,
-            )  # fmt: skip
+            )
     path, pictures = run / "world", run / "pictures"
     pictures.mkdir(exist_ok=True)
     world: World = read_bundle(path)

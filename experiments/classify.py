@@ -22,9 +22,7 @@ class Network(nnx.Module):
 
     def __init__(self, num_channels: int, num_classes: int, *, rngs: nnx.Rngs):
         widths = (num_channels, 16, 32, 48, 64)
-        self.convs = nnx.List(
-            [nnx.Conv(a, b, (3, 3), strides=(2, 2), rngs=rngs) for a, b in zip(widths, widths[1:])],
-        )
+        self.convs = nnx.List([nnx.Conv(a, b, (3, 3), strides=(2, 2), rngs=rngs) for a, b in zip(widths, widths[1:])])
         self.head = nnx.Linear(2 * widths[-1], num_classes, rngs=rngs)
 
     def __call__(self, pictures: Any) -> Any:

@@ -65,17 +65,35 @@ from worldsim.types import ActionSpec, discrete
 RESULTS = Path(__file__).parent / "results" / "craftax.json"
 REAL_TRANSITIONS = 500_000
 PUBLISHED = {
-    "name": "tinywmcraft, iterations 1 and 2, 6 seeds", "gfvd_16": [13e-4, 16e-4], "action_following": [0.91, 0.93],
-    "reward_ap": [0.92, 0.95], "termination_ap": [0.04, 0.055],
-}  # fmt: skip
+    "name": "tinywmcraft, iterations 1 and 2, 6 seeds",
+    "gfvd_16": [13e-4, 16e-4],
+    "action_following": [0.91, 0.93],
+    "reward_ap": [0.92, 0.95],
+    "termination_ap": [0.04, 0.055],
+}
 CHUNK = 32  # steps of all streams between copies to the host
 HOLD = 0.75  # chance to hold the action
 POLICY = "random, held 4 steps"
 CHANCES = np.array([0.2 / 12] + [0.15] * 4 + [0.2] + [0.2 / 12] * 11)  # of the 17 actions, in their order
 KEYS = (
-    "KeyQ", "KeyA", "KeyD", "KeyW", "KeyS", "Space", "Tab", "KeyR", "KeyT", "KeyF", "KeyP", "Digit1", "Digit2",
-    "Digit3", "Digit4", "Digit5", "Digit6",
-)  # fmt: skip
+    "KeyQ",
+    "KeyA",
+    "KeyD",
+    "KeyW",
+    "KeyS",
+    "Space",
+    "Tab",
+    "KeyR",
+    "KeyT",
+    "KeyF",
+    "KeyP",
+    "Digit1",
+    "Digit2",
+    "Digit3",
+    "Digit4",
+    "Digit5",
+    "Digit6",
+)
 
 
 class Streams(NamedTuple):
@@ -174,12 +192,24 @@ class Slice:
 def record(out: Path, num_transitions: int, num_streams: int, num_threads: int, seed: int, part: Slice) -> Footage:
     """Record at least so many transitions, a chunk more at most; footage that is there and whole is kept."""
     recorder = {
-        "policy": POLICY, "seed": seed, "num_streams": num_streams, "package": "craftax", "native_size": [63, 63],
-    }  # fmt: skip
+        "policy": POLICY,
+        "seed": seed,
+        "num_streams": num_streams,
+        "package": "craftax",
+        "native_size": [63, 63],
+    }
     meta = FootageMeta(
-        game="craftax-classic", title="Craftax-Classic", size=(63, 63), fps=10.0, action_spec=action_spec(),
-        objects={}, recorder=recorder, licence="MIT", assets_licence="MIT", prompts=("craftax", "2d minecraft"),
-    )  # fmt: skip
+        game="craftax-classic",
+        title="Craftax-Classic",
+        size=(63, 63),
+        fps=10.0,
+        action_spec=action_spec(),
+        objects={},
+        recorder=recorder,
+        licence="MIT",
+        assets_licence="MIT",
+        prompts=("craftax", "2d minecraft"),
+    )
     if (out / "footage.json").is_file():
         footage = Footage.open(out)
         footage.meta.check_same_world(meta)
@@ -210,9 +240,15 @@ def train(footage: Footage, run: Path, preset: str, minutes: float, seed: int, p
         return load_world(run / "world")
     with closing(StageBars()) as on_progress:
         return worldsim.fit(
-            footage.path, run, preset=preset, minutes=minutes, seed=seed, name="craftax",
-            resume=(run / "run.json").is_file(), on_progress=part.watch(on_progress),
-        )  # fmt: skip
+            footage.path,
+            run,
+            preset=preset,
+            minutes=minutes,
+            seed=seed,
+            name="craftax",
+            resume=(run / "run.json").is_file(),
+            on_progress=part.watch(on_progress),
+        )
 
 
 def measure(
@@ -221,9 +257,15 @@ def measure(
     """Ask the four questions of the benchmark, and what comes with them."""
     with closing(Counter("questions")) as on_progress:
         return evaluate(
-            worldsim.Simulator.from_world(world), footage, num_windows=num_windows, seeds=range(seeds), quick=True,
-            with_objects=False, batch_size=batch_size, on_progress=part.watch(on_progress),
-        )  # fmt: skip
+            worldsim.Simulator.from_world(world),
+            footage,
+            num_windows=num_windows,
+            seeds=range(seeds),
+            quick=True,
+            with_objects=False,
+            batch_size=batch_size,
+            on_progress=part.watch(on_progress),
+        )
 
 
 @contextmanager
@@ -289,10 +331,15 @@ def run(args: argparse.Namespace, batch_size: int, part: Slice) -> None:
     transitions = footage.num_frames - len(footage)
     report = {
         "command": "python " + " ".join(["experiments/craftax_world.py", *sys.argv[1:]]),
-        "summary": summary(result), "published": PUBLISHED, "policy": POLICY, "transitions": transitions,
-        "episodes": len(footage), "seconds": seconds | {"total": round(sum(seconds.values()), 1)}, **result,
+        "summary": summary(result),
+        "published": PUBLISHED,
+        "policy": POLICY,
+        "transitions": transitions,
+        "episodes": len(footage),
+        "seconds": seconds | {"total": round(sum(seconds.values()), 1)},
+        **result,
         "training": world.card["training"],
-    }  # fmt: skip
+    }
     path = RESULTS if transitions >= REAL_TRANSITIONS else args.out / "craftax.json"
     write_json(report, path)
     print(f"{path} written: {json.dumps(report['summary'])} in {report['seconds']}", file=sys.stderr)

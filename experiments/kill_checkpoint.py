@@ -88,10 +88,15 @@ def attempt(path: Path, wait_s: float) -> dict:
     wrong = sum(not np.array_equal(tree["params"][k], wanted["params"][k]) for k in wanted["params"]) if found else 0
     wrong += bool(found) and not np.array_equal(tree["key"], wanted["key"])
     return {
-        "wait_s": round(wait_s, 3), "said_done": done, "began": max(step for _, step in said), "restored": step,
-        "lost_finished_steps": max(0, done - step), "mismatching_arrays": int(wrong), "interrupted_saves": leftovers,
+        "wait_s": round(wait_s, 3),
+        "said_done": done,
+        "began": max(step for _, step in said),
+        "restored": step,
+        "lost_finished_steps": max(0, done - step),
+        "mismatching_arrays": int(wrong),
+        "interrupted_saves": leftovers,
         "restore_s": round(seconds, 3),
-    }  # fmt: skip
+    }
 
 
 def main(config: Config) -> None:

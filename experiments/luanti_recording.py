@@ -41,9 +41,13 @@ def play(seeds: range, num_steps: int, scripts: dict[int, list] | None = None) -
                 if terminated or (scripts is not None and step + 1 == len(scripts[seed])):
                     break
             games[seed] = {
-                "reset_s": ready - began, "fps": len(actions) / (time.perf_counter() - ready), "actions": actions,
-                "obs": np.stack(frames), "state": np.stack(states), "names": game.metadata["state"],
-            }  # fmt: skip
+                "reset_s": ready - began,
+                "fps": len(actions) / (time.perf_counter() - ready),
+                "actions": actions,
+                "obs": np.stack(frames),
+                "state": np.stack(states),
+                "names": game.metadata["state"],
+            }
     finally:
         game.close()
     return games
@@ -57,10 +61,13 @@ def compare(one: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
     apart[:, 3] = np.minimum(apart[:, 3], 360 - apart[:, 3])
     pixels = (np.abs(one["obs"][:count].astype(int) - other["obs"][:count]) > DIFFERENT).any(-1).mean((1, 2))
     return {
-        "blocks_apart": float(apart[:, :3].max()), "degrees_apart": float(apart[:, 3:].max()),
+        "blocks_apart": float(apart[:, :3].max()),
+        "degrees_apart": float(apart[:, 3:].max()),
         "frames_to_a_hundredth_block": int(np.argmax(np.append(apart[:, :3].max(1) > 0.01, True))),
-        "pixels_differ": float(pixels.mean()), "pixels_differ_worst": float(pixels.max()), "num_frames": count,
-    }  # fmt: skip
+        "pixels_differ": float(pixels.mean()),
+        "pixels_differ_worst": float(pixels.max()),
+        "num_frames": count,
+    }
 
 
 def main() -> None:
@@ -74,14 +81,18 @@ def main() -> None:
     index = first[seeds[0]]["names"].index
     fps = [game["fps"] for game in first.values()]
     result = {
-        "fps_median": float(np.median(fps)), "fps_worst": min(fps), "fps_best": max(fps),
+        "fps_median": float(np.median(fps)),
+        "fps_worst": min(fps),
+        "fps_best": max(fps),
         "start_s": first[seeds[0]]["reset_s"],
         "reset_s_median": float(np.median([game["reset_s"] for game in first.values()][1:])),
         "replays": {seed: compare(first[seed], second[seed]) for seed in seeds},
         "biomes": {seed: int(np.median(first[seed]["state"][:, index("biome")])) for seed in seeds},
-        "seeds": list(seeds), "steps": args.steps,
-        "command": "python experiments/luanti_recording.py", **hardware(),
-    }  # fmt: skip
+        "seeds": list(seeds),
+        "steps": args.steps,
+        "command": "python experiments/luanti_recording.py",
+        **hardware(),
+    }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps({k: v for k, v in result.items() if k.startswith(("fps", "reset", "start"))}))
 

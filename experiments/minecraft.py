@@ -123,9 +123,11 @@ def measure_away(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, be
     span = result["psnr_replay"] - result["psnr_unrelated"]
     spread = (quality["dream"] - quality["unrelated"]).std(ddof=1) / np.sqrt(len(real)) / span
     return result | {
-        "score": (result["psnr_dream"] - result["psnr_unrelated"]) / span, "score_standard_error": float(spread),
-        "num_scenes": len(real), "degrees": AWAY * AWAY_FRAMES,
-    }  # fmt: skip
+        "score": (result["psnr_dream"] - result["psnr_unrelated"]) / span,
+        "score_standard_error": float(spread),
+        "num_scenes": len(real),
+        "degrees": AWAY * AWAY_FRAMES,
+    }
 
 
 def dig_windows(columns: Columns, names: tuple[str, ...], spec: Any, num: int, seed: int) -> tuple[Any, Any]:
@@ -226,9 +228,11 @@ def measure_words(sim: worldsim.Simulator, footage: Footage, held: Columns, num:
             shares[words[i]] = float((guess == i).mean())
             taken_for[words[i]] = {words[k]: float((guess == k).mean()) for k in known if (guess == k).any()}
         result |= {
-            f"{name}_recovered": float(np.mean(list(shares.values()))), f"{name}_chance": 1 / len(known),
-            f"{name}_by_label": shares, f"{name}_taken_for": taken_for,
-        }  # fmt: skip
+            f"{name}_recovered": float(np.mean(list(shares.values()))),
+            f"{name}_chance": 1 / len(known),
+            f"{name}_by_label": shares,
+            f"{name}_taken_for": taken_for,
+        }
     return result | {"num_dreams_a_label": num}
 
 

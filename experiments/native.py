@@ -78,9 +78,11 @@ def measure(sim: worldsim.Simulator, footage: Footage, seed: int, num_windows: i
     )
     future, last = real[:, CONTEXT:], real[:, CONTEXT - 1 : CONTEXT]
     return {
-        "tokenizer": places(future, painted[:, CONTEXT:]), "next": places(future, forced[:, CONTEXT:]),
-        "free": places(future, free), "copy_last": places(future, np.repeat(last, HORIZON, 1)),
-    }  # fmt: skip
+        "tokenizer": places(future, painted[:, CONTEXT:]),
+        "next": places(future, forced[:, CONTEXT:]),
+        "free": places(future, free),
+        "copy_last": places(future, np.repeat(last, HORIZON, 1)),
+    }
 
 
 def main() -> None:
@@ -90,9 +92,15 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=64, help="evaluation windows a seed")
     args = parser.parse_args()
     whole = worldsim.record(
-        GAME, args.runs / f"arcade-{GAME}", num_frames=NUM_FRAMES, policy="random", seed=0, num_workers=1,
-        max_episode_len=1000, size=SIZE,
-    )  # fmt: skip
+        GAME,
+        args.runs / f"arcade-{GAME}",
+        num_frames=NUM_FRAMES,
+        policy="random",
+        seed=0,
+        num_workers=1,
+        max_episode_len=1000,
+        size=SIZE,
+    )
     square = crop(whole, args.runs / f"square-{GAME}")
     paths = {
         name: train(f, args.runs / f"native-{name}", args.minutes) for name, f in (("whole", whole), ("square", square))

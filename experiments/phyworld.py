@@ -95,17 +95,24 @@ def main() -> None:
         if not args.measure_only:
             with closing(StageBars()) as on_progress:
                 worldsim.fit(
-                    footage.path, run, preset=preset, minutes=args.minutes, name=f"phyworld-{scene}",
-                    resume=args.resume, on_progress=on_progress,
-                )  # fmt: skip
+                    footage.path,
+                    run,
+                    preset=preset,
+                    minutes=args.minutes,
+                    name=f"phyworld-{scene}",
+                    resume=args.resume,
+                    on_progress=on_progress,
+                )
         sim = worldsim.load(str(run / "world"))
         result = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
         result[scene] = {
             **measure(sim, scene, args.runs, args.windows),
-            "preset": args.preset, "minutes": sim.card["training"]["minutes"],
+            "preset": args.preset,
+            "minutes": sim.card["training"]["minutes"],
             "command": f"python experiments/phyworld.py --minutes {args.minutes:g} --preset {args.preset}",
-            "weights": sim.card["weights"]["sha256"], **hardware(),
-        }  # fmt: skip
+            "weights": sim.card["weights"]["sha256"],
+            **hardware(),
+        }
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -35,9 +35,14 @@ from worldsim.evaluate.speed import hardware
 
 RESULTS = Path(__file__).parent / "results"
 ARGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SETTLE_S = 6.0
 KEYS = {"pong": ("ArrowUp", "ArrowDown"), "minecraft": ("KeyW", "KeyD")}
 
@@ -171,10 +176,14 @@ def soak(browser: Any, world: str, cache: Path, minutes: float) -> dict[str, Any
         tab.page.close()
     settled = [mib for at, mib in memory if at >= min(300.0, 30 * minutes)]
     return {
-        "minutes": minutes, "memory_mib_start": settled[0], "memory_mib_end": settled[-1],
-        "memory_growth": settled[-1] / settled[0] - 1, "memory_spread": max(settled) / min(settled) - 1,
-        "ticks": number - first, "tick_drift_ms": 1e3 * (np.median(late[-10:]) - np.median(late[:10])),
-    }  # fmt: skip
+        "minutes": minutes,
+        "memory_mib_start": settled[0],
+        "memory_mib_end": settled[-1],
+        "memory_growth": settled[-1] / settled[0] - 1,
+        "memory_spread": max(settled) / min(settled) - 1,
+        "ticks": number - first,
+        "tick_drift_ms": 1e3 * (np.median(late[-10:]) - np.median(late[:10])),
+    }
 
 
 def resident_mib(pid: int) -> float:

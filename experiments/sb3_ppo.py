@@ -99,9 +99,13 @@ class Returns(BaseCallback):
 def make_envs(world: Any, num_envs: int, obs_type: str, horizon: int) -> VecEnv:
     """Build the worlds with the last two observations side by side, so that what moves can be told."""
     envs = gym.make_vec(
-        "worldsim:worldsim/World-v0", num_envs=num_envs, world=world, obs_type=obs_type, horizon=horizon,
+        "worldsim:worldsim/World-v0",
+        num_envs=num_envs,
+        world=world,
+        obs_type=obs_type,
+        horizon=horizon,
         autoreset_mode="SameStep",
-    )  # fmt: skip
+    )
     stacked = VecFrameStack(VecMonitor(DreamVecEnv(envs)), 2, channels_order="last")
     return stacked if obs_type == "latent" else VecTransposeImage(stacked)
 
@@ -128,10 +132,14 @@ def train(world: Any, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     tail = max(1, len(returns.returns) // 5)
     first, last = np.mean(returns.returns[:tail]), np.mean(returns.returns[-tail:])
     return {
-        "seed": seed, "episodes": len(returns.returns), "return_first_fifth": float(first),
-        "return_last_fifth": float(last), "steps": agent.num_timesteps, "steps_per_second": agent.num_timesteps / wall,
+        "seed": seed,
+        "episodes": len(returns.returns),
+        "return_first_fifth": float(first),
+        "return_last_fifth": float(last),
+        "steps": agent.num_timesteps,
+        "steps_per_second": agent.num_timesteps / wall,
         "steps_per_cpu_second": agent.num_timesteps / busy,
-    }  # fmt: skip
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:

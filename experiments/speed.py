@@ -48,9 +48,11 @@ def untrained(name: str) -> World:
     modules = {"tokenizer": tokenizer, "dynamics": dynamics, "outcome": outcome}
     config = {key: dataclasses.asdict(module.config) for key, module in modules.items()}
     card = {
-        "action_spec": SPEC.to_json(), "size": list(SIZE), "fps": 15,
+        "action_spec": SPEC.to_json(),
+        "size": list(SIZE),
+        "fps": 15,
         "config": config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}},
-    }  # fmt: skip
+    }
     starts = {"obs": np.zeros((1, 8, *SIZE, 3), np.uint8), "prev_action": np.zeros((1, 8, 1), np.float32)}
     return World(card=card, params={key: split(module)[1] for key, module in modules.items()}, starts=starts)
 
@@ -81,8 +83,10 @@ def imagined(world: World, num_denoise_steps: int, batch: int, *, num_repeats: i
     rates = batch * horizon / np.array(times[1:])
     return {
         f"imagined_steps_batch_{batch}": float(np.median(rates)),
-        f"imagined_steps_batch_{batch}_sd": float(rates.std()), "num_denoise_steps": num_denoise_steps, **hardware(),
-    }  # fmt: skip
+        f"imagined_steps_batch_{batch}_sd": float(rates.std()),
+        "num_denoise_steps": num_denoise_steps,
+        **hardware(),
+    }
 
 
 def main() -> None:

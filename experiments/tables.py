@@ -60,8 +60,14 @@ JUDGED: tuple[tuple[str, str, str, str, str, int], ...] = (
     ("Frechet distance score, frames 1 to 64", "fidelity", "score_gfvd_64", "0", "1", 2),
     ("opposite keys part, the right way", "control", "opposite_direction", "0.5", "1", 2),
     ("frames from key to change", "control", "latency_frames", "", "1", 1),
-    ("keys told from the dream by an inverse model", "control", "inverse_accuracy_dream", "inverse_accuracy_chance",
-     "inverse_accuracy_real", 2),
+    (
+        "keys told from the dream by an inverse model",
+        "control",
+        "inverse_accuracy_dream",
+        "inverse_accuracy_chance",
+        "inverse_accuracy_real",
+        2,
+    ),
     ("reward, average precision", "outcome", "reward_ap", "reward_base_rate", "1", 2),
     ("returns of dream and game, correlation", "outcome", "return_pearson", "0", "1", 2),
     ("CRPS skill, 19 dreams", "uncertainty", "crps_skill", "0", "1", 2),
@@ -71,7 +77,7 @@ JUDGED: tuple[tuple[str, str, str, str, str, int], ...] = (
     ("seconds until a dream collapses, of 600", "drift", "collapse_seconds_policy", "0", "600", 0),
     ("objects born without cause per 1,000 frames", "births", "born_per_1000", "", "born_per_1000_real", 1),
     ("objects gone without cause per 1,000 frames", "births", "gone_per_1000", "", "gone_per_1000_real", 1),
-)  # fmt: skip
+)
 
 
 def judged_table(root: Path) -> list[str]:
@@ -139,11 +145,15 @@ def dreams_table(root: Path) -> list[str]:
             how = agent["training"]
             cut = "" if how["max_uncertainty"] is None else f", cut above {how['max_uncertainty']}"
             cells = [
-                path.stem.removeprefix("agent_").replace("_", "-"), how["objective"] + cut,
-                str(how["num_denoise_steps"] or "own"), f"{how['noise_scale']:g}", f"{how['clone_share']:g}",
-                f"{how['minutes']:.0f}", f"{agent['dream']['mean']:.0f} in {agent['dream']['mean_length']:.0f} steps",
+                path.stem.removeprefix("agent_").replace("_", "-"),
+                how["objective"] + cut,
+                str(how["num_denoise_steps"] or "own"),
+                f"{how['noise_scale']:g}",
+                f"{how['clone_share']:g}",
+                f"{how['minutes']:.0f}",
+                f"{agent['dream']['mean']:.0f} in {agent['dream']['mean_length']:.0f} steps",
                 _mean(agent),
-            ]  # fmt: skip
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -154,9 +164,13 @@ def _mean(found: dict[str, Any] | None) -> str:
 
 
 TABLES: dict[str, Callable[[Path], list[str]]] = {
-    "worlds": worlds_table, "results": results_table, "judged": judged_table, "phyworld": phyworld_table,
-    "agents": agents_table, "dreams": dreams_table,
-}  # fmt: skip
+    "worlds": worlds_table,
+    "results": results_table,
+    "judged": judged_table,
+    "phyworld": phyworld_table,
+    "agents": agents_table,
+    "dreams": dreams_table,
+}
 
 
 def _trained(training: dict) -> str:

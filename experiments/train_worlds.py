@@ -73,30 +73,57 @@ PRESET = dataclasses.replace(
     TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_share=0.12
 )
 BLOCKS = dataclasses.replace(
-    PRESET, dynamics={**TINY.dynamics, "weighs": True, "window": 7}, frames=8, aligned=True,
-    tokenizer_share=0.055, flow_share=0.18, opening_share=0.5,
+    PRESET,
+    dynamics={**TINY.dynamics, "weighs": True, "window": 7},
+    frames=8,
+    aligned=True,
+    tokenizer_share=0.055,
+    flow_share=0.18,
+    opening_share=0.5,
     opening={"width": 192, "num_layers": 4, "local_width": 32, "num_local": 2},
-    dynamics_stage=dataclasses.replace(PRESET.dynamics_stage, batch_size=8), single_share=0.0, pure_share=0.75,
-    bootstrap_share=0.125, num_evaluations=12, num_denoise_steps=1, half=True,
-)  # fmt: skip
+    dynamics_stage=dataclasses.replace(PRESET.dynamics_stage, batch_size=8),
+    single_share=0.0,
+    pure_share=0.75,
+    bootstrap_share=0.125,
+    num_evaluations=12,
+    num_denoise_steps=1,
+    half=True,
+)
 WIDE = dataclasses.replace(  # for an accelerator
-    BLOCKS, frames=16, flow_frames=8, dreams=3, bootstrap_from=0.0, num_evaluations=8,
+    BLOCKS,
+    frames=16,
+    flow_frames=8,
+    dreams=3,
+    bootstrap_from=0.0,
+    num_evaluations=8,
     dynamics={
-        **BLOCKS.dynamics, "width": 128, "num_layers": 4, "local_width": 48, "num_local": 2, "flow_width": 64,
-        "window": 14, "least_change": 0.1,
+        **BLOCKS.dynamics,
+        "width": 128,
+        "num_layers": 4,
+        "local_width": 48,
+        "num_local": 2,
+        "flow_width": 64,
+        "window": 14,
+        "least_change": 0.1,
     },
-    tokenizer_share=0.05, flow_share=0.15, opening_share=0.4,
+    tokenizer_share=0.05,
+    flow_share=0.15,
+    opening_share=0.4,
     opening={"width": 224, "num_layers": 4, "local_width": 48, "num_local": 2},
     flow_stage=StageConfig(batch_size=32, learning_rate=0.004, decay=0.9, ema=0.998),
     dynamics_stage=StageConfig(batch_size=32, learning_rate=0.015, decay=0.9, ema=0.998),
     opening_stage=StageConfig(batch_size=128, learning_rate=0.015, decay=0.95, ema=0.999),
-)  # fmt: skip
+)
 SHARP = dataclasses.replace(  # likewise
-    PRESET, frames=24, half=True, tokenizer_share=0.2, num_evaluations=8,
+    PRESET,
+    frames=24,
+    half=True,
+    tokenizer_share=0.2,
+    num_evaluations=8,
     dynamics={**TINY.dynamics, "width": 128, "num_layers": 4, "local_width": 48, "num_local": 2, "window": 16},
     tokenizer_stage=StageConfig(batch_size=128),
     dynamics_stage=StageConfig(batch_size=32, learning_rate=0.015, decay=0.9, ema=0.998),
-)  # fmt: skip
+)
 FIRST_FRAMES = StageConfig(batch_size=32, learning_rate=0.01, decay=0.98, ema=0.998)  # of an opening that goes on
 RECIPES = {
     "jump": Recipe(48_000, 1000, 20.0, PRESET, "jump"),
@@ -124,20 +151,19 @@ def make_footage(name: str, out: Path) -> Footage:
             return footage
     with closing(Counter("frames")) as on_progress:
         return worldsim.record(
-            recipe.game, out, num_frames=recipe.num_frames, policy="noisy", seed=0, num_workers=recipe.num_workers,
-            max_episode_len=recipe.max_episode_len, on_progress=on_progress,
-        )  # fmt: skip
+            recipe.game,
+            out,
+            num_frames=recipe.num_frames,
+            policy="noisy",
+            seed=0,
+            num_workers=recipe.num_workers,
+            max_episode_len=recipe.max_episode_len,
+            on_progress=on_progress,
+        )
 
 
 def train(
-    name: str,
-    footage: Footage,
-    run: Path,
-    *,
-    minutes: float,
-    resume: bool,
-    init: str | None,
-    only_words: bool = False,
+    name: str, footage: Footage, run: Path, *, minutes: float, resume: bool, init: str | None, only_words: bool = False
 ) -> World:
     """Train by the recipe, which may go on from what it has learned: a camera then shows the world its own dreams."""
     recipe, again = recipe_of(name), run / "again"
@@ -210,9 +236,10 @@ def write_bundle(
     history = history or card["training"].get("history", "")
     card["training"] = card["training"] | {"command": command, "history": history}
     save_world(
-        dataclasses.replace(world, card=card), ROOT / "checkpoints" / name,
+        dataclasses.replace(world, card=card),
+        ROOT / "checkpoints" / name,
         extra_files=pictures(sim, footage, run / "pictures"),
-    )  # fmt: skip
+    )
 
 
 def trained(run: Path) -> Path:

@@ -29,9 +29,17 @@ def paint(yaw: float, pitch: float, size: tuple[int, int]) -> np.ndarray:
 def sphere_footage(path, size: tuple[int, int] = (16, 24), num_episodes: int = 6, num_steps: int = 16) -> Footage:
     """Record turning to and fro, from headings all around."""
     meta = FootageMeta(
-        game="sphere", title="Sphere", size=size, fps=10.0, action_spec=SPEC, state_names=("gaze",), objects={},
-        recorder={"seed": 0}, prompts=("sphere",), camera=CAMERA,
-    )  # fmt: skip
+        game="sphere",
+        title="Sphere",
+        size=size,
+        fps=10.0,
+        action_spec=SPEC,
+        state_names=("gaze",),
+        objects={},
+        recorder={"seed": 0},
+        prompts=("sphere",),
+        camera=CAMERA,
+    )
     rng = np.random.default_rng(0)
     with FootageWriter(path, meta) as writer:
         for _ in range(num_episodes):

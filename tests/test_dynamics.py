@@ -17,9 +17,18 @@ from worldsim.nn.camera import CameraConfig
 from worldsim.nn.words import PromptConfig
 
 CONFIG = DynamicsConfig(
-    grid=(1, 2), token_dim=4, choice_sizes=(3,), width=32, head_dim=16, num_layers=4, time_every=2, window=4,
-    num_sinks=1, has_memory=True, kv_groups=2,
-)  # fmt: skip
+    grid=(1, 2),
+    token_dim=4,
+    choice_sizes=(3,),
+    width=32,
+    head_dim=16,
+    num_layers=4,
+    time_every=2,
+    window=4,
+    num_sinks=1,
+    has_memory=True,
+    kv_groups=2,
+)
 BATCH = 2
 TOGETHER = jnp.zeros((BATCH,), bool)
 
@@ -121,9 +130,12 @@ def test_configs_that_cannot_be_are_refused(bad):
 
 
 PROMPT = PromptConfig(
-    attributes=(("sky", (("blue", "파란"), ("red", "붉은"))),), known=("blue", "red"), num_words=4, num_buckets=64,
+    attributes=(("sky", (("blue", "파란"), ("red", "붉은"))),),
+    known=("blue", "red"),
+    num_words=4,
+    num_buckets=64,
     gram_width=8,
-)  # fmt: skip
+)
 READING = dataclasses.replace(CONFIG, prompt=PROMPT)
 SAID = PROMPT.read(["a red sky", "blue"], [{"sky": 1}, {}])
 

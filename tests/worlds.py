@@ -45,9 +45,16 @@ def bar_episode(rng: np.random.Generator, num_steps: int = 40) -> Episode:
 def bar_footage(path, num_episodes: int = 12) -> Footage:
     """Record the bar game."""
     meta = FootageMeta(
-        game="bar", title="Bar", size=SIZE, fps=10.0, action_spec=SPEC, state_names=(), objects={},
-        recorder={"seed": 0}, prompts=("bar",),
-    )  # fmt: skip
+        game="bar",
+        title="Bar",
+        size=SIZE,
+        fps=10.0,
+        action_spec=SPEC,
+        state_names=(),
+        objects={},
+        recorder={"seed": 0},
+        prompts=("bar",),
+    )
     rng = np.random.default_rng(0)
     with FootageWriter(path, meta) as writer:
         for _ in range(num_episodes):
@@ -65,9 +72,17 @@ LANDS = {
 def land_footage(path, num_episodes: int = 24, num_steps: int = 20) -> Footage:
     """Record the bar game in lands of three colours, by day and by night, which the state tells."""
     meta = FootageMeta(
-        game="lands", title="Lands", size=SIZE, fps=10.0, action_spec=SPEC, state_names=tuple(LANDS), objects={},
-        recorder={"seed": 0}, prompts=("lands",), attributes=LANDS,
-    )  # fmt: skip
+        game="lands",
+        title="Lands",
+        size=SIZE,
+        fps=10.0,
+        action_spec=SPEC,
+        state_names=tuple(LANDS),
+        objects={},
+        recorder={"seed": 0},
+        prompts=("lands",),
+        attributes=LANDS,
+    )
     rng = np.random.default_rng(0)
     with FootageWriter(path, meta) as writer:
         for i in range(num_episodes):
@@ -96,10 +111,20 @@ def random_world(seed: int = 0, spec: ActionSpec = SPEC, prompt: PromptConfig | 
     }
     config = {name: dataclasses.asdict(module.config) for name, module in modules.items()}
     card = {
-        "schema_version": 1, "name": "bar", "title": "Bar", "prompts": ["bar"], "game": "bar", "size": list(SIZE),
-        "fps": 10, "action_spec": spec.to_json(), "preset": "custom", "footage": {"digest": "", "frames": 0},
+        "schema_version": 1,
+        "name": "bar",
+        "title": "Bar",
+        "prompts": ["bar"],
+        "game": "bar",
+        "size": list(SIZE),
+        "fps": 10,
+        "action_spec": spec.to_json(),
+        "preset": "custom",
+        "footage": {"digest": "", "frames": 0},
         "training": {},
-        "config": config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}}, "metrics": {},
-        "licence": {"code": "MIT", "weights": "MIT", "assets": "none"}, "limits": [],
-    }  # fmt: skip
+        "config": config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}},
+        "metrics": {},
+        "licence": {"code": "MIT", "weights": "MIT", "assets": "none"},
+        "limits": [],
+    }
     return World(card=card, params={name: split(module)[1] for name, module in modules.items()}, starts=starts)

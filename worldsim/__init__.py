@@ -23,13 +23,17 @@ if TYPE_CHECKING:
     from worldsim.train import fit
 
 __version__ = "0.1.0"
-__all__ = [
-    "JaxWorldEnv", "Simulator", "World", "WorldEnv", "WorldVectorEnv", "__version__", "fit", "load", "record",
-]  # fmt: skip
+__all__ = ["JaxWorldEnv", "Simulator", "World", "WorldEnv", "WorldVectorEnv", "__version__", "fit", "load", "record"]
 _HOMES = {
-    "JaxWorldEnv": "env", "Simulator": "simulator", "World": "checkpoint", "WorldEnv": "env", "WorldVectorEnv": "env",
-    "fit": "train", "load": "simulator", "record": "data.record",
-}  # fmt: skip
+    "JaxWorldEnv": "env",
+    "Simulator": "simulator",
+    "World": "checkpoint",
+    "WorldEnv": "env",
+    "WorldVectorEnv": "env",
+    "fit": "train",
+    "load": "simulator",
+    "record": "data.record",
+}
 
 if "worldsim/World-v0" not in _gymnasium.registry:
     _gymnasium.register(

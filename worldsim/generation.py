@@ -146,11 +146,7 @@ def picture(model: Model, cache: Cache, z: Float[Array, "b n c"]) -> UInt8[Array
 
 
 def free_run(
-    model: Model,
-    cache: Cache,
-    prev_actions: Float[Array, "b t a"],
-    keys: Key[Array, " b"],
-    sampler: Sampler,
+    model: Model, cache: Cache, prev_actions: Float[Array, "b t a"], keys: Key[Array, " b"], sampler: Sampler
 ) -> tuple[Cache, UInt8[Array, "b t h w 3"]]:
     """Dream and paint t frames, each from the ones before it."""
 

@@ -171,9 +171,7 @@ class Tokenizer(nnx.Module):
 
 
 def reconstruction_loss(
-    frame: Float[Array, "*b h w c"],
-    reconstruction: Float[Array, "*b h w c"],
-    weight: Float[Array, "*b h w 1"],
+    frame: Float[Array, "*b h w c"], reconstruction: Float[Array, "*b h w c"], weight: Float[Array, "*b h w 1"]
 ) -> Float[Array, ""]:
     """Weighted L1 + MSE, with weights of mean one."""
     error = reconstruction - frame

@@ -53,9 +53,14 @@ def choice(*options: tuple[str, tuple[str, ...]]) -> dict[str, Any]:
 def drawn_here(size: int, *, fps: int) -> dict[str, Any]:
     """Describe what the games share that this package draws itself, on a square of `size` pixels."""
     return {
-        "package": "numpy", "licence": "MIT", "assets_licence": "MIT", "native_size": [size, size],
-        "size": [size, size], "frame_skip": 1, "render_fps": fps,
-    }  # fmt: skip
+        "package": "numpy",
+        "licence": "MIT",
+        "assets_licence": "MIT",
+        "native_size": [size, size],
+        "size": [size, size],
+        "frame_skip": 1,
+        "render_fps": fps,
+    }
 
 
 def centre(x: float, y: float, native_size: tuple[int, int] | list[int]) -> tuple[float, float]:

@@ -21,9 +21,15 @@ CELL, CARD = 16, 12  # pixels
 SIZE = SIDE * CELL
 TABLE, BACK = (24, 44, 34), (96, 96, 104)
 COLOURS = (
-    (230, 40, 40), (40, 190, 60), (50, 80, 235), (240, 220, 50),
-    (220, 60, 220), (50, 210, 220), (245, 140, 30), (245, 245, 245),
-)  # fmt: skip
+    (230, 40, 40),
+    (40, 190, 60),
+    (50, 80, 235),
+    (240, 220, 50),
+    (220, 60, 220),
+    (50, 210, 220),
+    (245, 140, 30),
+    (245, 245, 245),
+)
 OPENING = 4  # frames that the board lies open
 KEYS = [*(f"Digit{i}" for i in range(1, 5)), *(f"Key{letter}" for letter in "QWERASDFZXCV")]
 _WAIT = (2, 64)  # frames between two questions of the scripted player

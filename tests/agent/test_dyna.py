@@ -56,8 +56,8 @@ def test_an_agent_of_another_game_records_nothing(agent, tmp_path):
 def test_the_loop_plays_the_real_game_and_leaves_the_footage_as_it_was(footage, world, tmp_path):
     before, played = footage.digest(), []
     how = dict(
-        num_steps=60, num_rounds=1, config=CONFIG, world_minutes=MINUTES, agent_minutes=MINUTES, max_episode_len=40,
-    )  # fmt: skip
+        num_steps=60, num_rounds=1, config=CONFIG, world_minutes=MINUTES, agent_minutes=MINUTES, max_episode_len=40
+    )
     fit_online(world, footage.path, tmp_path / "run", on_record=lambda done, wanted: played.append(done), **how)
     own = Footage.open(tmp_path / "run" / "footage")
     assert Footage.open(footage.path).digest() == before

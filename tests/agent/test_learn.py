@@ -129,11 +129,7 @@ def test_an_agent_plays_the_real_game(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [
-        ({"game": "foo"}, "another game"),
-        ({"fps": 7.0}, "another fps"),
-        ({"size": (8, 8)}, "another size"),
-    ],
+    [({"game": "foo"}, "another game"), ({"fps": 7.0}, "another fps"), ({"size": (8, 8)}, "another size")],
 )
 def test_footage_of_another_game_is_refused_before_anything_is_trained(learned, tmp_path, change, said):
     from tests.worlds import bar_episode
@@ -164,9 +160,13 @@ def test_footage_without_reward_or_end_is_refused(learned, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"horizon": 0}, "horizon wants"), ({"objective": "clone"}, "reinforce or pmpo"), ({"gamma": 1.0}, "within 0..1"),
-     ({"clone_share": 1.0}, "clone_share wants")],
-)  # fmt: skip
+    [
+        ({"horizon": 0}, "horizon wants"),
+        ({"objective": "clone"}, "reinforce or pmpo"),
+        ({"gamma": 1.0}, "within 0..1"),
+        ({"clone_share": 1.0}, "clone_share wants"),
+    ],
+)
 def test_bad_settings_are_refused(settings, said):
     with pytest.raises(ValueError, match=said):
         AgentConfig(**settings)

@@ -27,9 +27,12 @@ def path(seed=0, **changes):
     rng = np.random.default_rng(seed)
     rows = np.stack([rng.integers(3, size=(B, T)), rng.integers(2, size=(B, T))], -1)
     made = {
-        "z": rng.normal(size=(B, T, 4, 3)), "prev_action": rows, "reward": rng.normal(size=(B, T)),
-        "alive": np.ones((B, T)), "trusted": np.ones((B, T)),
-    } | changes  # fmt: skip
+        "z": rng.normal(size=(B, T, 4, 3)),
+        "prev_action": rows,
+        "reward": rng.normal(size=(B, T)),
+        "alive": np.ones((B, T)),
+        "trusted": np.ones((B, T)),
+    } | changes
     return Trajectory(**{name: jnp.asarray(x, jnp.float32) for name, x in made.items()})
 
 
@@ -76,10 +79,15 @@ def test_what_comes_after_the_end_or_after_a_frame_that_is_not_believed_changes_
     for name in ("alive", "trusted"):
         cut = {name: p.alive.at[:, 4].set(0.0)}
         returns = [
-            lambda_returns(x.reward, **({"alive": x.alive, "trusted": x.trusted} | cut), value=jnp.zeros((B, T)),
-                           gamma=0.9, lam=0.95)
+            lambda_returns(
+                x.reward,
+                **({"alive": x.alive, "trusted": x.trusted} | cut),
+                value=jnp.zeros((B, T)),
+                gamma=0.9,
+                lam=0.95,
+            )
             for x in (p, other)
-        ]  # fmt: skip
+        ]
         np.testing.assert_allclose(returns[0][:, :5], returns[1][:, :5], atol=1e-5)
         assert not np.allclose(returns[0][:, 5:], returns[1][:, 5:])
 

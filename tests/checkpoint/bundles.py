@@ -17,12 +17,22 @@ def make_world(name="pong", size=(8, 12), **card) -> World:
         "outcome": {"bias": np.zeros((), np.float32)},
     }
     base = {
-        "schema_version": 1, "name": name, "title": f"A dream of {name}", "prompts": [name], "game": name,
-        "size": list(size), "fps": 15, "action_spec": discrete(("noop", "up", "down")).to_json(), "preset": "tiny",
-        "config": {"tokenizer": {}, "dynamics": {}, "outcome": {}, "sampler": {}}, "footage": {"frames": 10},
-        "training": {"minutes": 1.0, "seed": 0}, "metrics": {"psnr": {"value": 20.0, "command": "worldsim eval"}},
-        "licence": {"code": "MIT"}, "limits": ["forgets"],
-    }  # fmt: skip
+        "schema_version": 1,
+        "name": name,
+        "title": f"A dream of {name}",
+        "prompts": [name],
+        "game": name,
+        "size": list(size),
+        "fps": 15,
+        "action_spec": discrete(("noop", "up", "down")).to_json(),
+        "preset": "tiny",
+        "config": {"tokenizer": {}, "dynamics": {}, "outcome": {}, "sampler": {}},
+        "footage": {"frames": 10},
+        "training": {"minutes": 1.0, "seed": 0},
+        "metrics": {"psnr": {"value": 20.0, "command": "worldsim eval"}},
+        "licence": {"code": "MIT"},
+        "limits": ["forgets"],
+    }
     starts = {
         "obs": rng.integers(0, 256, (2, 4, *size, 3), dtype=np.uint8),
         "prev_action": np.zeros((2, 4, 1), np.float32),

@@ -19,12 +19,19 @@ def three_worlds(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "said, meant",
     [
-        ("pong", "pong-small"), ("play pong please", "pong-small"), ("Table tennis, please!", "pong-small"),
-        ("doom-takecover", "doom-takecover"), ("a game of DOOM", "doom-takecover"),
-        ("둠, 어두운 복도", "doom-takecover"), ("jump", "jump"),
-        ("monday", "jump"), ("runs/monday", "jump"), ("runs/monday/world", "jump"), ("the one with the floe", "jump"),
+        ("pong", "pong-small"),
+        ("play pong please", "pong-small"),
+        ("Table tennis, please!", "pong-small"),
+        ("doom-takecover", "doom-takecover"),
+        ("a game of DOOM", "doom-takecover"),
+        ("둠, 어두운 복도", "doom-takecover"),
+        ("jump", "jump"),
+        ("monday", "jump"),
+        ("runs/monday", "jump"),
+        ("runs/monday/world", "jump"),
+        ("the one with the floe", "jump"),
     ],
-)  # fmt: skip
+)
 def test_a_name_or_a_prompt_finds_its_world(three_worlds, said, meant):
     assert load_world(said).card["name"] == meant
 

@@ -38,10 +38,19 @@ def test_a_missing_key_of_the_card_is_named(bundle, key):
 @pytest.mark.parametrize(
     "key, value",
     [
-        ("schema_version", 99), ("fps", "fast"), ("fps", 0), ("size", [8]), ("size", [8, -1]), ("size", [8, 2**40]),
-        ("prompts", [1]), ("config", {}), ("name", 3), ("action_spec", {"choices": 1}), ("weights", 1),
+        ("schema_version", 99),
+        ("fps", "fast"),
+        ("fps", 0),
+        ("size", [8]),
+        ("size", [8, -1]),
+        ("size", [8, 2**40]),
+        ("prompts", [1]),
+        ("config", {}),
+        ("name", 3),
+        ("action_spec", {"choices": 1}),
+        ("weights", 1),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_in_the_card_is_named(bundle, key, value):
     change_card(bundle, lambda card: card.update({key: value}))
     with pytest.raises(ValueError, match="ActionSpec" if key == "action_spec" else key):

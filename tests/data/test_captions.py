@@ -114,11 +114,17 @@ def test_own_captions_are_used_where_they_belong(footage, tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "{", "[]", '{"episode": 0}', '{"episode": 9, "text": "x"}', '{"episode": 0, "text": " "}',
-        '{"episode": 0, "start": 3, "stop": 3, "text": "x"}', '{"episode": 0, "stop": 11, "text": "x"}',
-        '{"episode": true, "text": "x"}', '{"episode": 0, "text": "x", "until": 4}',
+        "{",
+        "[]",
+        '{"episode": 0}',
+        '{"episode": 9, "text": "x"}',
+        '{"episode": 0, "text": " "}',
+        '{"episode": 0, "start": 3, "stop": 3, "text": "x"}',
+        '{"episode": 0, "stop": 11, "text": "x"}',
+        '{"episode": true, "text": "x"}',
+        '{"episode": 0, "text": "x", "until": 4}',
     ],
-)  # fmt: skip
+)
 def test_a_bad_line_of_captions_is_named(tmp_path, line):
     (tmp_path / "captions.jsonl").write_text('{"episode": 0, "text": "fine"}\n' + line + "\n")
     with pytest.raises(ValueError, match="captions.jsonl line 2: "):

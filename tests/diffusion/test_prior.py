@@ -29,9 +29,11 @@ def test_the_posterior_is_that_of_bayes(tau, before_tau):
     grid = np.linspace(-8, 8, 1601)
     previous, present = grid[:, None], grid[None, :]
     joint = (
-        normal(previous, 0, np.sqrt(POWER)) * normal(before, before_tau * previous, 1 - before_tau)
-        * normal(present, previous, np.sqrt(innovation)) * normal(z, tau * present, 1 - tau)
-    )  # fmt: skip
+        normal(previous, 0, np.sqrt(POWER))
+        * normal(before, before_tau * previous, 1 - before_tau)
+        * normal(present, previous, np.sqrt(innovation))
+        * normal(z, tau * present, 1 - tau)
+    )
     weight = joint.sum(0) / joint.sum()
     mean = (weight * grid).sum()
     deviation = np.sqrt((weight * (grid - mean) ** 2).sum())

@@ -37,11 +37,16 @@ def test_columns_of_a_mixed_action_are_choices_then_buttons_then_axes():
 @pytest.mark.parametrize(
     "spec, action, message",
     [
-        (None, 3, "0..2, got 3"), (None, -1, "0..2, got -1"), (None, 0.5, "got 0.5"), (None, [0, 1], "shape"),
-        (CAR, [0.0, 2.0], "pedal"), (CAR, [np.nan, 0.0], "NaN"), (PAD, [0, 2], "0..1"),
+        (None, 3, "0..2, got 3"),
+        (None, -1, "0..2, got -1"),
+        (None, 0.5, "got 0.5"),
+        (None, [0, 1], "shape"),
+        (CAR, [0.0, 2.0], "pedal"),
+        (CAR, [np.nan, 0.0], "NaN"),
+        (PAD, [0, 2], "0..1"),
         (BOTH, {"axes": [0, 0]}, "keys"),
     ],
-)  # fmt: skip
+)
 def test_an_action_outside_the_space_says_what_was_wanted(spec, action, message):
     env = WorldEnv(FakeSimulator(spec))
     env.reset(seed=0)

@@ -35,14 +35,25 @@ def test_states_have_words_in_two_languages():
     assert attributes()["biome"]["en"][biome_index("taiga_ocean")] == "taiga"
     assert biome_index("a biome of some mod") == 0
     words = {
-        "default:dirt_with_snow": "snow", "default:dirt_with_dry_grass": "grass", "default:pine_needles": "leaves",
-        "default:tree": "tree", "default:desert_sandstone": "sand", "default:water_source": "water", "none": "nothing",
-        "default:wood": "planks", "stairs:something": "block",
-    }  # fmt: skip
+        "default:dirt_with_snow": "snow",
+        "default:dirt_with_dry_grass": "grass",
+        "default:pine_needles": "leaves",
+        "default:tree": "tree",
+        "default:desert_sandstone": "sand",
+        "default:water_source": "water",
+        "none": "nothing",
+        "default:wood": "planks",
+        "stairs:something": "block",
+    }
     assert {node: list(NODES)[node_index(node)] for node in words} == words
     assert [attributes()["time"]["en"][time_index(t)] for t in (0.5, 0.77, 0.99, 0.1, 0.23, 0.25)] == [
-        "day", "dusk", "night", "night", "dawn", "day",
-    ]  # fmt: skip
+        "day",
+        "dusk",
+        "night",
+        "night",
+        "dawn",
+        "day",
+    ]
 
 
 def test_the_library_is_compiled_once(tmp_path, monkeypatch):

@@ -116,10 +116,10 @@ def episode(seed: int) -> Episode:
         reward=(player[1:] < PAID).astype(np.float32),
         terminated=nothing,
         truncated=np.arange(LENGTH) == LENGTH - 1,
-        state=np.column_stack(
-            [(ball + 0.5) / SIZE, np.full(len(when), RADIUS / SIZE), middle, *cards]
-        ).astype(np.float32),
-    )  # fmt: skip
+        state=np.column_stack([(ball + 0.5) / SIZE, np.full(len(when), RADIUS / SIZE), middle, *cards]).astype(
+            np.float32
+        ),
+    )
 
 
 def footage(path, episodes: int = 24) -> Footage:

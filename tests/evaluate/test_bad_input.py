@@ -108,10 +108,7 @@ def test_pictures_that_are_no_pixels_are_refused(columns):
 def test_footage_with_a_single_window_gives_gaps_with_reasons(footage, tmp_path):
     one = rewrite(footage, tmp_path / "one", length=CONTEXT + 16)
     world = toy.Perfect()
-    world.card = {
-        "footage": {"digest": one.digest()},
-        "training": {"held_out_episodes": [one.episodes[0].name]},
-    }
+    world.card = {"footage": {"digest": one.digest()}, "training": {"held_out_episodes": [one.episodes[0].name]}}
     numbers = evaluate(world, one, num_windows=8, seeds=(0,), with_objects=False, drift_seconds=2.0)
     fidelity, control, doubt = (numbers[question] for question in ("fidelity", "control", "uncertainty"))
     assert fidelity["num_windows"] == control["num_windows"] == doubt["num_windows"] == 1

@@ -106,11 +106,23 @@ def score_and_bottom(numbers: dict[str, Any], column: Column) -> tuple[float, fl
 @pytest.mark.parametrize(
     ("column", "least"),
     [
-        ("psnr", 0.85), ("gfvd", 0.99), ("follow", 0.95), ("part", 1), ("direct", 1), ("inverse", 0.9), ("reward", 1),
-        ("spread", 0.9), ("doubt", 0.85), ("foreign", 1), ("crps", 0.97), ("speed", 0.95), ("memory", 1), ("policy", 8),
+        ("psnr", 0.85),
+        ("gfvd", 0.99),
+        ("follow", 0.95),
+        ("part", 1),
+        ("direct", 1),
+        ("inverse", 0.9),
+        ("reward", 1),
+        ("spread", 0.9),
+        ("doubt", 0.85),
+        ("foreign", 1),
+        ("crps", 0.97),
+        ("speed", 0.95),
+        ("memory", 1),
+        ("policy", 8),
         ("still", 8),
     ],
-)  # fmt: skip
+)
 def test_the_game_played_on_gets_the_top_of_every_question(answers, column, least):
     top, _ = score_and_bottom(answers["Perfect"], COLUMNS[column])
     assert least <= top

@@ -4,15 +4,7 @@ import pytest
 from tests.evaluate import toy
 from tests.evaluate.test_report import CARD, Page
 from worldsim.evaluate import compare_worlds
-from worldsim.evaluate.compare import (
-    Difference,
-    is_same,
-    paired_difference,
-    paired_differences,
-    rows_of,
-    say,
-    verdict,
-)
+from worldsim.evaluate.compare import Difference, is_same, paired_difference, paired_differences, rows_of, say, verdict
 from worldsim.evaluate.comparison import cells, render
 
 OPTIONS = {"num_windows": 4, "quick": True, "with_objects": False, "batch_size": 4}

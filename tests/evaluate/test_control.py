@@ -103,13 +103,11 @@ def test_without_a_direction_in_the_recorded_frames_there_is_none_and_it_says_wh
         (ActionSpec(buttons=(Button(name="fire"),)), ["no fire/fire"]),
         (ActionSpec(axes=(Axis(name="mouse_x", low=-3.0, high=5.0),)), ["mouse_x low/high"]),
         (
-            ActionSpec(
-                choices=(Choice(name="a", labels=("x", "y"), keys=((), ())),), buttons=(Button(name="b"),)
-            ),
+            ActionSpec(choices=(Choice(name="a", labels=("x", "y"), keys=((), ())),), buttons=(Button(name="b"),)),
             ["x/y", "no b/b"],
         ),
     ],
-)  # fmt: skip
+)
 def test_opposites_are_found_by_their_names_else_all_pairs(spec, names):
     pairs = find_pairs(spec)
     assert [pair.name for pair in pairs] == names

@@ -38,10 +38,15 @@ def panorama(num_episodes=8, length=240):
     obs, action, state = (np.concatenate(column) for column in zip(*parts))
     nothing = np.zeros(len(obs), np.float32)
     meta = FootageMeta(
-        game="panorama", title="Panorama", size=(SIZE, SIZE), fps=10.0, action_spec=discrete(("noop", "left", "right")),
-        state_names=("x", "y", "angle"), recorder={},
+        game="panorama",
+        title="Panorama",
+        size=(SIZE, SIZE),
+        fps=10.0,
+        action_spec=discrete(("noop", "left", "right")),
+        state_names=("x", "y", "angle"),
+        recorder={},
         objects={"player": {"view": {"x": "x", "y": "y", "angle": "angle", "degrees": 90, "near": 0.5}}},
-    )  # fmt: skip
+    )
     return Columns(obs, action, nothing, nothing > 0, state, np.array(bounds)), meta
 
 
@@ -111,15 +116,19 @@ def test_a_grey_world_gets_as_little_as_blur(wall):
 
 def test_a_question_is_the_first_return_to_what_the_context_shows_and_has_out_of_view_at_its_end():
     context = np.array([0, 0, 1, 2, 3, 4, 4, 4])
-    heading = np.stack([
-        np.concatenate([context, [4, 3, 2, 1, 0, 0, 1, 0]]),  # by 90 and back: asked
-        np.concatenate([context, [5, 6, 7, 6, 5, 4, 3, 2]]),  # not back yet
-        np.concatenate([context - 4, [1, 2, 3, 4, 4, 4, 4, 4]]),  # the first pose is 90 away at the end, not met again
-        np.concatenate([context, [6, 8, 10, 12, 14, 16, 16, 16]]),  # a circle
-        np.concatenate([context, [6, 8, 7, 6, 4, 2, 1, 0]]),  # by 180 and back
-        np.concatenate([context - 1, [3, 2, 1, 0, -1, -1, -1, -1]]),  # the same from another angle
-        np.concatenate([np.minimum(context, 3), [4, 4, 3, 2, 1, 0, 0, 0]]),  # still partly in view at the end
-    ])  # fmt: skip
+    heading = np.stack(
+        [
+            np.concatenate([context, [4, 3, 2, 1, 0, 0, 1, 0]]),  # by 90 and back: asked
+            np.concatenate([context, [5, 6, 7, 6, 5, 4, 3, 2]]),  # not back yet
+            np.concatenate(
+                [context - 4, [1, 2, 3, 4, 4, 4, 4, 4]]
+            ),  # the first pose is 90 away at the end, not met again
+            np.concatenate([context, [6, 8, 10, 12, 14, 16, 16, 16]]),  # a circle
+            np.concatenate([context, [6, 8, 7, 6, 4, 2, 1, 0]]),  # by 180 and back
+            np.concatenate([context - 1, [3, 2, 1, 0, -1, -1, -1, -1]]),  # the same from another angle
+            np.concatenate([np.minimum(context, 3), [4, 4, 3, 2, 1, 0, 0, 0]]),  # still partly in view at the end
+        ]
+    )
     pose = np.stack([0 * heading, 0 * heading, STEP * heading % 360], -1).astype(float)
     question = ask(pose, VIEW)
     np.testing.assert_array_equal(question.asked, [CONTEXT + 4, 0, 0, CONTEXT + 5, CONTEXT + 7, CONTEXT + 4, 0])

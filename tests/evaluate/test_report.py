@@ -73,11 +73,15 @@ def answers(seed: int) -> dict:
     """Answers of a seed, a question that the report has never heard of among them."""
     rng = np.random.default_rng(seed)
     return {
-        "fidelity": {"psnr_free_16": 20.0 + rng.normal(), "psnr_copy_last_16": 15.0, "psnr_tokenizer": 30.0,
-                     "curves": {"psnr_free": list(rng.normal(20, 1, 16)), "psnr_copy_last": [15.0] * 16}},
+        "fidelity": {
+            "psnr_free_16": 20.0 + rng.normal(),
+            "psnr_copy_last_16": 15.0,
+            "psnr_tokenizer": 30.0,
+            "curves": {"psnr_free": list(rng.normal(20, 1, 16)), "psnr_copy_last": [15.0] * 16},
+        },
         "outcome": {"reward_ap": None, "reward_reason": f"no reward in 9 frames {HOSTILE}", "reward_base_rate": 0.0},
         "novelty": {"surprise": rng.normal(), "surprise_window": [1.0, None, 3.0], "num_surprises": 3},
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +160,11 @@ def test_lines_that_belong_together_share_a_chart():
     }
     found = charts({"curves": {"psnr_free": [1.0, 2.0], "psnr_copy": [2.0, 2.0], "ssim_free": [0.1, 0.2]}, **lists})
     assert {chart: list(lines) for chart, lines in found.items()} == {
-        "psnr": ["psnr_free", "psnr_copy"], "ssim": ["ssim_free"], "gfvd_window": ["gfvd_window", "gfvd_window_floor"],
+        "psnr": ["psnr_free", "psnr_copy"],
+        "ssim": ["ssim_free"],
+        "gfvd_window": ["gfvd_window", "gfvd_window_floor"],
         "other": ["other"],
-    }  # fmt: skip
+    }
     assert np.isnan(found["gfvd_window"]["gfvd_window_floor"].values[1])
 
 

@@ -86,9 +86,13 @@ def test_agents_stand_beside_those_who_did_not_dream(root):
 
 def test_agents_of_one_world_stand_side_by_side_by_how_they_dreamed(root):
     how = {
-        "objective": "reinforce", "max_uncertainty": None, "num_denoise_steps": None, "noise_scale": 1.0,
-        "clone_share": 0.15, "minutes": 5.01,
-    }  # fmt: skip
+        "objective": "reinforce",
+        "max_uncertainty": None,
+        "num_denoise_steps": None,
+        "noise_scale": 1.0,
+        "clone_share": 0.15,
+        "minutes": 5.01,
+    }
     agent = {"mean": 5.0, "standard_error": 0.25, "dream": {"mean": 7.0, "mean_length": 90.0}, "training": how}
     other = agent | {"mean": 6.0, "training": how | {"objective": "pmpo", "max_uncertainty": 0.1, "noise_scale": 1.5}}
     found = {"main": agent, "hot": other, "random": {"mean": 1.0, "standard_error": 0.1}, "recording_policy": "random"}

@@ -69,10 +69,15 @@ def episode(seed: int, length: int = 96) -> Episode:
 def footage(path, episodes: int = 8) -> Footage:
     """Some recorded episodes."""
     meta = FootageMeta(
-        game="toy:Toy-v0", title="Toy", size=(SIZE, SIZE), fps=10.0, action_spec=SPEC, state_names=("block_x",
-        "block_y"), objects={"block": {"size": [BLOCK, BLOCK], "kind": "paddle"}}, recorder={"native_size": [SIZE,
-        SIZE], "seed": 0},
-    )  # fmt: skip
+        game="toy:Toy-v0",
+        title="Toy",
+        size=(SIZE, SIZE),
+        fps=10.0,
+        action_spec=SPEC,
+        state_names=("block_x", "block_y"),
+        objects={"block": {"size": [BLOCK, BLOCK], "kind": "paddle"}},
+        recorder={"native_size": [SIZE, SIZE], "seed": 0},
+    )
     with FootageWriter(path, meta) as writer:
         for seed in range(episodes):
             writer.add(episode(seed), seed=seed)

@@ -64,10 +64,15 @@ def test_a_port_that_is_taken_is_a_clear_error(capsys, untrained_world):
 
 @pytest.mark.parametrize(
     ("option", "value", "said"),
-    [("--fps", 0, "--fps wants"), ("--fps", "nan", "--fps wants"), ("--max-players", 0, "--max-players wants"),
-     ("--port", 70000, "--port wants"), ("--idle-minutes", -1, "--idle-minutes wants"),
-     ("--host", "192.0.2.1", "cannot serve at")],
-)  # fmt: skip
+    [
+        ("--fps", 0, "--fps wants"),
+        ("--fps", "nan", "--fps wants"),
+        ("--max-players", 0, "--max-players wants"),
+        ("--port", 70000, "--port wants"),
+        ("--idle-minutes", -1, "--idle-minutes wants"),
+        ("--host", "192.0.2.1", "cannot serve at"),
+    ],
+)
 def test_bad_options_are_refused_in_one_line(capsys, untrained_world, option, value, said):
     status, out, err = run(capsys, "play", untrained_world, option, value)
     assert status == 2 and said in err and len(err.strip().splitlines()) == 1 and not out

@@ -113,7 +113,11 @@ def test_a_command_gives_its_key_to_the_game_and_takes_alt():
 def test_the_page_is_told_of_every_control():
     kinds = [(x["name"], x["kind"]) for x in describe(CRAFT)]
     assert kinds == [
-        ("slot", "choice"), ("forward", "button"), ("dig", "button"), ("yaw", "axis"), ("steer", "axis"),
+        ("slot", "choice"),
+        ("forward", "button"),
+        ("dig", "button"),
+        ("yaw", "axis"),
+        ("steer", "axis"),
         ("gas", "axis"),
-    ]  # fmt: skip
+    ]
     assert has_mouse(CRAFT) and not has_mouse(PAD)

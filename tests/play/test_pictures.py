@@ -21,9 +21,13 @@ def test_webp_keeps_every_pixel_and_jpeg_is_near():
 
 
 @given(
-    st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.floats(0, 1e12), st.none() | st.floats(0, 8, width=32),
-    st.binary(max_size=40), st.binary(max_size=40),
-)  # fmt: skip
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.floats(0, 1e12),
+    st.none() | st.floats(0, 8, width=32),
+    st.binary(max_size=40),
+    st.binary(max_size=40),
+)
 def test_a_frame_survives_the_line(number, answered, clock, uncertainty, picture, real):
     frame = Frame(number, answered, clock, 5, 1.0, -2.5, uncertainty, 4.0, picture, 0.5, 1.5, real)
     back = unpack(pack(frame))
@@ -63,10 +67,17 @@ def bomb() -> bytes:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"\x89PNG\r\n\x1a\n", saved(Image.new("RGB", (9, 9)), "PNG")[:-30], b"x" * (MAX_PICTURE_BYTES + 1), bomb(),
-     saved(Image.new("RGB", (4, 4)), "TIFF"), b"<svg xmlns='http://www.w3.org/2000/svg'/>"],
+    [
+        b"",
+        b"\x89PNG\r\n\x1a\n",
+        saved(Image.new("RGB", (9, 9)), "PNG")[:-30],
+        b"x" * (MAX_PICTURE_BYTES + 1),
+        bomb(),
+        saved(Image.new("RGB", (4, 4)), "TIFF"),
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    ],
     ids=["empty", "header", "cut", "heavy", "bomb", "tiff", "svg"],
-)  # fmt: skip
+)
 def test_a_bad_picture_is_a_clear_error(raw):
     with pytest.raises(ValueError, match="picture wants"):
         decode(raw, (16, 16))

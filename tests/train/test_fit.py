@@ -74,9 +74,14 @@ def test_stopping_anywhere_and_resuming_equals_never_having_stopped(tmp_path):
     for stage, step in (("tokenizer", 2), ("tokenizer", 10), ("dynamics", 1), ("dynamics", 20)):
         with pytest.raises(KeyboardInterrupt):
             fit(
-                footage.path, tmp_path / "cut", preset=PRESET, num_train_steps=40, name="w",
-                resume=(tmp_path / "cut").exists(), on_progress=stop_at(stage, step),
-            )  # fmt: skip
+                footage.path,
+                tmp_path / "cut",
+                preset=PRESET,
+                num_train_steps=40,
+                name="w",
+                resume=(tmp_path / "cut").exists(),
+                on_progress=stop_at(stage, step),
+            )
     again = fit(footage.path, tmp_path / "cut", preset=PRESET, num_train_steps=40, name="w", resume=True)
     assert same(whole.params, again.params)
     assert again.card["config"]["dynamics"]["prompt"]["attributes"][0][0] == "biome"
@@ -180,9 +185,12 @@ def test_large_presets_build_and_take_a_step_in_the_abstract(name):
     b, t = 4, preset.frames
     shape = jax.ShapeDtypeStruct
     batch = Batch(
-        shape((b, t, config.num_latents, config.token_dim), jnp.float32), shape((b, t, 1), jnp.float32),
-        shape((b, t), jnp.float32), shape((b, t), bool), shape((b, t), bool),
-    )  # fmt: skip
+        shape((b, t, config.num_latents, config.token_dim), jnp.float32),
+        shape((b, t, 1), jnp.float32),
+        shape((b, t), jnp.float32),
+        shape((b, t), bool),
+        shape((b, t), bool),
+    )
     step = make_step(dynamics_loss((graph, outcome_graph), preset), ema=0.999)
     key = jax.eval_shape(lambda: jax.random.key(0))
     after, scalars = jax.eval_shape(

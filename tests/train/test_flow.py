@@ -26,9 +26,14 @@ SIZE, MADE = (16, 24), 4  # frames that the net makes of one another
 DRIFT = 9.0  # degrees to the right that all is blown a frame, while the button is held
 CAMERA = CameraConfig(size=SIZE, field_of_view=72.0, yaw=1, pitch=2)
 CONFIG = DynamicsConfig(
-    grid=(2, 3), token_dim=16, pack=2, num_buttons=1, axis_bounds=tuple((x.low, x.high) for x in SPEC.axes),
-    flow_width=16, camera=CAMERA,
-)  # fmt: skip
+    grid=(2, 3),
+    token_dim=16,
+    pack=2,
+    num_buttons=1,
+    axis_bounds=tuple((x.low, x.high) for x in SPEC.axes),
+    flow_width=16,
+    camera=CAMERA,
+)
 
 
 def clips(num: int, seed: int) -> Clips:

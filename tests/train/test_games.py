@@ -30,9 +30,13 @@ from worldsim.train.steps import TrainState
 from worldsim.types import ActionSpec, Axis, Button, discrete
 
 GAMES = dataclasses.replace(
-    PRESET, tokenizer={**PRESET.tokenizer, "num_layers": (0, 0), "num_local": 1}, tokenizer_share=0.5, flow_share=0.1,
-    num_denoise_steps=2, bootstrap_from=2.0,
-)  # fmt: skip
+    PRESET,
+    tokenizer={**PRESET.tokenizer, "num_layers": (0, 0), "num_local": 1},
+    tokenizer_share=0.5,
+    flow_share=0.1,
+    num_denoise_steps=2,
+    bootstrap_from=2.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -184,10 +188,14 @@ def test_stages_take_turns_as_the_step_says():
 
     def stage(number: int) -> Stage:
         return Stage(
-            "s", StageConfig(batch_size=1), Budget(9, None), 1,
+            "s",
+            StageConfig(batch_size=1),
+            Budget(9, None),
+            1,
             lambda state, batch, key, rate: (state, {"number": number}),
-            lambda step: np.full(2, 10 * number + step), lambda params, step: (float(number), f"note {number}"),
-        )  # fmt: skip
+            lambda step: np.full(2, 10 * number + step),
+            lambda params, step: (float(number), f"note {number}"),
+        )
 
     state = TrainState({}, {}, {})
     both = mixed([stage(0), stage(1)], ["a", "b"], seed=3)

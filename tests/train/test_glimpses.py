@@ -103,9 +103,13 @@ def test_the_footage_is_dreamed_anew_while_the_dynamics_learn(footage, trained):
     assert trained[2] == ["tokenizer", "flow", "glimpses", "dynamics", "glimpses", "dynamics"]
     stages = []
     fit(
-        footage.path, trained[1], preset=SEEING, num_train_steps=160, resume=True,
+        footage.path,
+        trained[1],
+        preset=SEEING,
+        num_train_steps=160,
+        resume=True,
         on_progress=lambda p: stages.append(p.stage),
-    )  # fmt: skip
+    )
     assert stages.count("glimpses") == 1, "what is done needs no new dreams"
 
 

@@ -19,9 +19,14 @@ from worldsim.train import fit
 from worldsim.types import obs_to_frame
 
 OPENING = dataclasses.replace(
-    PRESET, opening={"width": 32, "num_layers": 1, "num_local": 0, "local_width": 8}, opening_share=0.8,
-    tokenizer_share=0.15, single_share=0.0, num_denoise_steps=1, half=True,
-)  # fmt: skip
+    PRESET,
+    opening={"width": 32, "num_layers": 1, "num_local": 0, "local_width": 8},
+    opening_share=0.8,
+    tokenizer_share=0.15,
+    single_share=0.0,
+    num_denoise_steps=1,
+    half=True,
+)
 
 
 @pytest.fixture(scope="module")

@@ -81,9 +81,18 @@ def test_a_prompt_decides_what_appears_from_nothing():
     """Frames of one token that are -1 or 1, as the caption says: learned, and dreamt from noise."""
     prompt = PromptConfig(attributes=(("sky", (("dark", "어둠"), ("bright", "밝음"))),), num_words=3, num_buckets=128)
     config = DynamicsConfig(
-        grid=(1, 1), token_dim=4, choice_sizes=(2,), width=32, head_dim=16, local_width=8, num_local=0, num_layers=1,
-        window=2, num_registers=0, prompt=prompt,
-    )  # fmt: skip
+        grid=(1, 1),
+        token_dim=4,
+        choice_sizes=(2,),
+        width=32,
+        head_dim=16,
+        local_width=8,
+        num_local=0,
+        num_layers=1,
+        window=2,
+        num_registers=0,
+        prompt=prompt,
+    )
     dynamics = Dynamics(config, rngs=nnx.Rngs(0))
     outcome = Outcome(OutcomeConfig(hidden=8), d_in=dynamics.hidden_dim, rngs=nnx.Rngs(1))
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}

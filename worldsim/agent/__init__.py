@@ -11,7 +11,17 @@ from worldsim.agent.learn import AGENT, AgentConfig, fit_agent
 from worldsim.agent.score import dream_return, score_agent, score_policy
 
 __all__ = [
-    "AGENT", "Agent", "AgentConfig", "dream_return", "fit_agent", "fit_online", "load_agent", "pilot", "pilot_of",
+    "AGENT",
+    "Agent",
+    "AgentConfig",
+    "dream_return",
+    "fit_agent",
+    "fit_online",
+    "load_agent",
+    "pilot",
+    "pilot_of",
     "record",
-    "save_agent", "score_agent", "score_policy",
-]  # fmt: skip
+    "save_agent",
+    "score_agent",
+    "score_policy",
+]

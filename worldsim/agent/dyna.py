@@ -97,16 +97,29 @@ def fit_online(
     for number in range(1, num_rounds + 1):
         folder = out / f"round-{number}"
         footage = record(
-            world.card["game"], own, policy=f"{BY_AGENT}{out / f'round-{number - 1}'}", seed=seed + number,
-            num_frames=given.num_frames + number * num_steps, size=given.meta.size, num_workers=num_workers,
-            frame_skip=given.meta.recorder.get("frame_skip"), max_episode_len=max_episode_len, on_progress=on_record,
-        )  # fmt: skip
+            world.card["game"],
+            own,
+            policy=f"{BY_AGENT}{out / f'round-{number - 1}'}",
+            seed=seed + number,
+            num_frames=given.num_frames + number * num_steps,
+            size=given.meta.size,
+            num_workers=num_workers,
+            frame_skip=given.meta.recorder.get("frame_skip"),
+            max_episode_len=max_episode_len,
+            on_progress=on_record,
+        )
         if not (folder / "world" / "world" / "card.json").is_file():
             begun = (folder / "world").is_dir()
             fit(
-                footage.path, folder / "world", init=world, minutes=world_minutes, seed=seed, resume=begun,
-                name=str(world.card["name"]), on_progress=on_progress,
-            )  # fmt: skip
+                footage.path,
+                folder / "world",
+                init=world,
+                minutes=world_minutes,
+                seed=seed,
+                resume=begun,
+                name=str(world.card["name"]),
+                on_progress=on_progress,
+            )
         world = load_world(folder / "world" / "world")
         agent = _agent(world, own, folder, agent_minutes, later, seed + number, agent, on_progress)
     shutil.copytree(out / f"round-{num_rounds}" / "agent", out / "agent", dirs_exist_ok=True)
@@ -114,16 +127,29 @@ def fit_online(
 
 
 def _agent(
-    world: World, data: Path, folder: Path, minutes: float, config: AgentConfig, seed: int, init: Agent | None,
+    world: World,
+    data: Path,
+    folder: Path,
+    minutes: float,
+    config: AgentConfig,
+    seed: int,
+    init: Agent | None,
     on_progress: Callable[[Progress], None] | None,
-) -> Agent:  # fmt: skip
+) -> Agent:
     """The agent of a round: trained, gone on with, or what is there."""
     if (folder / "agent" / CARD).is_file():
         return load_agent(folder)
     return fit_agent(
-        world, data, folder, config=config, minutes=minutes, seed=seed, init=init,
-        resume=(folder / "agent_run.json").is_file(), on_progress=on_progress,
-    )  # fmt: skip
+        world,
+        data,
+        folder,
+        config=config,
+        minutes=minutes,
+        seed=seed,
+        init=init,
+        resume=(folder / "agent_run.json").is_file(),
+        on_progress=on_progress,
+    )
 
 
 def _copy(source: Path, target: Path) -> None:

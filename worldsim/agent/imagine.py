@@ -58,8 +58,10 @@ def imagine(
     frames, rows, reward, alive, trusted = (jnp.moveaxis(x, 0, 1) for x in dreamed)
     before = jnp.ones((batch, context))
     path = Trajectory(
-        jnp.concatenate([z, frames], 1), jnp.concatenate([prev_action, rows], 1),
-        jnp.concatenate([0 * before, reward], 1), jnp.concatenate([before, alive], 1),
+        jnp.concatenate([z, frames], 1),
+        jnp.concatenate([prev_action, rows], 1),
+        jnp.concatenate([0 * before, reward], 1),
+        jnp.concatenate([before, alive], 1),
         jnp.concatenate([before, trusted], 1),
-    )  # fmt: skip
+    )
     return jax.lax.stop_gradient(path)

@@ -129,8 +129,11 @@ def fit_agent(
         raise ValueError(f"a budget wants more than nothing, got {minutes} minutes and {num_updates} updates.")
     out = Path(out)
     spec = {
-        "world": world.card["weights"]["sha256"], "footage": footage.digest(), "config": asdict(config), "seed": seed,
-    }  # fmt: skip
+        "world": world.card["weights"]["sha256"],
+        "footage": footage.digest(),
+        "config": asdict(config),
+        "seed": seed,
+    }
     if init is not None:
         spec["init"] = digest_of(init)
     _claim(out, spec, resume)
@@ -140,15 +143,22 @@ def fit_agent(
         state = _go_on(init, state, policy)
     trained = run_stage(stage, state, out / "actor", seed=seed, log=_log(out), on_progress=on_progress)
     card = {
-        "game": world.card["game"], "title": world.card["title"], "action_spec": world.card["action_spec"],
-        "size": world.card["size"], "fps": world.card["fps"], "footage": world.card["footage"],
+        "game": world.card["game"],
+        "title": world.card["title"],
+        "action_spec": world.card["action_spec"],
+        "size": world.card["size"],
+        "fps": world.card["fps"],
+        "footage": world.card["footage"],
         "config": config_of(policy, read_configs(world.card["config"]).tokenizer),
         "world": {"name": world.card["name"], "weights": world.card["weights"]["sha256"]},
-        "recording": {"digest": footage.digest(), "policy": footage.meta.recorder.get("policy", "unknown"),
-                      "return": float(np.mean([e.return_ for e in footage.episodes]))},
+        "recording": {
+            "digest": footage.digest(),
+            "policy": footage.meta.recorder.get("policy", "unknown"),
+            "return": float(np.mean([e.return_ for e in footage.episodes])),
+        },
         "real_steps": footage.num_frames - len(footage) if real_steps is None else real_steps,
         "training": {"minutes": round(trained.seconds / 60, 2), "seed": seed, **asdict(config)},
-    }  # fmt: skip
+    }
     tokenizer = jax.tree.map(lambda x: np.asarray(x, np.float32), world.params["tokenizer"])
     return save_agent(Agent(card, {"actor": trained.params, "tokenizer": tokenizer}), out / "agent")
 
@@ -192,9 +202,12 @@ def _stage(
     latents = encode_footage(merge(graphs.tokenizer, params["tokenizer"]), train, held, keep_statistics=True)
     dynamics = configs.dynamics
     policy = PolicyConfig(
-        num_latents=dynamics.num_latents, token_dim=dynamics.token_dim, choice_sizes=dynamics.choice_sizes,
-        num_buttons=dynamics.num_buttons, width=config.width,
-    )  # fmt: skip
+        num_latents=dynamics.num_latents,
+        token_dim=dynamics.token_dim,
+        choice_sizes=dynamics.choice_sizes,
+        num_buttons=dynamics.num_buttons,
+        width=config.width,
+    )
     graph, start = split(ActorCritic(policy, rngs=nnx.Rngs(seed)))
     optimizer = make_optimizer()
     state = TrainState(start, jax.tree.map(jnp.copy, start), optimizer.init(start))
@@ -216,10 +229,15 @@ def _stage(
         return float(step), ""  # the latest is kept: a dream's own verdict is what gets exploited
 
     stage = Stage(
-        "agent", StageConfig(batch_size=config.batch_size, learning_rate=config.learning_rate, warmup=0.02, decay=0.3),
-        budget, config.batch_size * config.horizon, step, draw_windows, judge,
+        "agent",
+        StageConfig(batch_size=config.batch_size, learning_rate=config.learning_rate, warmup=0.02, decay=0.3),
+        budget,
+        config.batch_size * config.horizon,
+        step,
+        draw_windows,
+        judge,
         bootstrap_from=config.clone_share,
-    )  # fmt: skip
+    )
     return stage, state, policy
 
 
@@ -253,9 +271,15 @@ def make_update(graph: nnx.GraphDef, graphs: Any, world: Any, config: AgentConfi
         actor, slow = merge(graph, state.params), merge(graph, state.ema)
         if dreams:
             path = imagine(
-                bind(graphs, world), actor, batch.obs[:, :first], batch.prev_action[:, :first], key, config.horizon,
-                sampler, config.max_uncertainty,
-            )  # fmt: skip
+                bind(graphs, world),
+                actor,
+                batch.obs[:, :first],
+                batch.prev_action[:, :first],
+                key,
+                config.horizon,
+                sampler,
+                config.max_uncertainty,
+            )
         else:
             alive, mask = 1.0 - batch.terminated.astype(jnp.float32), batch.mask.astype(jnp.float32)
             path = Trajectory(batch.obs, batch.prev_action, batch.reward, alive, mask)

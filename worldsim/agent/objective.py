@@ -48,9 +48,13 @@ class Weights(NamedTuple):
 
 
 def lambda_returns(
-    reward: Float[Array, "b t"], alive: Float[Array, "b t"], value: Float[Array, "b t"], trusted: Float[Array, "b t"],
-    gamma: float, lam: float,
-) -> Float[Array, "b t"]:  # fmt: skip
+    reward: Float[Array, "b t"],
+    alive: Float[Array, "b t"],
+    value: Float[Array, "b t"],
+    trusted: Float[Array, "b t"],
+    gamma: float,
+    lam: float,
+) -> Float[Array, "b t"]:
     """Returns of T steps; each argument speaks of the frame that a step leads to."""
 
     def back(ahead, now):
@@ -91,10 +95,14 @@ def actor_critic_loss(
     critic = optax.softmax_cross_entropy(bins, target) + weights.slow * optax.softmax_cross_entropy(bins, near)
     total = actor + _mean(critic - (0.0 if kind == "clone" else weights.entropy) * spread, reached)
     return total, {
-        "actor": actor, "critic": _mean(critic, reached), "entropy": _mean(spread, reached),
-        "return": _mean(returns, reached), "value": _mean(value, reached),
-        "reward": _mean(path.reward[:, there], reached), "trusted": trusted.mean(),
-    }  # fmt: skip
+        "actor": actor,
+        "critic": _mean(critic, reached),
+        "entropy": _mean(spread, reached),
+        "return": _mean(returns, reached),
+        "value": _mean(value, reached),
+        "reward": _mean(path.reward[:, there], reached),
+        "trusted": trusted.mean(),
+    }
 
 
 def _actor(kind: Kind, chosen, advantage, returns, reached) -> Float[Array, ""]:

@@ -19,8 +19,11 @@ from worldsim.agent.bundle import Agent
 from worldsim.data.real import RealGame
 
 HUMAN = {  # (random, human): Mnih et al. 2015, extended data table 2, doi 10.1038/nature14236
-    "pong": (-20.7, 9.3), "freeway": (0.0, 29.6), "boxing": (0.1, 4.3), "breakout": (1.7, 31.8),
-}  # fmt: skip
+    "pong": (-20.7, 9.3),
+    "freeway": (0.0, 29.6),
+    "boxing": (0.1, 4.3),
+    "breakout": (1.7, 31.8),
+}
 MAX_STEPS = 27_000  # of one action each: 30 minutes of an Atari game at a frame skip of 4
 OnProgress = Callable[[int, int], None]
 
@@ -34,9 +37,14 @@ class Scores(NamedTuple):
 
 
 def score_agent(
-    agent: Agent, *, num_episodes: int = 100, num_games: int = 4, seed: int = 0, max_steps: int = MAX_STEPS,
+    agent: Agent,
+    *,
+    num_episodes: int = 100,
+    num_games: int = 4,
+    seed: int = 0,
+    max_steps: int = MAX_STEPS,
     on_progress: OnProgress | None = None,
-) -> Scores:  # fmt: skip
+) -> Scores:
     """Let an agent play the real game.
 
     Args:
@@ -112,9 +120,15 @@ class _Match:
 
 
 def score_policy(
-    card: dict[str, Any], policy: str, *, num_episodes: int = 100, num_games: int = 2, seed: int = 0,
-    max_steps: int = MAX_STEPS, on_progress: OnProgress | None = None,
-) -> Scores:  # fmt: skip
+    card: dict[str, Any],
+    policy: str,
+    *,
+    num_episodes: int = 100,
+    num_games: int = 2,
+    seed: int = 0,
+    max_steps: int = MAX_STEPS,
+    on_progress: OnProgress | None = None,
+) -> Scores:
     """Let a recording policy, "random" or "noisy", play the same episodes."""
     results: dict[int, tuple[float, int]] = {}
     with ExitStack() as stack:
@@ -136,9 +150,11 @@ def summary(scores: Scores, game: str) -> dict[str, float]:
     result = {
         "mean": float(returns.mean()),
         "standard_error": float(returns.std(ddof=1) / np.sqrt(len(returns))) if len(returns) > 1 else 0.0,
-        "median": float(np.median(returns)), "sd": float(returns.std()), "num_episodes": len(returns),
+        "median": float(np.median(returns)),
+        "sd": float(returns.std()),
+        "num_episodes": len(returns),
         "mean_length": float(np.mean(scores.lengths)),
-    }  # fmt: skip
+    }
     if game in HUMAN:
         low, high = HUMAN[game]
         result["human_normalised"] = (result["mean"] - low) / (high - low)

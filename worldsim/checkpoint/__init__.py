@@ -16,8 +16,28 @@ from worldsim.checkpoint.games import OWN, chosen_game, meant_game, names_of, sa
 from worldsim.checkpoint.training import open_training, restore_training, save_training
 
 __all__ = [
-    "chosen_game", "find_world", "flatten", "list_worlds", "load_arrays", "load_world",
-    "match_world", "meant_game", "model_card", "NAME_PATTERN", "names_of", "open_training",
-    "OWN", "read_card", "restore_training", "save_arrays", "save_training", "save_world",
-    "say_worlds", "says_names_alone", "screens_of", "unflatten", "words_of", "World",
-]  # fmt: skip
+    "chosen_game",
+    "find_world",
+    "flatten",
+    "list_worlds",
+    "load_arrays",
+    "load_world",
+    "match_world",
+    "meant_game",
+    "model_card",
+    "NAME_PATTERN",
+    "names_of",
+    "open_training",
+    "OWN",
+    "read_card",
+    "restore_training",
+    "save_arrays",
+    "save_training",
+    "save_world",
+    "say_worlds",
+    "says_names_alone",
+    "screens_of",
+    "unflatten",
+    "words_of",
+    "World",
+]

@@ -29,10 +29,22 @@ MAX_CARD_BYTES = 2**20
 SHIPPED = (Path(__file__).parents[1] / "checkpoints", Path(__file__).parents[2] / "checkpoints")
 """Where worlds come with the package: in a wheel, and in a clone."""
 CARD_KEYS: dict[str, type | tuple[type, ...]] = {
-    "schema_version": int, "name": str, "title": str, "prompts": list, "game": str, "size": list, "fps": (int, float),
-    "action_spec": dict, "preset": str, "config": dict, "footage": dict, "training": dict, "metrics": dict,
-    "licence": dict, "limits": list,
-}  # fmt: skip
+    "schema_version": int,
+    "name": str,
+    "title": str,
+    "prompts": list,
+    "game": str,
+    "size": list,
+    "fps": (int, float),
+    "action_spec": dict,
+    "preset": str,
+    "config": dict,
+    "footage": dict,
+    "training": dict,
+    "metrics": dict,
+    "licence": dict,
+    "limits": list,
+}
 
 
 def check_card(card: Any, where: str) -> None:

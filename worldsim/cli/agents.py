@@ -65,9 +65,13 @@ class AgentTrain:
         from worldsim.agent import AgentConfig
 
         config = AgentConfig(
-            objective=self.objective, horizon=self.horizon, gamma=self.gamma, noise_scale=self.noise_scale,
-            num_denoise_steps=self.num_denoise_steps, max_uncertainty=self.max_uncertainty,
-        )  # fmt: skip
+            objective=self.objective,
+            horizon=self.horizon,
+            gamma=self.gamma,
+            noise_scale=self.noise_scale,
+            num_denoise_steps=self.num_denoise_steps,
+            max_uncertainty=self.max_uncertainty,
+        )
         agent = self._offline(config) if self.collect is None else self._online(config, self.collect)
         if self.json:
             return console.print_json({"agent": str(self.out / "agent"), **agent.card})
@@ -78,9 +82,16 @@ class AgentTrain:
 
         with closing(console.StageBars()) as on_progress:
             return fit_agent(
-                self.world, self.data, self.out, config=config, minutes=self.minutes, num_updates=self.num_updates,
-                seed=self.seed, resume=self.resume, on_progress=on_progress,
-            )  # fmt: skip
+                self.world,
+                self.data,
+                self.out,
+                config=config,
+                minutes=self.minutes,
+                num_updates=self.num_updates,
+                seed=self.seed,
+                resume=self.resume,
+                on_progress=on_progress,
+            )
 
     def _online(self, config: Any, num_steps: int) -> Any:
         from worldsim.agent import fit_online
@@ -89,11 +100,20 @@ class AgentTrain:
             raise ValueError("--collect wants --minutes, of the agent's training a round, not --num-updates.")
         with closing(console.StageBars()) as on_progress, closing(console.Counter("frames")) as on_record:
             return fit_online(
-                self.world, self.data, self.out, num_steps=num_steps, num_rounds=self.rounds, config=config,
-                world_minutes=self.world_minutes, agent_minutes=2.0 if self.minutes is None else self.minutes,
-                num_workers=self.workers, seed=self.seed, resume=self.resume, on_record=on_record,
+                self.world,
+                self.data,
+                self.out,
+                num_steps=num_steps,
+                num_rounds=self.rounds,
+                config=config,
+                world_minutes=self.world_minutes,
+                agent_minutes=2.0 if self.minutes is None else self.minutes,
+                num_workers=self.workers,
+                seed=self.seed,
+                resume=self.resume,
+                on_record=on_record,
                 on_progress=on_progress,
-            )  # fmt: skip
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,9 +82,14 @@ class Record:
                 on_progress=on_progress,
             )
         result = {
-            "path": str(self.out), "game": footage.meta.game, "size": footage.meta.size, "fps": footage.meta.fps,
-            "frames": footage.num_frames, "episodes": len(footage), "digest": footage.digest(),
-        }  # fmt: skip
+            "path": str(self.out),
+            "game": footage.meta.game,
+            "size": footage.meta.size,
+            "fps": footage.meta.fps,
+            "frames": footage.num_frames,
+            "episodes": len(footage),
+            "digest": footage.digest(),
+        }
         if self.json:
             return console.print_json(result)
         h, w = footage.meta.size

@@ -64,10 +64,17 @@ class Play:
         _keep_programs()
         stepper = Stepper(load_world(folder, game=game), self.max_players)
         hub = Hub(
-            folder, stepper, Archive(self.out), max_players=self.max_players, fps=self.fps,
-            idle_s=60 * self.idle_minutes, seed=self.seed, pilots=self._pilots(stepper.world),
-            words=words_of(self.world), game=game,
-        )  # fmt: skip
+            folder,
+            stepper,
+            Archive(self.out),
+            max_players=self.max_players,
+            fps=self.fps,
+            idle_s=60 * self.idle_minutes,
+            seed=self.seed,
+            pilots=self._pilots(stepper.world),
+            words=words_of(self.world),
+            game=game,
+        )
         host, port = line.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         title = stepper.card["title"]

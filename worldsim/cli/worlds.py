@@ -33,14 +33,7 @@ class Worlds:
         if not cards:
             return console.say("no worlds here yet; make one: worldsim record jump --out footage/jump --frames 20000")
         rows = [
-            (
-                c["name"],
-                c["title"],
-                c["preset"],
-                "; ".join(screens_of(c)),
-                f"{c['weights']['num_params']:,}",
-                c["path"],
-            )
+            (c["name"], c["title"], c["preset"], "; ".join(screens_of(c)), f"{c['weights']['num_params']:,}", c["path"])
             for c in cards
         ]
         console.say(console.table(("world", "title", "preset", "frames", "parameters", "path"), rows))

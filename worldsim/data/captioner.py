@@ -7,15 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from worldsim.data.captions import (
-    ALIASES,
-    LANGUAGES,
-    caption,
-    check_attributes,
-    is_nothing,
-    read_captions,
-    read_labels,
-)
+from worldsim.data.captions import ALIASES, LANGUAGES, caption, check_attributes, is_nothing, read_captions, read_labels
 from worldsim.data.dataset import Columns
 from worldsim.data.store import Footage
 

@@ -175,12 +175,7 @@ class EpisodeWriter:
             digests = {name: column.close() for name, column in self._columns.items()}
             group = {"zarr_format": 3, "node_type": "group", "attributes": {"frames": len(self)}}
             write_json(self.path / "zarr.json", group)
-        return {
-            "length": len(self),
-            "return": self.return_,
-            "terminated": self.terminated,
-            "sha256": _combine(digests),
-        }
+        return {"length": len(self), "return": self.return_, "terminated": self.terminated, "sha256": _combine(digests)}
 
     def abandon(self) -> None:
         """Let the writes in flight end, whatever becomes of them, so that the folder can be deleted."""

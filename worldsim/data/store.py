@@ -21,14 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from worldsim.data.episode import (
-    EpisodeWriter,
-    disk_errors,
-    read_columns,
-    read_episode,
-    read_frames,
-    write_json,
-)
+from worldsim.data.episode import EpisodeWriter, disk_errors, read_columns, read_episode, read_frames, write_json
 from worldsim.data.meta import EpisodeInfo, FootageMeta
 from worldsim.types import Episode
 

@@ -37,9 +37,13 @@ class FlowNet(nnx.Module):
         self.see = conv(6 * self.patch**2 + 1, d, rngs=rngs)
         self.place = GridEmbedding(d, rngs=rngs)
         self.action = ActionEmbedding(
-            d, choice_sizes=config.choice_sizes, num_buttons=config.num_buttons, axis_bounds=config.axis_bounds,
-            columns=config.columns, rngs=rngs,
-        )  # fmt: skip
+            d,
+            choice_sizes=config.choice_sizes,
+            num_buttons=config.num_buttons,
+            axis_bounds=config.axis_bounds,
+            columns=config.columns,
+            rngs=rngs,
+        )
         self.tilt = linear(3, d, rngs=rngs)
         self.before, self.coarse, self.after = (
             nnx.List([ConvBlock(d, cond_width=d, rngs=rngs) for _ in range(NUM_BLOCKS)]) for _ in range(3)

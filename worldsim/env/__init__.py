@@ -17,6 +17,4 @@ from worldsim.env.single import WorldEnv
 from worldsim.env.spaces import action_rows, action_space
 from worldsim.env.vector import WorldVectorEnv
 
-__all__ = [
-    "EnvParams", "EnvState", "JaxWorldEnv", "WorldEnv", "WorldVectorEnv", "action_rows", "action_space",
-]  # fmt: skip
+__all__ = ["EnvParams", "EnvState", "JaxWorldEnv", "WorldEnv", "WorldVectorEnv", "action_rows", "action_space"]

@@ -47,9 +47,13 @@ class JaxWorldEnv:
     """
 
     def __init__(
-        self, world: Any = "jump", *, num_denoise_steps: int | None = None, noise_scale: float | None = None,
+        self,
+        world: Any = "jump",
+        *,
+        num_denoise_steps: int | None = None,
+        noise_scale: float | None = None,
         obs_type: str = "pixels",
-    ):  # fmt: skip
+    ):
         self.simulator = simulator_of(world, num_denoise_steps, noise_scale)
         self.default_params = EnvParams()
         self._observation_space = observation_space(self.simulator, obs_type)

@@ -32,9 +32,15 @@ class WorldEnv(gym.Env):
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 15}
 
     def __init__(
-        self, world: Any = "jump", *, horizon: int | None = 1000, num_denoise_steps: int | None = None,
-        noise_scale: float | None = None, obs_type: str = "pixels", render_mode: str | None = None,
-    ):  # fmt: skip
+        self,
+        world: Any = "jump",
+        *,
+        horizon: int | None = 1000,
+        num_denoise_steps: int | None = None,
+        noise_scale: float | None = None,
+        obs_type: str = "pixels",
+        render_mode: str | None = None,
+    ):
         self._front = Front(world, horizon, num_denoise_steps, noise_scale, obs_type, render_mode)
         self.simulator, self.render_mode = self._front.sim, render_mode
         self.observation_space, self.action_space = self._front.observation_space, self._front.action_space

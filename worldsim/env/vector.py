@@ -32,18 +32,27 @@ class WorldVectorEnv(VectorEnv):
     """
 
     def __init__(
-        self, num_envs: int = 1, world: Any = "jump", *, horizon: int | None = 1000,
-        num_denoise_steps: int | None = None, noise_scale: float | None = None, obs_type: str = "pixels",
-        render_mode: str | None = None, autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-    ):  # fmt: skip
+        self,
+        num_envs: int = 1,
+        world: Any = "jump",
+        *,
+        horizon: int | None = 1000,
+        num_denoise_steps: int | None = None,
+        noise_scale: float | None = None,
+        obs_type: str = "pixels",
+        render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    ):
         if num_envs < 1:
             raise ValueError(f"num_envs wants a number above 0, got {num_envs}.")
         self._front = Front(world, horizon, num_denoise_steps, noise_scale, obs_type, render_mode)
         self.simulator, self.num_envs, self.render_mode = self._front.sim, num_envs, render_mode
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {
-            "render_modes": list(RENDER_MODES), "render_fps": self.simulator.fps, "autoreset_mode": self.autoreset_mode,
-        }  # fmt: skip
+            "render_modes": list(RENDER_MODES),
+            "render_fps": self.simulator.fps,
+            "autoreset_mode": self.autoreset_mode,
+        }
         self.single_observation_space, self.single_action_space = (
             self._front.observation_space,
             self._front.action_space,
@@ -125,9 +134,12 @@ class WorldVectorEnv(VectorEnv):
         return {"final_obs": final_obs, "_final_obs": over, "final_info": final_info, "_final_info": over}
 
     def _restart(
-        self, which: Bool[np.ndarray, " b"], seeds: list[int | None] | None = None, prompt: Any = None,
+        self,
+        which: Bool[np.ndarray, " b"],
+        seeds: list[int | None] | None = None,
+        prompt: Any = None,
         prompt_actions: Any = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Begin some worlds anew, in batches of 1, 4, 16, … worlds: few compilations, and little work for few."""
         ids = np.flatnonzero(which if self._state is not None else np.ones_like(which))
         drawn = [next_seed(self._rngs[i], seeds[i] if seeds else None) for i in ids.tolist()]

@@ -86,9 +86,7 @@ def draw(title: str, lines: Mapping[str, Line], *, x_label: str) -> Html:
         axis.append(element("text", entry, x=_pixel(x(entry)), y=HEIGHT - BOTTOM + 14, text_anchor=anchor))
     axis.append(element("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 4, text_anchor="middle"))
     marks_of = [_trace(line, x, y, f"s{i % COLOURS}") for i, line in enumerate(lines.values())]
-    return element(
-        "svg", element("title", title), *axis, *marks_of, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img"
-    )  # fmt: skip
+    return element("svg", element("title", title), *axis, *marks_of, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img")
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -112,8 +110,14 @@ def _trace(line: Line, x: Any, y: Any, colour: str) -> Html:
             around = [(i, high[i]) for i in piece] + [(i, low[i]) for i in piece[::-1]]
             parts.append(element("polygon", points=_points(around, x, y), class_=colour))
         ends = list(piece) if len(piece) > 1 else [piece[0], piece[0]]
-        parts.append(element("polyline", points=_points([(i, line.values[i]) for i in ends], x, y), class_=colour,
-                             stroke_linecap="round"))  # fmt: skip
+        parts.append(
+            element(
+                "polyline",
+                points=_points([(i, line.values[i]) for i in ends], x, y),
+                class_=colour,
+                stroke_linecap="round",
+            )
+        )
     return join(parts)
 
 

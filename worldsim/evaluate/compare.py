@@ -30,13 +30,47 @@ from worldsim.simulator import Simulator
 MIN_SEEDS = 5
 CONFIDENCE = 0.95
 LUCK = 1 - CONFIDENCE
-_MORE_IS_BETTER = ("psnr", "ssim", "score_", "vmaf", "recall", "action_following", "shuffle_ratio", "reward_ap",
-                   "termination_ap", "parting", "opposite_direction", "inverse_accuracy_dream", "crps_skill", "auroc",
-                   "collapse_seconds", "memory_score", "lookaway_score", "brier_skill", "return_pearson",
-                   "return_spearman")  # fmt: skip
-_LESS_IS_BETTER = ("fvd", "fd_", "lpips", "perceptual", "_error", "false_positive", "crps", "false_revert",
-                   "false_break", "collapse_share", "outside_share", "latency_frames", "born_per",
-                   "gone_per", "brier", "calibration_error", "absolute_error")  # fmt: skip
+_MORE_IS_BETTER = (
+    "psnr",
+    "ssim",
+    "score_",
+    "vmaf",
+    "recall",
+    "action_following",
+    "shuffle_ratio",
+    "reward_ap",
+    "termination_ap",
+    "parting",
+    "opposite_direction",
+    "inverse_accuracy_dream",
+    "crps_skill",
+    "auroc",
+    "collapse_seconds",
+    "memory_score",
+    "lookaway_score",
+    "brier_skill",
+    "return_pearson",
+    "return_spearman",
+)
+_LESS_IS_BETTER = (
+    "fvd",
+    "fd_",
+    "lpips",
+    "perceptual",
+    "_error",
+    "false_positive",
+    "crps",
+    "false_revert",
+    "false_break",
+    "collapse_share",
+    "outside_share",
+    "latency_frames",
+    "born_per",
+    "gone_per",
+    "brier",
+    "calibration_error",
+    "absolute_error",
+)
 
 
 class Difference(NamedTuple):

@@ -57,11 +57,14 @@ def _pictures(examples: Sequence[Example], fps: float) -> Html:
     apart = farthest_apart(examples)
     return join(
         [
-            element("h2", "Recorded, A and B"), films(examples[:3], fps=fps), strips(examples[:3]),
+            element("h2", "Recorded, A and B"),
+            films(examples[:3], fps=fps),
+            strips(examples[:3]),
             element("h2", "Where they differ most"),
-            element("p", f"The widest gap in PSNR among {len(examples)} windows.", class_="quiet"), strips(apart),
+            element("p", f"The widest gap in PSNR among {len(examples)} windows.", class_="quiet"),
+            strips(apart),
         ]
-    )  # fmt: skip
+    )
 
 
 def _headlines(result: Mapping[str, Any]) -> Html:

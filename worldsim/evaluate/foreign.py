@@ -31,13 +31,7 @@ TILES = 8  # along each side of a frame
 
 
 def measure_foreign(
-    sim: Simulator,
-    columns: Columns,
-    *,
-    num_windows: int,
-    seed: int,
-    batch_size: int = 32,
-    other: Columns | None = None,
+    sim: Simulator, columns: Columns, *, num_windows: int, seed: int, batch_size: int = 32, other: Columns | None = None
 ) -> dict[str, Any]:
     """Measure how well the world's uncertainty tells up to `num_windows` contexts, at most 64, from foreign ones.
 

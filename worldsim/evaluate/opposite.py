@@ -46,9 +46,14 @@ COMMON = 0.5  # of the difference between two dreams, before it is called the ac
 MIN_GAP = 0.5  # pixels
 CONTROLLED = ("player", "paddle")
 WORDS = (
-    ("left", "right"), ("up", "down"), ("forward", "backward"), ("forwards", "backwards"), ("forward", "back"),
-    ("north", "south"), ("east", "west"),
-)  # fmt: skip
+    ("left", "right"),
+    ("up", "down"),
+    ("forward", "backward"),
+    ("forwards", "backwards"),
+    ("forward", "back"),
+    ("north", "south"),
+    ("east", "west"),
+)
 
 
 class Pair(NamedTuple):

@@ -72,10 +72,7 @@ def _correlations(dream: Float[np.ndarray, " n"], real: Float[np.ndarray, " n"])
         return _nothing(f"all {len(real)} recorded returns are {real[0]:g}")
     if np.ptp(dream) == 0:
         return {"return_pearson": 0.0, "return_spearman": 0.0}
-    return {
-        "return_pearson": float(np.corrcoef(dream, real)[0, 1]),
-        "return_spearman": metrics.spearman(dream, real),
-    }
+    return {"return_pearson": float(np.corrcoef(dream, real)[0, 1]), "return_spearman": metrics.spearman(dream, real)}
 
 
 def _nothing(reason: str) -> dict[str, Any]:

@@ -120,20 +120,19 @@ def evaluate(
             answers.setdefault(question, []).append(ask(seed))
             tick()
     protocol |= {
-        "context": CONTEXT, "horizon": horizon, "num_windows": num_windows, "seeds": [int(s) for s in seeds],
-        "seconds": round(time.perf_counter() - start, 1), **hardware(),
-    }  # fmt: skip
+        "context": CONTEXT,
+        "horizon": horizon,
+        "num_windows": num_windows,
+        "seeds": [int(s) for s in seeds],
+        "seconds": round(time.perf_counter() - start, 1),
+        **hardware(),
+    }
     result = {"protocol": protocol, **{question: spread(runs) for question, runs in answers.items()}}
     return result | ({"per_seed": answers} if keep_seeds else {})
 
 
 def learn(
-    sim: Simulator,
-    footage: Footage,
-    also: Sequence[Simulator] = (),
-    *,
-    quick: bool = False,
-    with_objects: bool = True,
+    sim: Simulator, footage: Footage, also: Sequence[Simulator] = (), *, quick: bool = False, with_objects: bool = True
 ) -> Learned:
     """Learn from recorded frames what `evaluate` wants, once for several worlds that are measured on the same."""
     calibration, held_out, _ = held_out_columns(sim, footage, also)

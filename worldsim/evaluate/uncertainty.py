@@ -69,13 +69,7 @@ class Scores(NamedTuple):
 
 
 def measure_uncertainty(
-    sim: Simulator,
-    columns: Columns,
-    *,
-    num_windows: int,
-    seed: int,
-    batch_size: int = 32,
-    other: Columns | None = None,
+    sim: Simulator, columns: Columns, *, num_windows: int, seed: int, batch_size: int = 32, other: Columns | None = None
 ) -> dict[str, Any]:
     """Measure calibration on up to `num_windows` windows, and never more than 32, as each is dreamed 19 times.
 

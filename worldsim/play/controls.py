@@ -20,14 +20,34 @@ from worldsim.types import ActionSpec, Axis, Choice
 DEGREES_PER_PIXEL = 0.15
 MOUSE = ("mouse_x", "mouse_y")
 _WORDS = {
-    "up": "ArrowUp", "down": "ArrowDown", "left": "ArrowLeft", "right": "ArrowRight", "fire": "Space", "jump": "Space",
-}  # fmt: skip
+    "up": "ArrowUp",
+    "down": "ArrowDown",
+    "left": "ArrowLeft",
+    "right": "ArrowRight",
+    "fire": "Space",
+    "jump": "Space",
+}
 _SPARE = (*(f"Digit{i}" for i in range(1, 10)), *(f"Key{c}" for c in "ZXCVBQWERTASDFGYUIOPHJKLNM"))
 SHORTCUTS = {
-    "save": "KeyS", "load": "KeyL", "rewind": "Backspace", "pause": "KeyP", "step": "Period", "steps": "KeyK",
-    "cooler": "Minus", "warmer": "Equal", "start": "KeyN", "nothing": "KeyO", "prompt": "Slash", "pilot": "KeyA",
-    "real": "KeyG", "sync": "KeyY", "record": "KeyR", "panel": "KeyI", "help": "KeyH", "fullscreen": "KeyF",
-}  # fmt: skip
+    "save": "KeyS",
+    "load": "KeyL",
+    "rewind": "Backspace",
+    "pause": "KeyP",
+    "step": "Period",
+    "steps": "KeyK",
+    "cooler": "Minus",
+    "warmer": "Equal",
+    "start": "KeyN",
+    "nothing": "KeyO",
+    "prompt": "Slash",
+    "pilot": "KeyA",
+    "real": "KeyG",
+    "sync": "KeyY",
+    "record": "KeyR",
+    "panel": "KeyI",
+    "help": "KeyH",
+    "fullscreen": "KeyF",
+}
 
 
 class Hands:

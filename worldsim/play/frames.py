@@ -31,10 +31,20 @@ def pack(frame: Frame) -> bytes:
     """Lay a frame out."""
     flags = frame.flags | (UNCERTAINTY_KNOWN if frame.uncertainty is not None else 0)
     head = HEADER.pack(
-        1, flags, 0, frame.number, frame.answered, len(frame.picture), frame.clock_ms, frame.reward, frame.total,
-        math.nan if frame.uncertainty is None else frame.uncertainty, frame.real_reward, frame.real_total,
+        1,
+        flags,
+        0,
+        frame.number,
+        frame.answered,
+        len(frame.picture),
+        frame.clock_ms,
+        frame.reward,
+        frame.total,
+        math.nan if frame.uncertainty is None else frame.uncertainty,
+        frame.real_reward,
+        frame.real_total,
         frame.model_ms,
-    )  # fmt: skip
+    )
     return head + frame.picture + frame.real_picture
 
 

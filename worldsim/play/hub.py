@@ -53,10 +53,19 @@ class Hub:
     """
 
     def __init__(
-        self, world: Path, stepper: Stepper, archive: Archive, *, max_players: int, fps: float | None, idle_s: float,
-        seed: int | None = None, pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
-        words: str | None = None, game: str | None = None,
-    ):  # fmt: skip
+        self,
+        world: Path,
+        stepper: Stepper,
+        archive: Archive,
+        *,
+        max_players: int,
+        fps: float | None,
+        idle_s: float,
+        seed: int | None = None,
+        pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
+        words: str | None = None,
+        game: str | None = None,
+    ):
         self.world: Place = world, game
         self.archive, self.max_players, self.fps, self.idle_s = archive, max_players, fps, idle_s
         self.words = words

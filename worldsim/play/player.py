@@ -54,9 +54,12 @@ class Player:
     """
 
     def __init__(
-        self, stepper: Stepper, archive: Archive, seed: int | None = None,
+        self,
+        stepper: Stepper,
+        archive: Archive,
+        seed: int | None = None,
         pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
-    ):  # fmt: skip
+    ):
         self.stepper, self.archive, self.pilots = stepper, archive, pilots or {}
         self._rng = np.random.default_rng(secrets.randbits(64) if seed is None else seed)
         self.num_denoise_steps, self.noise_scale = stepper.num_denoise_steps, stepper.noise_scale

@@ -63,9 +63,14 @@ class Room:
     """
 
     def __init__(
-        self, stepper: Stepper, archive: Archive, thread: ThreadPoolExecutor, fps: float | None,
-        seed: int | None = None, pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
-    ):  # fmt: skip
+        self,
+        stepper: Stepper,
+        archive: Archive,
+        thread: ThreadPoolExecutor,
+        fps: float | None,
+        seed: int | None = None,
+        pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
+    ):
         self.pilots = pilots or {}
         self.stepper, self.archive, self.thread = stepper, archive, thread
         self.card, self.spec = stepper.card, with_keys(stepper.spec)
@@ -168,10 +173,19 @@ class Room:
         seat, real = turn.seat, turn.player.real
         seat.number += 1
         frame = frames.Frame(
-            seat.number, turn.held.n, clock_ms, shown.flags, shown.dreamt.reward, turn.player.now.total,
-            shown.dreamt.uncertainty, shown.model_ms, shown.picture, 0.0 if real is None else real.now.reward,
-            0.0 if real is None else real.total, shown.real_picture,
-        )  # fmt: skip
+            seat.number,
+            turn.held.n,
+            clock_ms,
+            shown.flags,
+            shown.dreamt.reward,
+            turn.player.now.total,
+            shown.dreamt.uncertainty,
+            shown.model_ms,
+            shown.picture,
+            0.0 if real is None else real.now.reward,
+            0.0 if real is None else real.total,
+            shown.real_picture,
+        )
         seat.send(frames.pack(frame))
 
     def _tell(self, seat: Seat, player: Player) -> None:

@@ -119,10 +119,16 @@ def make_server(hub: Hub, line: socket.socket, on_ready: Callable[[], None]) -> 
     host = line.getsockname()[0]
     app = make_app(hub, LOOPBACK if host in LOOPBACK else None)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, ws="websockets-sansio", ws_max_size=MAX_PICTURE_BYTES + 1024,
-        ws_per_message_deflate=False, timeout_graceful_shutdown=2, server_header=False,
+        app,
+        log_level="warning",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_PICTURE_BYTES + 1024,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=2,
+        server_header=False,
         proxy_headers=False,
-    )  # fmt: skip
+    )
     return _Server(config, hub, on_ready)
 
 

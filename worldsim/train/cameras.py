@@ -53,16 +53,25 @@ def learn_cameras(
     fit_gaze(dynamics, games)
     stages = [
         flow_stage(
-            split(game.dynamics.flow)[0], game.data, game.meta, preset, budget, seed + i,
+            split(game.dynamics.flow)[0],
+            game.data,
+            game.meta,
+            preset,
+            budget,
+            seed + i,
             log.picture(f"flow-{game.name}"),
         )
         for i, game in enumerate(games)
-    ]  # fmt: skip
+    ]
     graph, params = split(dynamics.flow)
     learned = run_stage(
-        mixed(stages, [game.name for game in games], seed + 2), init_state(params), out / "flow", seed=seed + 2,
-        log=log.scalars("flow"), on_progress=on_progress,
-    )  # fmt: skip
+        mixed(stages, [game.name for game in games], seed + 2),
+        init_state(params),
+        out / "flow",
+        seed=seed + 2,
+        log=log.scalars("flow"),
+        on_progress=on_progress,
+    )
     dynamics.flow = merge(graph, learned.params)
     return learned.seconds
 

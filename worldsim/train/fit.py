@@ -129,9 +129,13 @@ def _train(run: _Training) -> tuple[dict, dict, int, float]:
     if origin is None:
         stage = tokenizer_stage(graph, train, held, preset, run.budgets["tokenizer"], seed, log.picture("tokenizer"))
         first = run_stage(
-            stage, init_state(params), run.out / "tokenizer", seed=seed, log=log.scalars("tokenizer"),
+            stage,
+            init_state(params),
+            run.out / "tokenizer",
+            seed=seed,
+            log=log.scalars("tokenizer"),
             on_progress=run.on_progress,
-        )  # fmt: skip
+        )
     else:
         first = Trained(floats(origin.params["tokenizer"]), 0.0)
     tokenizer = merge(graph, first.params)
@@ -205,14 +209,26 @@ def _learn_dynamics(
         set_statistics([dynamics], [latents], [run.data[0]])
     (graph, begin), (outcome_graph, outcome_begin) = split(dynamics), split(outcome)
     stage = dynamics_stage(
-        (graph, outcome_graph), tokenizer, run.data, latents, preset, run.budgets["dynamics"], seed,
-        log.picture("dynamics"), prompts=prompts[0] if prompts else None, judge_first=origin is not None,
+        (graph, outcome_graph),
+        tokenizer,
+        run.data,
+        latents,
+        preset,
+        run.budgets["dynamics"],
+        seed,
+        log.picture("dynamics"),
+        prompts=prompts[0] if prompts else None,
+        judge_first=origin is not None,
         glimpser=glimpser,
-    )  # fmt: skip
+    )
     learned = run_stage(
-        stage, init_state({"dynamics": begin, "outcome": outcome_begin}), run.out / "dynamics", seed=seed + 1,
-        log=log.scalars("dynamics"), on_progress=run.on_progress,
-    )  # fmt: skip
+        stage,
+        init_state({"dynamics": begin, "outcome": outcome_begin}),
+        run.out / "dynamics",
+        seed=seed + 1,
+        log=log.scalars("dynamics"),
+        on_progress=run.on_progress,
+    )
     return learned._replace(seconds=learned.seconds + flow_seconds)
 
 
@@ -237,11 +253,23 @@ def _learn_opening(
         fixed = floats(run.origin.params["opening"])
         params = {"reader": fixed.pop("reader")}
     stage = opening_stage(
-        graph, tokenizer, run.data, (on_device(latents.train), latents.held), run.preset, run.budgets["opening"],
-        run.seed, log.picture("opening"), prompts, fixed=fixed,
-    )  # fmt: skip
+        graph,
+        tokenizer,
+        run.data,
+        (on_device(latents.train), latents.held),
+        run.preset,
+        run.budgets["opening"],
+        run.seed,
+        log.picture("opening"),
+        prompts,
+        fixed=fixed,
+    )
     learned = run_stage(
-        stage, init_state(params), run.out / "opening", seed=run.seed + 3, log=log.scalars("opening"),
+        stage,
+        init_state(params),
+        run.out / "opening",
+        seed=run.seed + 3,
+        log=log.scalars("opening"),
         on_progress=run.on_progress,
-    )  # fmt: skip
+    )
     return config, learned._replace(params={**fixed, **learned.params})

@@ -70,9 +70,15 @@ def flow_stage(
         return score, f"{count_made} frames moved {score:.1f} dB, copy-last {copy:.1f}"
 
     return Stage(
-        "flow", config, budget, config.batch_size * count_made, make_step(flow_loss(graph), ema=config.ema),
-        lambda step: _clips(windows, order.at(step), pitch), judge, num_evaluations=preset.num_evaluations,
-    )  # fmt: skip
+        "flow",
+        config,
+        budget,
+        config.batch_size * count_made,
+        make_step(flow_loss(graph), ema=config.ema),
+        lambda step: _clips(windows, order.at(step), pitch),
+        judge,
+        num_evaluations=preset.num_evaluations,
+    )
 
 
 def flow_loss(graph: nnx.GraphDef) -> Callable:

@@ -104,9 +104,12 @@ def fit_games(
     spec, columns = join_controls([footage.meta.action_spec for footage in footages])
     reading = games_prompt_config(footages, **(chosen.prompt or {}))
     shared = dataclasses.replace(
-        chosen, tokenizer={**chosen.tokenizer, "free": True}, opening=None, aligned=False,
+        chosen,
+        tokenizer={**chosen.tokenizer, "free": True},
+        opening=None,
+        aligned=False,
         dynamics={**chosen.dynamics, "prompt": reading},
-    )  # fmt: skip
+    )
     if any(footage.meta.camera for footage in footages):
         shared = dataclasses.replace(shared, dynamics={**shared.dynamics, "camera": game_camera(footages[0].meta)})
     shares = budgets(shared, minutes, num_train_steps)
@@ -145,9 +148,13 @@ def _learn_tokenizers(run: _Run) -> tuple[list[Tokenizer], float]:
         for i, (graph, game) in enumerate(zip(graphs, games, strict=True))
     ]
     learned = run_stage(
-        mixed(stages, [game.name for game in games], run.seed), init_state({**begin, "mean_picture": mean}),
-        run.out / "tokenizer", seed=run.seed, log=log.scalars("tokenizer"), on_progress=run.on_progress,
-    )  # fmt: skip
+        mixed(stages, [game.name for game in games], run.seed),
+        init_state({**begin, "mean_picture": mean}),
+        run.out / "tokenizer",
+        seed=run.seed,
+        log=log.scalars("tokenizer"),
+        on_progress=run.on_progress,
+    )
     return [merge(graph, jax.tree.map(jnp.copy, learned.params)) for graph in graphs], learned.seconds
 
 
@@ -179,17 +186,27 @@ def _learn_dynamics(
     graphs = [(split(d)[0], split(o)[0]) for d, o in modules]
     stages = [
         dynamics_stage(
-            graphs[i], tokenizers[i], game.data, latents[i], game.preset, run.shares["dynamics"], seed + i,
-            run.log.picture(f"dynamics-{game.name}"), prompts=_prompts(game, i, seed),
+            graphs[i],
+            tokenizers[i],
+            game.data,
+            latents[i],
+            game.preset,
+            run.shares["dynamics"],
+            seed + i,
+            run.log.picture(f"dynamics-{game.name}"),
+            prompts=_prompts(game, i, seed),
             glimpser=glimpsers[i],
         )
         for i, game in enumerate(games)
-    ]  # fmt: skip
+    ]
     learned = run_stage(
         mixed(stages, [game.name for game in games], seed + 1),
-        init_state({"dynamics": split(dynamics)[1], "outcome": split(outcome)[1]}), run.out / "dynamics",
-        seed=seed + 1, log=run.log.scalars("dynamics"), on_progress=run.on_progress,
-    )  # fmt: skip
+        init_state({"dynamics": split(dynamics)[1], "outcome": split(outcome)[1]}),
+        run.out / "dynamics",
+        seed=seed + 1,
+        log=run.log.scalars("dynamics"),
+        on_progress=run.on_progress,
+    )
     num_steps = games[0].preset.num_denoise_steps or max(
         best_num_denoise_steps(graphs[i][0], learned.params, tokenizers[i], game.data, latents[i])
         for i, game in enumerate(games)
@@ -226,9 +243,14 @@ def _code(tokenizers: Sequence[Tokenizer], games: Sequence[_Game]) -> list[Laten
 def _prompts(game: _Game, number: int, seed: int) -> WindowPrompts:
     preset = game.preset
     return WindowPrompts(
-        preset.dynamics["prompt"], game.footage, game.data[0], game.ids[0], dropout=preset.prompt_dropout,
-        seed=seed + number, game=number,
-    )  # fmt: skip
+        preset.dynamics["prompt"],
+        game.footage,
+        game.data[0],
+        game.ids[0],
+        dropout=preset.prompt_dropout,
+        seed=seed + number,
+        game=number,
+    )
 
 
 def _card(
@@ -249,10 +271,13 @@ def _card(
     ]
     licence = {key: "; ".join(dict.fromkeys(card["licence"][key] for card in cards)) for key in cards[0]["licence"]}
     return cards[0] | {
-        "title": ", ".join(card["title"] for card in cards), "games": entries, "action_spec": spec.to_json(),
-        "prompts": list(dict.fromkeys(prompt for card in cards for prompt in card["prompts"])), "licence": licence,
+        "title": ", ".join(card["title"] for card in cards),
+        "games": entries,
+        "action_spec": spec.to_json(),
+        "prompts": list(dict.fromkeys(prompt for card in cards for prompt in card["prompts"])),
+        "licence": licence,
         "footage": {"frames": sum(card["footage"]["frames"] for card in cards), "games": len(games)},
-    }  # fmt: skip
+    }
 
 
 def _camera(game: _Game) -> dict[str, Any]:

@@ -113,9 +113,10 @@ class Glimpser:
         n, config, columns = len(self.columns.obs), self.config, self.columns
         cells = tuple(size * config.pack for size in config.grid)
         out = Glimpse(
-            np.empty((n, config.num_latents, config.token_dim), np.float16), np.empty((n, *cells), np.float16),
+            np.empty((n, config.num_latents, config.token_dim), np.float16),
             np.empty((n, *cells), np.float16),
-        )  # fmt: skip
+            np.empty((n, *cells), np.float16),
+        )
         seen = np.empty_like(out.z)
         is_own, start = _runs(n, self.seed + draw), time.monotonic()
         at_once = EPISODES if jax.default_backend() == "cpu" else len(columns.bounds)

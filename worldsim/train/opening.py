@@ -91,9 +91,15 @@ def opening_stage(
         return -float(error), f"first frames, held-out error {error:.4f}"
 
     return Stage(
-        "opening", config, budget, config.batch_size, make_step(loss, ema=config.ema), batch, judge,
+        "opening",
+        config,
+        budget,
+        config.batch_size,
+        make_step(loss, ema=config.ema),
+        batch,
+        judge,
         num_evaluations=preset.num_evaluations,
-    )  # fmt: skip
+    )
 
 
 def opening_loss(graph: nnx.GraphDef, fixed: dict[str, Any]) -> Callable:
@@ -108,9 +114,11 @@ def opening_loss(graph: nnx.GraphDef, fixed: dict[str, Any]) -> Callable:
         key_levels, key_noise = jax.random.split(key)
         levels = draw_levels(key_levels, (len(z), 1), num_levels=num_levels, pure_share=PURE_SHARE)
         z_hat = opening.predict(
-            noisy_input(key_noise, z, levels, num_levels=num_levels), levels,
-            jnp.full(batch.prev_action.shape, jnp.nan), _no_past(opening, z, batch.prompt),
-        )  # fmt: skip
+            noisy_input(key_noise, z, levels, num_levels=num_levels),
+            levels,
+            jnp.full(batch.prev_action.shape, jnp.nan),
+            _no_past(opening, z, batch.prompt),
+        )
         return x_loss(z_hat, z, jnp.asarray(batch.mask)), {}
 
     return loss

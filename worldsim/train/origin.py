@@ -40,11 +40,15 @@ def go_on(origin: World, preset: Preset, footage: Footage, held_out: list[str], 
     of_footage = {"grid", "token_dim", "pack", "choice_sizes", "num_buttons", "axis_bounds"}
     return dataclasses.replace(
         preset,
-        tokenizer=_fields(configs.tokenizer, {"size"}), dynamics=_fields(configs.dynamics, of_footage),
-        outcome=_fields(configs.outcome, set()), tokenizer_share=0.0, flow_share=0.0,
+        tokenizer=_fields(configs.tokenizer, {"size"}),
+        dynamics=_fields(configs.dynamics, of_footage),
+        outcome=_fields(configs.outcome, set()),
+        tokenizer_share=0.0,
+        flow_share=0.0,
         opening_share=float(only_words),
-        opening=_fields(configs.opening, of_footage) if configs.opening else None, bootstrap_from=0.0,
-    )  # fmt: skip
+        opening=_fields(configs.opening, of_footage) if configs.opening else None,
+        bootstrap_from=0.0,
+    )
 
 
 def _fields(config: Any, without: set[str]) -> dict[str, Any]:

@@ -92,9 +92,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "tiny": Preset(
-        tokenizer={
-            "width": 32, "num_layers": (0, 0), "num_local": 2, "patch": 4, "latent_channels": 16, "pack": 4,
-        },
+        tokenizer={"width": 32, "num_layers": (0, 0), "num_local": 2, "patch": 4, "latent_channels": 16, "pack": 4},
         dynamics={"width": 96, "num_layers": 2, "time_every": 2, "window": 12, "num_levels": 16, "past_level": 15},
         tokenizer_stage=StageConfig(batch_size=64),
         dynamics_stage=StageConfig(batch_size=4, decay=0.98),
@@ -102,12 +100,16 @@ PRESETS: dict[str, Preset] = {
         single_share=0.1,
     ),
     "small": Preset(
-        tokenizer={
-            "width": 48, "num_layers": (0, 0), "num_local": 3, "patch": 4, "latent_channels": 16, "pack": 4,
-        },
+        tokenizer={"width": 48, "num_layers": (0, 0), "num_local": 3, "patch": 4, "latent_channels": 16, "pack": 4},
         dynamics={
-            "width": 256, "num_layers": 8, "time_every": 4, "kv_groups": 2, "window": 28, "has_memory": True,
-            "local_width": 48, "past_level": 15,
+            "width": 256,
+            "num_layers": 8,
+            "time_every": 4,
+            "kv_groups": 2,
+            "window": 28,
+            "has_memory": True,
+            "local_width": 48,
+            "past_level": 15,
         },
         tokenizer_stage=StageConfig(batch_size=128),
         dynamics_stage=StageConfig(batch_size=32, ema=0.999),
@@ -116,8 +118,17 @@ PRESETS: dict[str, Preset] = {
     "base": Preset(
         tokenizer={"width": 256, "num_layers": (4, 4), "pack": 1},
         dynamics={
-            "width": 384, "num_layers": 12, "time_every": 4, "head_dim": 64, "kv_groups": 3, "window": 60,
-            "num_sinks": 1, "has_memory": True, "num_registers": 6, "num_levels": 64, "past_level": 58,
+            "width": 384,
+            "num_layers": 12,
+            "time_every": 4,
+            "head_dim": 64,
+            "kv_groups": 3,
+            "window": 60,
+            "num_sinks": 1,
+            "has_memory": True,
+            "num_registers": 6,
+            "num_levels": 64,
+            "past_level": 58,
         },
         tokenizer_stage=StageConfig(batch_size=256, ema=0.999),
         dynamics_stage=StageConfig(batch_size=32, ema=0.999),
@@ -126,14 +137,23 @@ PRESETS: dict[str, Preset] = {
     "large": Preset(
         tokenizer={"width": 512, "num_layers": (6, 6), "head_dim": 64, "latent_channels": 32, "pack": 1},
         dynamics={
-            "width": 1024, "num_layers": 24, "time_every": 4, "head_dim": 64, "kv_groups": 4, "window": 92,
-            "num_sinks": 4, "has_memory": True, "num_registers": 6, "num_levels": 64, "past_level": 58,
+            "width": 1024,
+            "num_layers": 24,
+            "time_every": 4,
+            "head_dim": 64,
+            "kv_groups": 4,
+            "window": 92,
+            "num_sinks": 4,
+            "has_memory": True,
+            "num_registers": 6,
+            "num_levels": 64,
+            "past_level": 58,
         },
         tokenizer_stage=StageConfig(batch_size=256, ema=0.9995),
         dynamics_stage=StageConfig(batch_size=64, ema=0.9995),
         frames=96,
     ),
-}  # fmt: skip
+}
 
 
 def read_sentences(preset: str | Preset) -> Preset:

@@ -100,20 +100,31 @@ def make_card(
     sampler = {"num_denoise_steps": num_denoise_steps, "noise_scale": 1.0}
     config = {key: dataclasses.asdict(value) for key, value in configs.items()}
     return {
-        "schema_version": 1, "name": name, "title": meta.title, "prompts": list(meta.prompts), "game": meta.game,
-        "size": list(meta.size), "fps": meta.fps, "action_spec": meta.action_spec.to_json(), "preset": preset,
+        "schema_version": 1,
+        "name": name,
+        "title": meta.title,
+        "prompts": list(meta.prompts),
+        "game": meta.game,
+        "size": list(meta.size),
+        "fps": meta.fps,
+        "action_spec": meta.action_spec.to_json(),
+        "preset": preset,
         "config": json.loads(json.dumps(config | {"sampler": sampler})),
         "footage": {
-            "digest": footage.digest(), "frames": footage.num_frames, "episodes": len(footage),
+            "digest": footage.digest(),
+            "frames": footage.num_frames,
+            "episodes": len(footage),
             "recorder": meta.recorder,
         },
-        "training": {}, "metrics": {},
+        "training": {},
+        "metrics": {},
         "licence": {"code": "MIT", "weights": "MIT", "game": meta.licence, "assets": meta.assets_licence},
         "limits": [
-            f"remembers {configs['dynamics'].window} frames", "knows only what its footage shows",
+            f"remembers {configs['dynamics'].window} frames",
+            "knows only what its footage shows",
             *(["says nothing of its uncertainty with its one denoising step"] if num_denoise_steps == 1 else []),
         ],
-    }  # fmt: skip
+    }
 
 
 def trained_how(
@@ -121,9 +132,12 @@ def trained_how(
 ) -> dict[str, Any]:
     """Say in a card how a world was trained, and in how many seconds."""
     return {
-        "minutes": round(seconds / 60, 2), "seed": seed, "hardware": hardware(),
-        "budget": {"minutes": minutes, "num_train_steps": num_train_steps}, "preset": dataclasses.asdict(preset),
-    }  # fmt: skip
+        "minutes": round(seconds / 60, 2),
+        "seed": seed,
+        "hardware": hardware(),
+        "budget": {"minutes": minutes, "num_train_steps": num_train_steps},
+        "preset": dataclasses.asdict(preset),
+    }
 
 
 def pick_starts(train: Columns, held: Columns) -> dict[str, np.ndarray]:

@@ -83,10 +83,15 @@ def tokenizer_stage(
         return fidelity(real, other, statistics), f"reconstruction {psnr(real, other).mean():.1f} dB"
 
     return Stage(
-        "tokenizer", config, budget, config.batch_size,
+        "tokenizer",
+        config,
+        budget,
+        config.batch_size,
         make_step(tokenizer_loss(graph, mean, variance), ema=config.ema),
-        lambda step: train.obs[order.at(step)], judge, num_evaluations=preset.num_evaluations,
-    )  # fmt: skip
+        lambda step: train.obs[order.at(step)],
+        judge,
+        num_evaluations=preset.num_evaluations,
+    )
 
 
 def encode_footage(tokenizer: Tokenizer, train: Columns, held: Columns, *, keep_statistics: bool = False) -> Latents:
@@ -150,11 +155,19 @@ def dynamics_stage(
         return shown if prompts is None else shown._replace(prompt=prompts.at(step, windows, ids))
 
     return Stage(
-        "dynamics", config, budget, config.batch_size * preset.frames,
-        make_step(dynamics_loss(graphs, preset), ema=config.ema), batch, judge,
-        bootstrap_from=preset.bootstrap_from, num_evaluations=preset.num_evaluations, judge_first=judge_first,
-        renew=renew, num_renewals=0 if glimpser is None else preset.dreams,
-    )  # fmt: skip
+        "dynamics",
+        config,
+        budget,
+        config.batch_size * preset.frames,
+        make_step(dynamics_loss(graphs, preset), ema=config.ema),
+        batch,
+        judge,
+        bootstrap_from=preset.bootstrap_from,
+        num_evaluations=preset.num_evaluations,
+        judge_first=judge_first,
+        renew=renew,
+        num_renewals=0 if glimpser is None else preset.dreams,
+    )
 
 
 def fidelity(

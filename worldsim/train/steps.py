@@ -103,9 +103,12 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
         rows = round(b * preset.bootstrap_share) if bootstrap else 0
         coarse = draw_coarse_levels(key_coarse, (rows, t), num_levels=num_levels)
         fine = draw_levels(
-            key_levels, (b - rows, t), num_levels=num_levels, pure_share=preset.pure_share,
+            key_levels,
+            (b - rows, t),
+            num_levels=num_levels,
+            pure_share=preset.pure_share,
             whole=preset.num_denoise_steps == 1,
-        )  # fmt: skip
+        )
         levels = Levels(*(jnp.concatenate(pair) for pair in zip(coarse, fine, strict=True)))
         z_tau = noisy_input(key_noise, batch.obs, levels, num_levels=num_levels)
         target = batch.obs
@@ -113,8 +116,10 @@ def dynamics_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], preset: Preset) -> 
             past_of_rows = jax.lax.stop_gradient(jax.tree.map(lambda x: x[:rows], past))
             bent = bootstrap_target(
                 lambda z, levels: frozen.predict(z, levels, action[:rows], past_of_rows),
-                z_tau[:rows], coarse, num_levels=num_levels,
-            )  # fmt: skip
+                z_tau[:rows],
+                coarse,
+                num_levels=num_levels,
+            )
             target = jnp.concatenate([jnp.clip(bent, -FURTHEST, FURTHEST), batch.obs[rows:]])
         z_hat = dynamics.predict(z_tau, levels, action, past)
         denoising = x_loss(z_hat, target, batch.mask) / jax.lax.stop_gradient(dynamics.innovation[...]).mean()

@@ -131,9 +131,13 @@ class Client:
 
     def _write_files(self, home: Path, size: tuple[int, int], map_seed: int, viewing_range: int) -> None:
         values = {
-            "W": size[1], "H": size[0], "RANGE": viewing_range, "SENSITIVITY": DEGREES_PER_PIXEL,
-            "MAP_SEED": map_seed, "AUTOJUMP": "false",
-        }  # fmt: skip
+            "W": size[1],
+            "H": size[0],
+            "RANGE": viewing_range,
+            "SENSITIVITY": DEGREES_PER_PIXEL,
+            "MAP_SEED": map_seed,
+            "AUTOJUMP": "false",
+        }
         settings = (HERE / "game.conf").read_text()
         for name, value in values.items():
             settings = settings.replace(f"@{name}@", str(value))

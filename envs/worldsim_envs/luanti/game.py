@@ -26,9 +26,15 @@ from .words import attributes, biome_index, node_index, time_index
 
 FPS, MOST_DEGREES, WEAR, VIEWING_RANGE = 15.0, 20.0, 48, 48
 BUTTONS = {
-    "forward": "KeyW", "back": "KeyS", "left": "KeyA", "right": "KeyD", "jump": "Space", "sneak": "ShiftLeft",
-    "dig": "Mouse0", "place": "Mouse2",
-}  # fmt: skip
+    "forward": "KeyW",
+    "back": "KeyS",
+    "left": "KeyA",
+    "right": "KeyD",
+    "jump": "Space",
+    "sneak": "ShiftLeft",
+    "dig": "Mouse0",
+    "place": "Mouse2",
+}
 SLOTS = 8
 HAND = [0.66, 0.64, 1.0, 0.95]  # where it is held while it rests
 EVENTS = ("dug", "built", "hurt", "died")
@@ -58,20 +64,43 @@ class LuantiGame(GameEnv):
 
     games: ClassVar[dict[str, dict[str, Any]]] = {
         "luanti": {
-            "title": "Luanti", "prompts": ["minecraft", "luanti", "minetest", "block game", "마인크래프트", "루안티"],
-            "package": "python-xlib", "extra": "luanti", "programs": ["minetest", "Xvfb"],
+            "title": "Luanti",
+            "prompts": ["minecraft", "luanti", "minetest", "block game", "마인크래프트", "루안티"],
+            "package": "python-xlib",
+            "extra": "luanti",
+            "programs": ["minetest", "Xvfb"],
             "licence": "LGPL-2.1-or-later (Luanti)",
             "assets_licence": "minetest_game: LGPL-2.1 code, CC BY-SA 3.0 and 4.0, CC0, MIT media, as each mod says",
-            "native_size": [180, 320], "size": [64, 112], "frame_skip": 1, "render_fps": FPS, "action": _controls(),
+            "native_size": [180, 320],
+            "size": [64, 112],
+            "frame_skip": 1,
+            "render_fps": FPS,
+            "action": _controls(),
             "state": [
-                "x", "y", "z", "yaw", "pitch", "distance", "health", "time_of_day", "biome", "time", "weather",
-                "looking_at", "held", "event", "dug", "placed", "hurt", "died",
+                "x",
+                "y",
+                "z",
+                "yaw",
+                "pitch",
+                "distance",
+                "health",
+                "time_of_day",
+                "biome",
+                "time",
+                "weather",
+                "looking_at",
+                "held",
+                "event",
+                "dug",
+                "placed",
+                "hurt",
+                "died",
             ],
             "attributes": attributes(),
             "camera": {"field_of_view": 72.0, "yaw": "yaw", "pitch": "pitch", "state": "pitch", "overlays": [HAND]},
             "objects": {"player": {"view": {"x": "x", "y": "z", "angle": "yaw", "degrees": 90, "near": 0.3}}},
         }
-    }  # fmt: skip
+    }
 
     def __init__(self, game: str = "luanti", **kwargs: Any):
         super().__init__(game, **kwargs)
@@ -106,9 +135,13 @@ class LuantiGame(GameEnv):
         speed = 2000 if rng.random() < 0.08 else 72  # now and then a whole day goes by
         with self._mend():
             self._client.set_down(
-                seed, yaw=float(rng.uniform(0, 360)), pitch=float(rng.uniform(-5, 15)),
-                time_of_day=float((day + spread) % 1), speed=speed, sky=("clear", "overcast")[self._sky],
-            )  # fmt: skip
+                seed,
+                yaw=float(rng.uniform(0, 360)),
+                pitch=float(rng.uniform(-5, 15)),
+                time_of_day=float((day + spread) % 1),
+                speed=speed,
+                sky=("clear", "overcast")[self._sky],
+            )
         self._biome, self._rest = 0, np.zeros(2)
         self._player = Player(seed)
         self._happened = dict.fromkeys(EVENTS, 0)
@@ -161,19 +194,33 @@ class LuantiGame(GameEnv):
         seen, happened = self._client.seen, self._happened
         event = next((4 - i for i, name in enumerate(reversed(EVENTS)) if happened[name]), 0)
         return {
-            "x": seen.x, "y": seen.y, "z": seen.z, "yaw": seen.yaw % 360, "pitch": seen.pitch,
-            "distance": seen.distance if seen.distance >= 0 else float("nan"), "health": seen.health,
-            "time_of_day": seen.time, "biome": self._biome, "time": time_index(seen.time), "weather": self._sky,
-            "looking_at": node_index(seen.node), "held": seen.slot, "event": event, "dug": happened["dug"],
-            "placed": happened["built"], "hurt": happened["hurt"], "died": happened["died"],
-        }  # fmt: skip
+            "x": seen.x,
+            "y": seen.y,
+            "z": seen.z,
+            "yaw": seen.yaw % 360,
+            "pitch": seen.pitch,
+            "distance": seen.distance if seen.distance >= 0 else float("nan"),
+            "health": seen.health,
+            "time_of_day": seen.time,
+            "biome": self._biome,
+            "time": time_index(seen.time),
+            "weather": self._sky,
+            "looking_at": node_index(seen.node),
+            "held": seen.slot,
+            "event": event,
+            "dug": happened["dug"],
+            "placed": happened["built"],
+            "hurt": happened["hurt"],
+            "died": happened["died"],
+        }
 
     def _controls(self, action: dict[str, Any]) -> gym.Space:
         low, high = (np.array([axis[end] for axis in action["axes"]], np.float32) for end in ("low", "high"))
         return gym.spaces.Dict(
             choices=gym.spaces.MultiDiscrete([len(action["choices"][0]["labels"])]),
-            buttons=gym.spaces.MultiBinary(len(action["buttons"])), axes=gym.spaces.Box(low, high, dtype=np.float32),
-        )  # fmt: skip
+            buttons=gym.spaces.MultiBinary(len(action["buttons"])),
+            axes=gym.spaces.Box(low, high, dtype=np.float32),
+        )
 
     def _checked(self, action: Any) -> Any:
         if not self.action_space.contains(action):

@@ -36,9 +36,16 @@ SOURCE = Path(__file__).with_name("lockstep.c")
 HEADER = 64  # bytes of `struct shared` before the pixels
 FRAME_S, START_S = 20.0, 60.0
 KEYSYMS = {
-    "ArrowLeft": "Left", "ArrowRight": "Right", "ArrowUp": "Up", "ArrowDown": "Down", "Space": "space",
-    "ShiftLeft": "Shift_L", "ControlLeft": "Control_L", "Enter": "Return", "Escape": "Escape",
-}  # fmt: skip
+    "ArrowLeft": "Left",
+    "ArrowRight": "Right",
+    "ArrowUp": "Up",
+    "ArrowDown": "Down",
+    "Space": "space",
+    "ShiftLeft": "Shift_L",
+    "ControlLeft": "Control_L",
+    "Enter": "Return",
+    "Escape": "Escape",
+}
 
 
 class Lockstep:
@@ -79,9 +86,14 @@ class Lockstep:
         try:
             screen = self._open_screen(bound)
             bound |= {
-                "DISPLAY": screen, "LIBGL_ALWAYS_SOFTWARE": "1", "LOCKSTEP_SYNC": str(theirs.fileno()),
-                "LOCKSTEP_SHM": str(self._memory), "LOCKSTEP_W": str(width), "LOCKSTEP_H": str(height), **(env or {}),
-            }  # fmt: skip
+                "DISPLAY": screen,
+                "LIBGL_ALWAYS_SOFTWARE": "1",
+                "LOCKSTEP_SYNC": str(theirs.fileno()),
+                "LOCKSTEP_SHM": str(self._memory),
+                "LOCKSTEP_W": str(width),
+                "LOCKSTEP_H": str(height),
+                **(env or {}),
+            }
             np.frombuffer(self._shared, np.float64, 1, 8)[:] = dt
             fds = (self._life, theirs.fileno(), self._memory)
             self._processes.append(
@@ -92,7 +104,7 @@ class Lockstep:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                )  # fmt: skip
+                )
             )
             os.set_blocking(self._processes[-1].stdout.fileno(), False)  # type: ignore[union-attr]
             self._display = make_display(screen)
@@ -193,7 +205,7 @@ class Lockstep:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-            )  # fmt: skip
+            )
         )
         os.close(theirs)
         with os.fdopen(line, "rb") as answers:

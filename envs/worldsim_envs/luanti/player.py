@@ -14,9 +14,7 @@ import numpy as np
 
 FORWARD, BACK, LEFT, RIGHT, JUMP, SNEAK, DIG, PLACE, YAW, PITCH = range(1, 11)
 SIZE = 11
-PLANS = {
-    "walk": 0.34, "look_around": 0.14, "look_away": 0.14, "dig": 0.2, "build": 0.1, "pillar": 0.03, "strafe": 0.05,
-}  # fmt: skip
+PLANS = {"walk": 0.34, "look_around": 0.14, "look_away": 0.14, "dig": 0.2, "build": 0.1, "pillar": 0.03, "strafe": 0.05}
 BLOCKS = (3, 4, 5, 6, 7, 8)  # slots that hold something to place
 STUCK = 0.05  # blocks a frame
 

@@ -3,35 +3,91 @@
 from __future__ import annotations
 
 BIOMES = {
-    "unknown": "알 수 없는 곳", "grassland": "초원", "deciduous forest": "숲", "coniferous forest": "침엽수림",
-    "savanna": "사바나", "rainforest": "열대우림", "desert": "사막", "sandstone desert": "사암 사막",
-    "cold desert": "추운 사막", "snowy grassland": "눈 덮인 초원", "taiga": "눈 덮인 숲", "tundra": "툰드라",
+    "unknown": "알 수 없는 곳",
+    "grassland": "초원",
+    "deciduous forest": "숲",
+    "coniferous forest": "침엽수림",
+    "savanna": "사바나",
+    "rainforest": "열대우림",
+    "desert": "사막",
+    "sandstone desert": "사암 사막",
+    "cold desert": "추운 사막",
+    "snowy grassland": "눈 덮인 초원",
+    "taiga": "눈 덮인 숲",
+    "tundra": "툰드라",
     "icesheet": "빙원",
-}  # fmt: skip
+}
 TIMES = {"day": "낮", "dusk": "해 질 녘", "night": "밤", "dawn": "새벽"}
 SKIES = {"clear": "맑음", "overcast": "흐림"}
 NODES = {
-    "nothing": "없음", "grass": "풀밭", "dirt": "흙", "sand": "모래", "stone": "돌", "snow": "눈", "ice": "얼음",
-    "tree": "나무", "leaves": "나뭇잎", "plant": "풀", "water": "물", "planks": "판자", "glass": "유리",
-    "torch": "횃불", "brick": "벽돌", "wool": "양털", "block": "블록",
-}  # fmt: skip
+    "nothing": "없음",
+    "grass": "풀밭",
+    "dirt": "흙",
+    "sand": "모래",
+    "stone": "돌",
+    "snow": "눈",
+    "ice": "얼음",
+    "tree": "나무",
+    "leaves": "나뭇잎",
+    "plant": "풀",
+    "water": "물",
+    "planks": "판자",
+    "glass": "유리",
+    "torch": "횃불",
+    "brick": "벽돌",
+    "wool": "양털",
+    "block": "블록",
+}
 HELD = {
-    "pickaxe": "곡괭이", "shovel": "삽", "cobblestone": "조약돌", "planks": "판자", "glass": "유리", "torch": "횃불",
-    "sandstone brick": "사암 벽돌", "red wool": "빨간 양털",
-}  # fmt: skip
+    "pickaxe": "곡괭이",
+    "shovel": "삽",
+    "cobblestone": "조약돌",
+    "planks": "판자",
+    "glass": "유리",
+    "torch": "횃불",
+    "sandstone brick": "사암 벽돌",
+    "red wool": "빨간 양털",
+}
 EVENTS = {
-    "nothing": "없음", "dug a block": "블록을 캤다", "placed a block": "블록을 놓았다", "was hurt": "다쳤다",
+    "nothing": "없음",
+    "dug a block": "블록을 캤다",
+    "placed a block": "블록을 놓았다",
+    "was hurt": "다쳤다",
     "died": "죽었다",
-}  # fmt: skip
+}
 
 _PARTS = (  # of a node's name -> its word; the first that is found counts
-    ("leaves", "leaves"), ("needles", "leaves"), ("water", "water"), ("ice", "ice"), ("with_snow", "snow"),
-    ("snow", "snow"), ("dirt_with", "grass"), ("litter", "grass"), ("sandstonebrick", "brick"), ("sand", "sand"),
-    ("dirt", "dirt"), ("permafrost", "dirt"), ("clay", "dirt"), ("gravel", "stone"), ("cobble", "stone"),
-    ("stone", "stone"), ("grass", "plant"), ("shrub", "plant"), ("flowers:", "plant"), ("cactus", "plant"),
-    ("papyrus", "plant"), ("fern", "plant"), ("sapling", "plant"), ("bush", "plant"), ("_wood", "planks"),
-    (":wood", "planks"), ("tree", "tree"), ("glass", "glass"), ("torch", "torch"), ("wool:", "wool"),
-)  # fmt: skip
+    ("leaves", "leaves"),
+    ("needles", "leaves"),
+    ("water", "water"),
+    ("ice", "ice"),
+    ("with_snow", "snow"),
+    ("snow", "snow"),
+    ("dirt_with", "grass"),
+    ("litter", "grass"),
+    ("sandstonebrick", "brick"),
+    ("sand", "sand"),
+    ("dirt", "dirt"),
+    ("permafrost", "dirt"),
+    ("clay", "dirt"),
+    ("gravel", "stone"),
+    ("cobble", "stone"),
+    ("stone", "stone"),
+    ("grass", "plant"),
+    ("shrub", "plant"),
+    ("flowers:", "plant"),
+    ("cactus", "plant"),
+    ("papyrus", "plant"),
+    ("fern", "plant"),
+    ("sapling", "plant"),
+    ("bush", "plant"),
+    ("_wood", "planks"),
+    (":wood", "planks"),
+    ("tree", "tree"),
+    ("glass", "glass"),
+    ("torch", "torch"),
+    ("wool:", "wool"),
+)
 
 
 def attributes() -> dict[str, dict[str, list[str]]]:
