@@ -2,17 +2,16 @@
 
 import pytest
 
-from tests.checkpoint.bundles import make_world
-from worldsim.checkpoint.bundle import load_world, save_world
-from worldsim.checkpoint.card import list_worlds
+from tests.world.bundles import make_world
+from worldsim.world import list_worlds, load_world, save_world
 
 
 @pytest.fixture
 def three_worlds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("worldsim.checkpoint.card.SHIPPED", ())
-    save_world(make_world("pong-small", game="pong", prompts=["pong", "table tennis"]), "checkpoints/pong-small")
-    save_world(make_world("doom-takecover", prompts=["doom", "take cover", "둠"]), "checkpoints/doom-takecover")
+    monkeypatch.setattr("worldsim.world.registry.SHIPPED", ())
+    save_world(make_world("pong-small", game="pong", prompts=("pong", "table tennis")), "checkpoints/pong-small")
+    save_world(make_world("doom-takecover", prompts=("doom", "take cover", "둠")), "checkpoints/doom-takecover")
     save_world(make_world("jump", title="Jump from floe to floe"), "runs/monday/world")
 
 
@@ -33,7 +32,7 @@ def three_worlds(tmp_path, monkeypatch):
     ],
 )
 def test_a_name_or_a_prompt_finds_its_world(three_worlds, said, meant):
-    assert load_world(said).card["name"] == meant
+    assert load_world(said).card.name == meant
 
 
 @pytest.mark.parametrize("said", ["minecraft", "", "play a game", "../pong", "pingpong"])
@@ -46,15 +45,15 @@ def test_a_prompt_that_means_nothing_lists_what_exists(three_worlds, said):
 
 def test_listing_leaves_out_what_is_broken(three_worlds, tmp_path):
     (tmp_path / "checkpoints/pong-small/card.json").write_text("{")
-    assert [card["name"] for card in list_worlds()] == ["doom-takecover", "jump"]
+    assert [card.name for card in list_worlds().values()] == ["doom-takecover", "jump"]
     with pytest.raises(ValueError, match="JSON"):
         load_world("pong-small")
 
 
-def test_people_read_single_values_and_the_card_keeps_the_curves(tmp_path):
+def test_people_read_single_values_and_metrics_keep_the_curves(tmp_path):
     numbers = {"psnr": 20.5, "curves": {"psnr": [21.25, 19.75]}, "gfvd_window": [0.125]}
     save_world(make_world(metrics={"fidelity": numbers, "command": "worldsim eval"}), tmp_path / "pong")
     text = (tmp_path / "pong" / "README.md").read_text()
-    assert '| fidelity | {"psnr": 20.5} |' in text and '| command | "worldsim eval" |' in text
+    assert "| fidelity psnr | 20.5 |" in text and "Measured by `worldsim eval`" in text
     assert "21.25" not in text and "0.125" not in text
-    assert load_world(tmp_path / "pong").card["metrics"]["fidelity"] == numbers
+    assert load_world(tmp_path / "pong").metrics["fidelity"] == numbers

@@ -5,8 +5,8 @@ import pytest
 
 @pytest.fixture
 def bundle(tmp_path):
-    from tests.checkpoint.bundles import make_world
-    from worldsim.checkpoint.bundle import save_world
+    from tests.world.bundles import make_world
+    from worldsim.world import save_world
 
     save_world(make_world(), tmp_path / "pong")
     return tmp_path / "pong"

@@ -1,15 +1,15 @@
 """Bundles come back as they were saved."""
 
 import json
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.checkpoint.bundles import make_world
-from worldsim.checkpoint.bundle import World, flatten, load_world, save_world, unflatten
-from worldsim.checkpoint.card import read_card
+from tests.world.bundles import make_world
 from worldsim.types import discrete
+from worldsim.world import Card, flatten, load_world, save_world, unflatten
 
 
 def test_a_world_comes_back_bit_identical(bundle):
@@ -19,26 +19,28 @@ def test_a_world_comes_back_bit_identical(bundle):
     for name, leaf in wanted.items():
         assert flat[name].dtype == leaf.dtype
         np.testing.assert_array_equal(flat[name], np.asarray(leaf))
-    for name, array in saved.starts.items():
-        np.testing.assert_array_equal(world.starts[name], array)
-    assert {k: world.card[k] for k in saved.card} == json.loads(json.dumps(saved.card))
-    assert world.card["weights"]["num_params"] == 23
+    for name, array in saved.initial_contexts.items():
+        np.testing.assert_array_equal(world.initial_contexts[name], array)
+    assert replace(world.card, weights=saved.card.weights, initial_contexts=saved.card.initial_contexts) == saved.card
+    assert Card.from_json(json.loads(json.dumps(world.card.to_json()))) == world.card
+    assert world.metrics == saved.metrics
+    assert world.card.weights.num_params == 23
     assert world.action_spec == discrete(("noop", "up", "down"))
 
 
 def test_weights_can_be_stored_in_bfloat16(tmp_path):
     save_world(make_world(), tmp_path / "half", dtype=jnp.bfloat16)
     world = load_world(tmp_path / "half")
-    assert world.card["weights"]["dtype"] == "bfloat16"
+    assert world.card.weights.dtype == "bfloat16"
     assert {x.dtype for x in flatten(world.params).values()} == {np.dtype(jnp.bfloat16)}
 
 
 def test_saving_again_replaces_the_bundle_and_leaves_nothing_beside_it(bundle):
     save_world(make_world(title="Second"), bundle, extra_files={"preview.gif": b"GIF89a"})
-    assert load_world(bundle).card["title"] == "Second"
+    assert load_world(bundle).card.title == "Second"
     assert [x.name for x in bundle.parent.iterdir()] == ["pong"]
     assert (bundle / "preview.gif").read_bytes() == b"GIF89a"
-    assert (bundle / "README.md").read_text().startswith("# Second")
+    assert (bundle / "README.md").read_text().split("---\n")[2].startswith("\n# Second\n\n![")
 
 
 def test_a_failed_save_leaves_the_old_bundle(bundle, monkeypatch):
@@ -48,7 +50,7 @@ def test_a_failed_save_leaves_the_old_bundle(bundle, monkeypatch):
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_world(make_world(title="Second"), bundle)
-    assert load_world(bundle).card["title"] == "A dream of pong"
+    assert load_world(bundle).card.title == "A dream of pong"
     assert [x.name for x in bundle.parent.iterdir()] == ["pong"]
 
 
@@ -58,14 +60,14 @@ def test_saving_over_something_else_is_refused(tmp_path):
         save_world(make_world(), tmp_path)
 
 
-def test_nan_in_the_card_becomes_null(tmp_path):
+def test_nan_in_the_metrics_becomes_null(tmp_path):
     save_world(make_world(metrics={"psnr": float("nan"), "n": np.float32(2)}), tmp_path / "w")
-    assert read_card(tmp_path / "w")["metrics"] == {"psnr": None, "n": 2.0}
+    assert load_world(tmp_path / "w").metrics == {"psnr": None, "n": 2.0}
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/../b", "", "a" * 65])
 def test_a_world_whose_name_is_no_plain_name_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match="name wants"):
+    with pytest.raises(ValueError, match="for a world's name, got"):
         save_world(make_world(name=name), tmp_path / "w")
 
 
@@ -79,15 +81,15 @@ def test_extra_files_stay_in_the_folder(tmp_path, name):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda s: s | {"obs": s["obs"][:, :, :4]}, "obs wants uint8"),
-        (lambda s: s | {"obs": s["obs"].astype(np.float32)}, "obs wants uint8"),
-        (lambda s: s | {"prev_action": s["prev_action"][:, :3]}, "prev_action wants"),
+        (lambda s: s | {"obs": s["obs"][:, :, :4]}, "obs: expected uint8"),
+        (lambda s: s | {"obs": s["obs"].astype(np.float32)}, "obs: expected uint8"),
+        (lambda s: s | {"prev_action": s["prev_action"][:, :3]}, "prev_action: expected"),
         (lambda s: {"obs": s["obs"]}, "obs and prev_action"),
     ],
 )
-def test_starts_of_a_wrong_size_are_refused(tmp_path, change, message):
+def test_initial_contexts_of_a_wrong_size_are_refused(tmp_path, change, message):
     world = make_world()
-    world = World(card=world.card, params=world.params, starts=change(world.starts))
+    world = replace(world, initial_contexts=change(world.initial_contexts))
     with pytest.raises(ValueError, match=message):
         save_world(world, tmp_path / "w")
     assert not (tmp_path / "w").exists()

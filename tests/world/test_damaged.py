@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from tests.checkpoint.bundles import change_card
-from worldsim.checkpoint.bundle import load_world
+from tests.world.bundles import change_card
+from worldsim.world import load_world
 
 
 def rehash(folder, name, raw):
@@ -28,7 +28,7 @@ def forge(arrays, dtype="F32"):
     return struct.pack("<Q", len(text)) + text + bytes(offset)
 
 
-@pytest.mark.parametrize("key", ["schema_version", "action_spec", "licence", "weights", "starts"])
+@pytest.mark.parametrize("key", ["schema_version", "action_spec", "licence", "weights", "initial_contexts"])
 def test_a_missing_key_of_the_card_is_named(bundle, key):
     change_card(bundle, lambda card: card.pop(key))
     with pytest.raises(ValueError, match=key):
@@ -39,6 +39,8 @@ def test_a_missing_key_of_the_card_is_named(bundle, key):
     "key, value",
     [
         ("schema_version", 99),
+        ("training_set", {}),
+        ("config", {"tokenizer": 1, "dynamics": {}, "outcome": {}}),
         ("fps", "fast"),
         ("fps", 0),
         ("size", [8]),
@@ -57,6 +59,19 @@ def test_a_wrong_value_in_the_card_is_named(bundle, key, value):
         load_world(bundle)
 
 
+def test_a_bundle_of_the_older_schema_is_refused_with_the_command_that_migrates_it(bundle):
+    change_card(bundle, lambda card: card.update(schema_version=1))
+    with pytest.raises(ValueError, match="expected 2 for schema_version, got 1; .* experiments/migrate_bundle.py"):
+        load_world(bundle)
+
+
+@pytest.mark.parametrize("raw", [b"[1]", b"{", b"\xff\xfe", b" " * (2**24 + 1)])
+def test_metrics_that_are_no_json_object_are_refused(bundle, raw):
+    (bundle / "metrics.json").write_bytes(raw)
+    with pytest.raises(ValueError, match="metrics.json"):
+        load_world(bundle)
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000, b" " * (2**20 + 1)])
 def test_a_card_that_is_not_json_is_refused(bundle, raw):
     (bundle / "card.json").write_bytes(raw)
@@ -64,14 +79,14 @@ def test_a_card_that_is_not_json_is_refused(bundle, raw):
         load_world(bundle)
 
 
-@pytest.mark.parametrize("name", ["card.json", "weights.safetensors", "starts.safetensors"])
+@pytest.mark.parametrize("name", ["card.json", "weights.safetensors", "initial_contexts.safetensors"])
 def test_a_missing_file_is_named(bundle, name):
     (bundle / name).unlink()
     with pytest.raises(ValueError, match=name if name != "card.json" else "no world"):
         load_world(bundle)
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "starts.safetensors"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "initial_contexts.safetensors"])
 def test_a_flipped_byte_is_found(bundle, name):
     raw = bytearray((bundle / name).read_bytes())
     raw[-3] ^= 1
