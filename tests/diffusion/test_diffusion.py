@@ -74,7 +74,7 @@ def test_levels_lie_on_the_grid_of_their_step_and_end_at_data():
 
 
 def test_a_share_of_frames_is_predicted_from_pure_noise():
-    pure = draw_levels(jax.random.key(3), (500, 16), num_levels=16, pure_share=0.3).tau == 0
+    pure = draw_levels(jax.random.key(3), (500, 16), num_levels=16, pure_noise_fraction=0.3).tau == 0
     assert abs(float(pure.mean()) - (0.3 + 0.7 / 16)) < 0.02
 
 

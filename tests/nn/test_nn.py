@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from worldsim.nn.attention import SpaceAttention, TimeAttention, attend, grid_angles, rotate
-from worldsim.nn.embedding import ActionEmbedding, coordinates, patchify, unpatchify
+from worldsim.nn.embedding import ActionEmbedding, Controls, coordinates, patchify, unpatchify
 from worldsim.nn.params import merge, split
 from worldsim.nn.recurrence import GatedRecurrence
 
@@ -119,7 +119,7 @@ def test_coordinates_mean_the_same_place_on_every_grid():
 
 
 def test_unknown_actions_share_one_vector_whatever_their_other_columns():
-    embed = ActionEmbedding(8, choice_sizes=(3,), num_buttons=1, axis_bounds=((-5.0, 5.0),), rngs=nnx.Rngs(0))
+    embed = ActionEmbedding(8, Controls((3,), 1, ((-5.0, 5.0),)), rngs=nnx.Rngs(0))
     rows = jnp.array([[0.0, 1.0, 2.0], [2.0, 0.0, -5.0], [jnp.nan] * 3, [1.0, jnp.nan, 0.0]])
     out = embed(rows)
     np.testing.assert_array_equal(out[2], out[3])

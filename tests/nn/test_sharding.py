@@ -13,23 +13,23 @@ from worldsim.nn.sharding import make_mesh, place_batch
 PROGRAM = """
 import json, sys
 import jax, jax.numpy as jnp, numpy as np
-from tests.worlds import PRESET, SIZE, SPEC
+from tests.worlds import RECIPE, SIZE, SPEC
 from flax import nnx
 from worldsim.nn.params import split
 from worldsim.nn.sharding import make_mesh, place_batch, place_state
-from worldsim.tokenizer import TokenizerConfig
-from worldsim.train.stages import new_dynamics
-from worldsim.train.steps import dynamics_loss, init_state, make_step
+from worldsim.train.games import fill_recipe
+from worldsim.train.losses import TrainBatch, dynamics_loss
+from worldsim.train.optimizer import init_state, is_kernel, make_step, muon
+from worldsim.train.stages.dynamics import new_dynamics
 from worldsim.types import Batch
 mesh = make_mesh(int(sys.argv[1]))
-tokenizer = TokenizerConfig(size=SIZE, **PRESET.tokenizer)
-(dg, dp), (og, op) = (split(m) for m in new_dynamics(tokenizer, SPEC, PRESET, 0))
+(dg, dp), (og, op) = (split(m) for m in new_dynamics(fill_recipe(RECIPE, SIZE, SPEC), 0))
 state = place_state(init_state({"dynamics": dp, "outcome": op}), mesh)
-step = make_step(dynamics_loss((dg, og), PRESET), ema=0.9)
+step = make_step(dynamics_loss((dg, og), RECIPE), muon(), ema=0.9, decay=is_kernel)
 rng = np.random.default_rng(0)
 z = rng.normal(size=(8, 6, 4, 16)).astype(np.float32)
 none = np.zeros((8, 6), np.float32)
-batch = Batch(z, none[..., None], none, none > 0, none == 0)
+batch = TrainBatch(Batch(z, none[..., None], none, none > 0, none == 0))
 losses = []
 for i in range(3):
     state, scalars = step(state, place_batch(batch, mesh), jax.random.key(i), jnp.float32(0.02), bootstrap=True)

@@ -27,7 +27,7 @@ Predict = Callable[[Float[Array, "b t n c"], Levels], Float[Array, "b t n c"]]
 def bootstrap_target(
     predict: Predict, z_tau: Float[Array, "b t n c"], levels: Levels, *, num_levels: int
 ) -> Float[Array, "b t n c"]:
-    """Take two half steps with the network and give the clean sample that one whole step must point at."""
+    """Take two half steps with the network and return the clean sample that one whole step must point at."""
     half = Levels(levels.tau, levels.step - 1)
     tau, size = _spread(levels.tau / num_levels), 2**half.step
     first = velocity(z_tau, predict(z_tau, half), tau)

@@ -13,12 +13,12 @@ def noised(z_1: Float[Array, "..."], z_0: Float[Array, "..."], tau: Float[Array,
 def implied_noise(
     z_tau: Float[Array, "..."], z_hat: Float[Array, "..."], tau: Float[Array, "..."] | float
 ) -> Float[Array, "..."]:
-    """Find the noise that, with the clean prediction z_hat, explains z_tau. Wants tau < 1."""
+    """Find the noise that, with the clean prediction z_hat, explains z_tau. Requires tau < 1."""
     return (z_tau - tau * z_hat) / (1 - tau)
 
 
 def velocity(
     z_tau: Float[Array, "..."], z_hat: Float[Array, "..."], tau: Float[Array, "..."] | float
 ) -> Float[Array, "..."]:
-    """Find dz/dtau = z_1 - z_0 = (z_hat - z_tau) / (1 - tau). Wants tau < 1."""
+    """Find dz/dtau = z_1 - z_0 = (z_hat - z_tau) / (1 - tau). Requires tau < 1."""
     return (z_hat - z_tau) / (1 - tau)

@@ -35,13 +35,13 @@ def sample(denoise: Denoise, z_0: Float[Array, "..."], num_steps: int) -> Float[
 def sample_with_first(
     denoise: Denoise, z_0: Float[Array, "..."], num_steps: int
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Draw one sample, and give the first step's prediction beside it.
+    """Draw one sample, and return the first step's prediction beside it.
 
     The first prediction is made from pure noise, so it estimates the mean of all samples; the distance of the
     sample from it is a one-sample estimate of their spread.
     """
     if num_steps < 1:
-        raise ValueError(f"sampling wants at least one step, got {num_steps}.")
+        raise ValueError(f"expected at least one step for sampling, got {num_steps}.")
     first = denoise(z_0, jnp.float32(0))
     if num_steps == 1:
         return first, first

@@ -46,16 +46,21 @@ def step_index(num_steps: int, num_levels: int) -> int:
 
 
 def draw_levels(
-    key: PRNGKeyArray, shape: tuple[int, int], *, num_levels: int, pure_share: float = 0.0, whole: bool = False
+    key: PRNGKeyArray,
+    shape: tuple[int, int],
+    *,
+    num_levels: int,
+    pure_noise_fraction: float = 0.0,
+    one_step: bool = False,
 ) -> Levels:
-    """Draw levels `[b t]` for steps of the finest size: uniform over 0..num_levels-1, but a share of pure noise.
+    """Draw levels `[b t]` for steps of the finest size: uniform over 0..num_levels-1, with a fraction of pure noise.
 
-    `whole`: that share is for the one step that goes all the way.
+    `one_step` trains that fraction for a single step from noise to data.
     """
     key_tau, key_pure = jax.random.split(key)
     tau = jax.random.randint(key_tau, shape, 0, num_levels)
-    is_pure = jax.random.bernoulli(key_pure, pure_share, shape)
-    step = jnp.where(is_pure & whole, step_index(1, num_levels), 0)
+    is_pure = jax.random.bernoulli(key_pure, pure_noise_fraction, shape)
+    step = jnp.where(is_pure & one_step, step_index(1, num_levels), 0)
     return Levels(jnp.where(is_pure, 0, tau), step)
 
 

@@ -63,7 +63,7 @@ class _QueryKeyValue(nnx.Module):
 
 
 def grid_angles(height: int, width: int, num_extra: int, head_dim: int) -> Float[np.ndarray, "m f"]:
-    """Give the rotary angles of `num_extra` tokens at the origin and then of a grid of tokens, row by row.
+    """Return the rotary angles of `num_extra` tokens at the origin and then of a grid of tokens, row by row.
 
     Half of the head's pairs turn with y and half with x; distances are counted in tokens. Made on the host, so that
     sines and cosines are constants: fused into the attention they cost more than the rest of a block on a CPU.
@@ -106,7 +106,7 @@ class CrossAttention(nnx.Module):
         self.out = linear(width, width, rngs=rngs, zero=True)
 
     def read(self, text: Float[Array, "b p d"]) -> tuple[Float[Array, "b p g e"], Float[Array, "b p g e"]]:
-        """Give the keys and values of a text, which serve as long as it does."""
+        """Return the keys and values of a text."""
         kv = self.kv(self.text_norm(text))
         k, v = jnp.split(rearrange(kv, "b p (g e) -> b p g e", e=self.head_dim), 2, axis=2)
         return rms_norm(k), v
@@ -120,7 +120,7 @@ class CrossAttention(nnx.Module):
         return self.out(out.reshape(x.shape))
 
 
-class Past(NamedTuple):
+class KVCache(NamedTuple):
     """Keys and values of one time layer: a ring of the last frames, and the first frames of all."""
 
     k: Float[Array, "b m w g d"]
@@ -159,7 +159,7 @@ class TimeAttention(_QueryKeyValue):
         bias = jnp.concatenate([self._bias(age, before), self._bias(age, itself)], axis=-1)
         return self._merge_frames(attend(q, k, v, bias[:, None]))
 
-    def step(self, x: Float[Array, "b m d"], past: Past, count: Int[Array, " b"]):
+    def step(self, x: Float[Array, "b m d"], past: KVCache, count: Int[Array, " b"]):
         """Return the branch for the one present frame, and its key and value `[b m g d]`, which are not kept yet.
 
         `count` is how many frames each stream has committed.
@@ -176,19 +176,21 @@ class TimeAttention(_QueryKeyValue):
         out = attend(q[:, :, None], keys, values, bias[:, None])
         return self.merge(out[:, :, 0]), (k, v)
 
-    def empty(self, batch: int, num_tokens: int) -> Past:
+    def empty(self, batch: int, num_tokens: int) -> KVCache:
         """Make a past of nothing."""
         shape = (batch, num_tokens, self.window, self.num_kv_heads, self.head_dim)
         sinks = (batch, num_tokens, self.num_sinks, self.num_kv_heads, self.head_dim)
         dtype = self.qkv.dtype
-        return Past(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros(sinks, dtype), jnp.zeros(sinks, dtype))
+        return KVCache(
+            jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros(sinks, dtype), jnp.zeros(sinks, dtype)
+        )
 
-    def keep(self, past: Past, fresh, count: Int[Array, " b"]) -> Past:
+    def keep(self, past: KVCache, fresh, count: Int[Array, " b"]) -> KVCache:
         """Put the present frame's key and value into the past, over the oldest one."""
         k, v = fresh
         ring = (jnp.arange(self.window)[None] == (count % self.window)[:, None])[:, None, :, None, None]
         sink = (jnp.arange(self.num_sinks)[None] == count[:, None])[:, None, :, None, None]
-        return Past(
+        return KVCache(
             jnp.where(ring, k[:, :, None], past.k),
             jnp.where(ring, v[:, :, None], past.v),
             jnp.where(sink, k[:, :, None], past.sink_k),
@@ -196,7 +198,7 @@ class TimeAttention(_QueryKeyValue):
         )
 
     def _before(self, num_frames: int, isolated: Bool[Array, " b"]):
-        """Give the age of each frame as each other one sees it, and which earlier ones it sees, `[b t t]`."""
+        """Return the age of each frame relative to each other one, and which earlier ones it attends to, `[b t t]`."""
         frame = jnp.arange(num_frames)
         age = frame[:, None] - frame[None, :]
         is_sink = (age > self.window) & (frame[None, :] < self.num_sinks)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
@@ -43,24 +45,27 @@ class GridEmbedding(nnx.Module):
         return self.map(jnp.asarray(coordinates(height, grid_width, self.frequencies)))
 
 
+class Controls(NamedTuple):
+    """The columns of an action row, as an embedding sees them."""
+
+    choice_sizes: tuple[int, ...] = ()  # options of each choice
+    num_buttons: int = 0
+    axis_bounds: tuple[tuple[float, float], ...] = ()  # low and high of each axis
+    columns: tuple[int, ...] | None = (
+        None  # of one game of several: the places of its controls among those of all games
+    )
+
+
 class ActionEmbedding(nnx.Module):
     """A vector for an action row: one table a choice, a linear map of buttons and axes, one vector for unknown.
 
-    A row with NaN in any column is unknown, which is how unlabelled footage trains too. With `columns` a row is of one
-    game of several, and says which of all games' controls its own are; the others rest.
+    A row with NaN in any column is unknown, which is how unlabelled footage trains too. Controls that are not among the
+    columns of a game rest.
     """
 
-    def __init__(
-        self,
-        width: int,
-        *,
-        choice_sizes: tuple[int, ...],
-        num_buttons: int,
-        axis_bounds: tuple[tuple[float, float], ...],
-        columns: tuple[int, ...] | None = None,
-        rngs: nnx.Rngs,
-    ):
-        self.columns, self.size = columns, len(choice_sizes) + num_buttons + len(axis_bounds)
+    def __init__(self, width: int, controls: Controls, *, rngs: nnx.Rngs):
+        choice_sizes, num_buttons, axis_bounds, self.columns = controls
+        self.size = len(choice_sizes) + num_buttons + len(axis_bounds)
         self.num_choices, self.num_buttons, self.axis_bounds = len(choice_sizes), num_buttons, axis_bounds
         self.tables = nnx.List([nnx.Embed(size, width, rngs=rngs) for size in choice_sizes])
         num_values = num_buttons + len(axis_bounds)

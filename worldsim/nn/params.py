@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flax import nnx
+from jaxtyping import PyTree
 
 
 def split(module: nnx.Module) -> tuple[nnx.GraphDef, dict[str, Any]]:
@@ -13,12 +14,12 @@ def split(module: nnx.Module) -> tuple[nnx.GraphDef, dict[str, Any]]:
     return graph, _map_keys(nnx.to_pure_dict(state), str)
 
 
-def merge(graph: nnx.GraphDef, params: dict[str, Any]) -> Any:
+def merge(graph: nnx.GraphDef, params: dict[str, Any]) -> PyTree:
     """Put a module together again, inside or outside of jit."""
     return nnx.merge(graph, _map_keys(params, lambda key: int(key) if key.isdigit() else key))
 
 
-def _map_keys(tree: Any, change) -> Any:
+def _map_keys(tree: PyTree, change) -> PyTree:
     if not isinstance(tree, dict):
         return tree
     return {change(key): _map_keys(value, change) for key, value in tree.items()}

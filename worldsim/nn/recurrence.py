@@ -21,7 +21,7 @@ class GatedRecurrence(nnx.Module):
 
     def __init__(self, width: int, *, rngs: nnx.Rngs):
         self.norm = RMSNorm(width)
-        self.enter = linear(width, 3 * width, rngs=rngs)
+        self.in_proj = linear(width, 3 * width, rngs=rngs)
         self.keep_bias = nnx.Param(jnp.linspace(0.0, 6.0, width))  # half-lives of 1 to about 280 frames
         self.out = linear(width, width, rngs=rngs, zero=True)
 
@@ -47,6 +47,6 @@ class GatedRecurrence(nnx.Module):
         return self.out((state * gate).astype(x.dtype)), state
 
     def _gates(self, x):
-        keep, new, gate = jnp.split(self.enter(self.norm(x)).astype(jnp.float32), 3, axis=-1)
+        keep, new, gate = jnp.split(self.in_proj(self.norm(x)).astype(jnp.float32), 3, axis=-1)
         bias = self.keep_bias[...].reshape((1,) * (x.ndim - 1) + (-1,))
         return jax.nn.sigmoid(keep + bias), new, jax.nn.silu(gate)

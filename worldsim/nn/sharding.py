@@ -6,10 +6,9 @@ is copied; XLA gathers what a layer needs when it needs it (GSPMD, Xu et al. 202
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 
 DATA, FSDP = "data", "fsdp"
 
@@ -22,21 +21,21 @@ def make_mesh(num_fsdp: int = 1) -> Mesh:
     """
     count = jax.device_count()
     if num_fsdp < 1 or count % num_fsdp:
-        raise ValueError(f"num_fsdp wants a divisor of {count} devices, got {num_fsdp}.")
+        raise ValueError(f"expected a divisor of {count} devices for num_fsdp, got {num_fsdp}.")
     return jax.make_mesh((count // num_fsdp, num_fsdp), (DATA, FSDP), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
-def place_state(tree: Any, mesh: Mesh) -> Any:
+def place_state(tree: PyTree, mesh: Mesh) -> PyTree:
     """Put parameters and what is shaped like them onto the mesh."""
 
-    def sharding(leaf: Any) -> NamedSharding:
+    def sharding(leaf: PyTree) -> NamedSharding:
         splits = leaf.ndim == 2 and mesh.shape[FSDP] > 1 and leaf.shape[-1] % mesh.shape[FSDP] == 0
         return NamedSharding(mesh, PartitionSpec(None, FSDP) if splits else PartitionSpec())
 
     return jax.tree.map(lambda leaf: jax.device_put(leaf, sharding(leaf)), tree)
 
 
-def place_batch(batch: Any, mesh: Mesh) -> Any:
+def place_batch(batch: PyTree, mesh: Mesh) -> PyTree:
     """Split a batch over all devices along its first axis.
 
     Raises:
@@ -44,5 +43,7 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
     """
     rows = {len(leaf) for leaf in jax.tree.leaves(batch)}
     if any(count % mesh.size for count in rows):
-        raise ValueError(f"a batch wants a multiple of {mesh.size} rows, one share a device, got {sorted(rows)}.")
+        raise ValueError(
+            f"expected a multiple of {mesh.size} rows in a batch, for as many devices, got {sorted(rows)}."
+        )
     return jax.device_put(batch, NamedSharding(mesh, PartitionSpec((DATA, FSDP))))

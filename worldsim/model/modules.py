@@ -1,39 +1,40 @@
-"""The modules of a world, as its card describes them: built abstractly, so that nothing is drawn or allocated."""
+"""Build the modules of a world from its card's config, abstractly: no parameter is drawn or allocated."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
 
-from worldsim.dynamics import Dynamics, DynamicsConfig
-from worldsim.nn.camera import CameraConfig
+from worldsim.model.camera.geometry import CameraConfig
+from worldsim.model.dynamics import Dynamics, DynamicsConfig
+from worldsim.model.outcome import Outcome, OutcomeConfig
+from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import split
-from worldsim.nn.words import PromptConfig
-from worldsim.outcome import Outcome, OutcomeConfig
-from worldsim.tokenizer import Tokenizer, TokenizerConfig
+from worldsim.text.prompt import PromptConfig
 
 
 class Configs(NamedTuple):
-    """The shapes of a world's modules."""
+    """The configs of a world's modules."""
 
     tokenizer: TokenizerConfig
     dynamics: DynamicsConfig
     outcome: OutcomeConfig
-    opening: DynamicsConfig | None = None
+    first_frame: DynamicsConfig | None = None
 
 
 class Graphs(NamedTuple):
-    """What `worldsim.nn.params.merge` wants beside the parameters."""
+    """The graphs of a world's modules, for `worldsim.nn.params.merge`."""
 
     tokenizer: nnx.GraphDef
     dynamics: nnx.GraphDef
     outcome: nnx.GraphDef
-    opening: nnx.GraphDef | None = None
+    first_frame: nnx.GraphDef | None = None
 
 
-def read_configs(config: dict[str, Any]) -> Configs:
+def read_configs(config: Mapping[str, Any]) -> Configs:
     """Read `config` of a card.
 
     Raises:
@@ -44,7 +45,7 @@ def read_configs(config: dict[str, Any]) -> Configs:
             TokenizerConfig(**_tuples(config["tokenizer"])),
             DynamicsConfig(**_with_parts(_tuples(config["dynamics"]))),
             OutcomeConfig(**_tuples(config["outcome"])),
-            DynamicsConfig(**_with_parts(_tuples(config["opening"]))) if config.get("opening") else None,
+            DynamicsConfig(**_with_parts(_tuples(config["first_frame"]))) if config.get("first_frame") else None,
         )
     except TypeError as error:
         raise ValueError(f"the card's config is not of this version: {error}.") from error
@@ -60,8 +61,8 @@ def build_graphs(configs: Configs, params: dict[str, Any]) -> Graphs:
     def build():
         dynamics = Dynamics(configs.dynamics, rngs=nnx.Rngs(0))
         outcome = Outcome(configs.outcome, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(0))
-        opening = [] if configs.opening is None else [Dynamics(configs.opening, rngs=nnx.Rngs(0))]
-        return Tokenizer(configs.tokenizer, rngs=nnx.Rngs(0)), dynamics, outcome, *opening
+        first_frame = [] if configs.first_frame is None else [Dynamics(configs.first_frame, rngs=nnx.Rngs(0))]
+        return Tokenizer(configs.tokenizer, rngs=nnx.Rngs(0)), dynamics, outcome, *first_frame
 
     graphs, shapes = zip(*(split(module) for module in nnx.eval_shape(build)), strict=True)
     _check_shapes(params, dict(zip(Graphs._fields, shapes, strict=False)))
@@ -70,10 +71,10 @@ def build_graphs(configs: Configs, params: dict[str, Any]) -> Graphs:
 
 def _check_shapes(params: dict, shapes: dict) -> None:
     came = {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(params)}
-    want = {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(shapes)}
-    for name in sorted(came.keys() | want.keys()):
-        if came.get(name) != want.get(name):
-            raise ValueError(f"weights {name} want shape {want.get(name)}, got {came.get(name)}.")
+    expected = {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(shapes)}
+    for name in sorted(came.keys() | expected.keys()):
+        if came.get(name) != expected.get(name):
+            raise ValueError(f"expected shape {expected.get(name)} for weights {name}, got {came.get(name)}.")
 
 
 def _with_parts(fields: dict[str, Any]) -> dict[str, Any]:

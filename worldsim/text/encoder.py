@@ -1,4 +1,4 @@
-"""A small reader of prompts, trained with the model that reads: n-grams to words, words to tokens."""
+"""A small text encoder, trained with the world: n-grams to words, words to tokens."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float
 
 from worldsim.nn.attention import CrossAttention
 from worldsim.nn.layers import SwiGLU, linear
-from worldsim.nn.sentence import SENTENCE_DIM
-from worldsim.nn.words import Prompt, PromptConfig
+from worldsim.text.prompt import Prompt, PromptConfig
+from worldsim.text.sentence import SENTENCE_DIM
 
 
 class _TextLayer(nnx.Module):
@@ -31,23 +31,23 @@ class TextEncoder(nnx.Module):
 
     def __init__(self, config: PromptConfig, width: int, num_heads: int, *, rngs: nnx.Rngs):
         self.grams = nnx.Embed(config.num_buckets, config.gram_width, rngs=rngs)
-        self.enter = linear(config.gram_width, width, rngs=rngs)
+        self.in_proj = linear(config.gram_width, width, rngs=rngs)
         self.sentence = linear(SENTENCE_DIM, width, rngs=rngs) if config.sentence else None
-        self.place = nnx.Param(0.02 * jax.random.normal(rngs.params(), (config.num_words, width)))
+        self.pos_embed = nnx.Param(0.02 * jax.random.normal(rngs.params(), (config.num_words, width)))
         self.layers = nnx.List([_TextLayer(width, num_heads, rngs=rngs) for _ in range(config.num_layers)])
         self.sizes = tuple(1 + len(values) for _, values in config.attributes)  # of each attribute, unknown first
         self.labels = nnx.Embed(max(sum(self.sizes), 1), width, rngs=rngs)
         self.always = nnx.Param(jax.random.normal(rngs.params(), (1, width)) * width**-0.5)
 
     def __call__(self, prompt: Prompt) -> tuple[Float[Array, "b p d"], Bool[Array, "b p"]]:
-        """Give the tokens, and which of them say anything."""
+        """Return the tokens, and a mask of those that are not padding."""
         batch = prompt.words.shape[0]
         is_gram = prompt.words > 0
         grams = self.grams(jnp.asarray(prompt.words)) * is_gram[..., None]
         words = grams.sum(-2) / jnp.maximum(is_gram.sum(-1), 1)[..., None]
         is_word = is_gram.any(-1)
-        words = self.enter(words)
-        words = words + self.place[...].astype(words.dtype)[None]
+        words = self.in_proj(words)
+        words = words + self.pos_embed[...].astype(words.dtype)[None]
         always = jnp.broadcast_to(self.always[...].astype(words.dtype)[None], (batch, 1, words.shape[-1]))
         if self.sentence is not None:
             always = always + self.sentence(jnp.asarray(prompt.sentence))[:, None]

@@ -1,4 +1,4 @@
-"""The dynamics as a whole: what it starts from, what it may see, and that a stream equals the whole."""
+"""The dynamics as a whole: what they start from, what they may attend to, and that a stream equals the window."""
 
 import dataclasses
 from functools import partial
@@ -11,10 +11,10 @@ from flax import nnx
 
 from tests.nn.test_nn import randomised
 from worldsim.diffusion.schedule import Levels
-from worldsim.dynamics import Dynamics, DynamicsConfig
-from worldsim.dynamics.cache import Glimpse
-from worldsim.nn.camera import CameraConfig
-from worldsim.nn.words import PromptConfig
+from worldsim.model.camera.geometry import CameraConfig
+from worldsim.model.camera.prior import Warp
+from worldsim.model.dynamics import Dynamics, DynamicsConfig
+from worldsim.text.prompt import PromptConfig
 
 CONFIG = DynamicsConfig(
     grid=(1, 2),
@@ -48,21 +48,21 @@ def model():
 
 def whole(model, z_past, z, levels, action, isolated=TOGETHER):
     """Predict z with z_past, at the level of the past, before it."""
-    past, hidden = model.remember(z_past, jnp.full(z.shape[:2], CONFIG.past_level), action, isolated)
+    past, hidden = model.remember(z_past, jnp.full(z.shape[:2], CONFIG.context_tau), action, isolated)
     return model.predict(z, levels, action, past), hidden
 
 
 def test_untrained_dynamics_copy_the_last_frame_when_little_moves():
     fresh = Dynamics(CONFIG, rngs=nnx.Rngs(0))
-    fresh.innovation[...] = jnp.full((4,), 1e-3)
+    fresh.change_var[...] = jnp.full((4,), 1e-3)
     z, _, action = window(3)
     levels = Levels(jnp.zeros((BATCH, 3), jnp.int32), jnp.zeros((BATCH, 3), jnp.int32))
     z_hat, _ = jax.jit(partial(whole, fresh))(z, z, levels, action)
-    tau = CONFIG.past_level / 16
+    tau = CONFIG.context_tau / 16
     np.testing.assert_allclose(z_hat[:, 2], z[:, 1] * tau / (tau**2 + (1 - tau) ** 2), atol=1e-5)
 
 
-def test_untrained_dynamics_trust_a_clean_view_of_the_present():
+def test_untrained_dynamics_follow_a_clean_view_of_the_present():
     fresh = Dynamics(CONFIG, rngs=nnx.Rngs(0))
     z, _, action = window(2)
     levels = Levels(jnp.full((BATCH, 2), 15), jnp.zeros((BATCH, 2), jnp.int32))
@@ -108,13 +108,13 @@ def test_streaming_equals_the_whole_past_frame_256_and_two_wraps(model):
     z, levels, action = window(length, seed=3)
     present, _, _ = window(length, seed=4)
     predicted, hidden = jax.jit(partial(whole, model))(z, present, levels, action)
-    level = Levels(jnp.full((BATCH,), CONFIG.past_level), jnp.zeros((BATCH,), jnp.int32))
+    level = Levels(jnp.full((BATCH,), CONFIG.context_tau), jnp.zeros((BATCH,), jnp.int32))
 
     def step(cache, frame):
         z, z_tau, tau, action = frame
         z_hat, _, _ = model.step(z_tau, Levels(tau, level.step), action, cache)
-        _, hidden, fresh = model.step(z, level, action, cache)
-        return model.commit(z, fresh, cache), (z_hat, hidden)
+        _, hidden, states = model.step(z, level, action, cache)
+        return model.commit(z, states, cache), (z_hat, hidden)
 
     frames = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (z, present, levels.tau, action))
     cache, (stream, stream_hidden) = jax.jit(lambda f: jax.lax.scan(step, model.empty_cache(BATCH), f))(frames)
@@ -123,7 +123,7 @@ def test_streaming_equals_the_whole_past_frame_256_and_two_wraps(model):
     assert int(cache.count[0]) == length
 
 
-@pytest.mark.parametrize("bad", [{"width": 40}, {"past_level": 16}, {"num_levels": 12}])
+@pytest.mark.parametrize("bad", [{"width": 40}, {"context_tau": 16}, {"num_levels": 12}])
 def test_configs_that_cannot_be_are_refused(bad):
     with pytest.raises(ValueError, match="must be"):
         DynamicsConfig(**{"grid": (1, 2), "token_dim": 4, "kv_groups": 2, "width": 64, **bad})
@@ -145,14 +145,14 @@ def reader():
     return randomised(Dynamics(READING, rngs=nnx.Rngs(0)))
 
 
-def test_dynamics_that_learned_no_words_predict_as_those_that_read_none():
+def test_dynamics_that_were_trained_on_no_prompts_predict_as_those_that_read_none():
     plain, reading = (Dynamics(config, rngs=nnx.Rngs(0)) for config in (CONFIG, READING))
     z, levels, action = window(4)
     past, _ = reading.remember(z, levels.tau, action, TOGETHER, SAID)
     other, _ = plain.remember(z, levels.tau, action, TOGETHER)
     np.testing.assert_array_equal(reading.predict(z, levels, action, past), plain.predict(z, levels, action, other))
     assert plain.empty_cache(BATCH).prompt == ()
-    with pytest.raises(ValueError, match="reads no prompts"):
+    with pytest.raises(ValueError, match="reads none"):
         plain.empty_cache(BATCH, SAID)
 
 
@@ -161,12 +161,12 @@ def test_a_stream_reads_its_prompt_as_a_window_does_and_rows_read_their_own(read
 
     @jax.jit
     def both(prompt):
-        past, _ = reader.remember(z, jnp.full((BATCH, 3), CONFIG.past_level), action, TOGETHER, prompt)
+        past, _ = reader.remember(z, jnp.full((BATCH, 3), CONFIG.context_tau), action, TOGETHER, prompt)
         cache, stream = reader.empty_cache(BATCH, prompt), []
         for t in range(3):
             level = Levels(levels.tau[:, t], levels.step[:, t])
             stream.append(reader.step(z[:, t], level, action[:, t], cache)[0])
-            at_past = Levels(jnp.full((BATCH,), CONFIG.past_level), levels.step[:, t])
+            at_past = Levels(jnp.full((BATCH,), CONFIG.context_tau), levels.step[:, t])
             cache = reader.commit(z[:, t], reader.step(z[:, t], at_past, action[:, t], cache)[2], cache)
         return reader.predict(z, levels, action, past), jnp.stack(stream, 1)
 
@@ -180,47 +180,47 @@ def test_a_stream_reads_its_prompt_as_a_window_does_and_rows_read_their_own(read
 
 
 CAMERA = CameraConfig(size=(8, 16), field_of_view=70.0, yaw=0, pitch=0)
-SEEING = dataclasses.replace(CONFIG, camera=CAMERA, weighs=True)
+SEEING = dataclasses.replace(CONFIG, camera=CAMERA, predicts_variance=True)
 
 
-def test_a_stream_sees_its_glimpses_as_a_window_does_and_does_not_forget_them():
+def test_a_stream_reads_its_warps_as_a_window_does_and_does_not_forget_them():
     model = randomised(Dynamics(SEEING, rngs=nnx.Rngs(0)))
     z, levels, action = window(3)
     rng = np.random.default_rng(0)
-    fresh = jnp.asarray(rng.uniform(0, 1, (BATCH, 3, 1, 2)), jnp.float32)
-    glimpse = Glimpse(jnp.asarray(rng.normal(size=z.shape), jnp.float32), fresh, 0.5 * (1 - fresh))
+    visible = jnp.asarray(rng.uniform(0, 1, (BATCH, 3, 1, 2)), jnp.float32)
+    warp = Warp(jnp.asarray(rng.normal(size=z.shape), jnp.float32), visible, 0.5 * (1 - visible))
 
     @jax.jit
-    def both(glimpse):
-        past, _ = model.remember(z, jnp.full((BATCH, 3), CONFIG.past_level), action, TOGETHER, (), glimpse)
+    def both(warp):
+        past, _ = model.remember(z, jnp.full((BATCH, 3), CONFIG.context_tau), action, TOGETHER, (), warp)
         cache, stream = model.empty_cache(BATCH), []
         for t in range(3):
-            level, now = Levels(levels.tau[:, t], levels.step[:, t]), Glimpse(*(x[:, t] for x in glimpse))
+            level, now = Levels(levels.tau[:, t], levels.step[:, t]), Warp(*(x[:, t] for x in warp))
             stream.append(model.step(z[:, t], level, action[:, t], cache, now)[0])
-            at_past = Levels(jnp.full((BATCH,), CONFIG.past_level), levels.step[:, t])
+            at_past = Levels(jnp.full((BATCH,), CONFIG.context_tau), levels.step[:, t])
             cache = model.commit(z[:, t], model.step(z[:, t], at_past, action[:, t], cache, now)[2], cache)
         return model.predict(z, levels, action, past), jnp.stack(stream, 1)
 
-    whole, stream = both(glimpse)
+    whole, stream = both(warp)
     np.testing.assert_allclose(stream, whole, atol=1e-4, rtol=1e-4)
-    other, _ = both(glimpse._replace(z=glimpse.z.at[:, 1].add(1.0)))
+    other, _ = both(warp._replace(z=warp.z.at[:, 1].add(1.0)))
     changed = np.abs(other - whole).max((2, 3)) > 1e-3
     np.testing.assert_array_equal(changed, [[False, True, True]] * BATCH)
 
 
-def test_untrained_dynamics_follow_a_fresh_glimpse_and_doubt_a_new_one():
+def test_untrained_dynamics_follow_the_warp_where_it_is_visible_and_not_where_unseen():
     model = Dynamics(SEEING, rngs=nnx.Rngs(0))
-    model.surprise[...] = jnp.array([[1e-3], [0.1], [1.0]]) * jnp.ones((3, 4))
+    model.prior.residual_var[...] = jnp.array([[1e-3], [0.1], [1.0]]) * jnp.ones((3, 4))
     z, _, action = window(2)
     levels = Levels(jnp.full((BATCH, 2), 12), jnp.zeros((BATCH, 2), jnp.int32))
-    shares = [jnp.full((BATCH, 2, 1, 2), share) for share in (1.0, 0.0)]
+    fractions = [jnp.full((BATCH, 2, 1, 2), x) for x in (1.0, 0.0)]
 
     @jax.jit
-    def predicted(fresh):
-        glimpse = Glimpse(-z, fresh, jnp.zeros_like(fresh))
-        past, _ = model.remember(z, jnp.full((BATCH, 2), CONFIG.past_level), action, TOGETHER, (), glimpse)
+    def predicted(visible):
+        warp = Warp(-z, visible, jnp.zeros_like(visible))
+        past, _ = model.remember(z, jnp.full((BATCH, 2), CONFIG.context_tau), action, TOGETHER, (), warp)
         return model.predict(0.75 * z, levels, action, past)[:, 1]
 
-    trusted, doubted = (predicted(share) for share in shares)
-    assert np.abs(trusted + z[:, 1]).mean() < 0.1
-    assert (jnp.sign(doubted) == jnp.sign(z[:, 1])).mean() > 0.9
+    visible, unseen = (predicted(x) for x in fractions)
+    assert np.abs(visible + z[:, 1]).mean() < 0.1
+    assert (jnp.sign(unseen) == jnp.sign(z[:, 1])).mean() > 0.9

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from worldsim.outcome import Outcome, OutcomeConfig, outcome_loss, symexp, symlog, two_hot
+from worldsim.model.outcome import Outcome, OutcomeConfig, outcome_loss, symexp, symlog, two_hot
 
 CONFIG = OutcomeConfig(hidden=8)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldsim.nn.words import PromptConfig, split_words
+from worldsim.text.prompt import PromptConfig, split_words
 
 CONFIG = PromptConfig(
     attributes=(
@@ -55,24 +55,26 @@ def test_labels_are_found_in_what_people_write(text, labels):
 
 @pytest.mark.parametrize("text", ["desert", "a desert of glass", "deserts", "평원에서", "LUANTI!"])
 def test_one_known_word_is_enough(text):
-    assert CONFIG.read_strangers([text]).words.any()
+    assert CONFIG.read_texts([text]).words.any()
 
 
 @pytest.mark.parametrize("text", ["", "...", "spaceship", "우주선", "the", "des"])
 def test_unknown_prompts_are_told_what_exists(text):
-    with pytest.raises(ValueError, match="knows no word of the prompt .*desert / 사막.*looking at: .*stone"):
-        CONFIG.read_strangers(["desert", text])
+    with pytest.raises(
+        ValueError, match="expected words that this world was trained on.*desert / 사막.*looking at: .*stone"
+    ):
+        CONFIG.read_texts(["desert", text])
 
 
 def test_a_prompt_that_is_too_long_is_refused_and_a_caption_is_cut():
-    with pytest.raises(ValueError, match="at most 6 words, got 7"):
-        CONFIG.read_strangers(["desert " * 7])
+    with pytest.raises(ValueError, match="at most 6 words in a prompt, got 7"):
+        CONFIG.read_texts(["desert " * 7])
     np.testing.assert_array_equal(CONFIG.read(["desert " * 7], [{}]).words, CONFIG.read(["desert " * 6], [{}]).words)
 
 
 def test_what_is_known_is_offered_where_there_are_no_attributes():
-    with pytest.raises(ValueError, match="It knows lake, sky"):
-        PromptConfig(known=("lake", "sky")).read_strangers(["spaceship"])
+    with pytest.raises(ValueError, match="It reads lake, sky"):
+        PromptConfig(known=("lake", "sky")).read_texts(["spaceship"])
 
 
 @pytest.mark.parametrize("bad", [{"num_words": 0}, {"num_buckets": 1}, {"attributes": (("biome", ((),)),)}])

@@ -56,17 +56,17 @@ class Outcome(nnx.Module):
 
     def __init__(self, config: OutcomeConfig, *, d_in: int, rngs: nnx.Rngs):
         self.config = config
-        self.enter = linear(d_in, config.hidden, rngs=rngs)
+        self.in_proj = linear(d_in, config.hidden, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros((config.hidden,)))
-        self.leave = nnx.Linear(
+        self.out_proj = nnx.Linear(
             config.hidden, config.num_bins + 1, kernel_init=nnx.initializers.zeros, bias_init=_start, rngs=rngs
         )
 
     def __call__(self, hidden: Float[Array, "*n d"]) -> tuple[Float[Array, "*n bins"], Float[Array, "*n"]]:
         """Return logits over reward bins and the logit of termination."""
-        x = self.enter(rms_norm(hidden)).astype(jnp.float32)
+        x = self.in_proj(rms_norm(hidden)).astype(jnp.float32)
         x = nnx.silu(x + self.bias[...].reshape((1,) * (x.ndim - 1) + (-1,)))
-        out = self.leave(x)
+        out = self.out_proj(x)
         return out[..., :-1], out[..., -1]
 
     def read(self, hidden: Float[Array, "*n d"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:

@@ -43,8 +43,8 @@ from worldsim.nn.local import ConvBlock
 class TokenizerConfig:
     """The shape of a tokenizer."""
 
-    size: tuple[int, int]
-    """Height and width of a frame in pixels."""
+    size: tuple[int, int] = (64, 64)
+    """Height and width of a frame in pixels. Training sets it from the footage."""
     width: int = 96
     """Channels of a token inside the transformer."""
     num_layers: tuple[int, int] = (0, 2)
@@ -59,8 +59,8 @@ class TokenizerConfig:
     """Channels of a patch's latent."""
     pack: int = 2
     """Side of the square of latents that is packed into one token for the dynamics."""
-    free: bool = False
-    """Whether it is of no one size: a mean colour and a mean latent for all places, so that its weights fit any."""
+    size_agnostic: bool = False
+    """Whether the weights fit frames of any size: one mean colour and one mean latent for all places."""
     rarity_weight: float = 1.0
     """Weight of rare pixels in the loss; 0 weighs all pixels alike."""
 
@@ -110,16 +110,16 @@ class Tokenizer(nnx.Module):
         self.config = config
         d, channels = config.width, config.latent_channels
         pixels = config.patch**2 * 3
-        self.enter = linear(pixels, d, rngs=rngs)
+        self.in_proj = linear(pixels, d, rngs=rngs)
         self.encoder = nnx.List([Block(d, config.head_dim, rngs=rngs) for _ in range(config.num_layers[0])])
         self.to_latent = linear(d, channels, rngs=rngs)
         self.from_latent = linear(channels, d, rngs=rngs)
-        self.place = GridEmbedding(d, rngs=rngs)
+        self.pos_embed = GridEmbedding(d, rngs=rngs)
         self.decoder = nnx.List([Block(d, config.head_dim, rngs=rngs) for _ in range(config.num_layers[1])])
         self.local = nnx.List([ConvBlock(d, rngs=rngs) for _ in range(config.num_local)])
         self.norm = RMSNorm(d) if self.decoder else None
-        self.leave = linear(d, pixels, rngs=rngs, zero=True)
-        places = (1, 1, 1) if config.free else (*config.size, config.grid[0] * config.grid[1])
+        self.out_proj = linear(d, pixels, rngs=rngs, zero=True)
+        places = (1, 1, 1) if config.size_agnostic else (*config.size, config.grid[0] * config.grid[1])
         self.mean_picture = nnx.Param(jnp.zeros((*places[:2], 3)))
         self.latent_mean = nnx.Param(jnp.zeros((places[2], config.token_dim)))
         self.latent_std = nnx.Param(jnp.ones(()))
@@ -137,14 +137,14 @@ class Tokenizer(nnx.Module):
         latent = unpatchify(rearrange(z * std + mean, "... (h w) c -> ... h w c", h=height, w=width), self.config.pack)
         x = self.from_latent(rearrange(latent, "... h w c -> ... (h w) c"))
         height, width = latent.shape[-3:-1]
-        x = x + like(self.place(height, width), x)
+        x = x + like(self.pos_embed(height, width), x)
         angles = grid_angles(height, width, 0, self.config.head_dim)
         for block in self.decoder:
             x = block(x, angles)
         cells = rearrange(x if self.norm is None else self.norm(x), "... (h w) c -> ... h w c", h=height, w=width)
         for block in self.local:
             cells = block(cells)
-        patches = self.leave(cells)
+        patches = self.out_proj(cells)
         height, width = self.config.size
         picture = unpatchify(patches, self.config.patch)[..., :height, :width, :].astype(jnp.float32)
         return picture + like(self.mean_picture[...], picture)
@@ -157,7 +157,7 @@ class Tokenizer(nnx.Module):
             deviation = jnp.pad(deviation, [(0, 0)] * (frame.ndim - 3) + ends + [(0, 0)], mode="edge")
         patches = patchify(deviation, self.config.patch)
         height, width = patches.shape[-3:-1]
-        x = self.enter(rearrange(patches, "... h w c -> ... (h w) c"))
+        x = self.in_proj(rearrange(patches, "... h w c -> ... (h w) c"))
         angles = grid_angles(height, width, 0, self.config.head_dim)
         for block in self.encoder:
             x = block(x, angles)

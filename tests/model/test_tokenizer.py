@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from worldsim.tokenizer import Tokenizer, TokenizerConfig, balanced_weight, rarity, reconstruction_loss
+from worldsim.model.tokenizer import Tokenizer, TokenizerConfig, balanced_weight, rarity, reconstruction_loss
 
 SMALL = {"width": 32, "num_layers": (1, 1), "head_dim": 16, "patch": 4, "latent_channels": 4}
 

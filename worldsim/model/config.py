@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from worldsim.diffusion.schedule import num_step_sizes
-from worldsim.nn.camera import CameraConfig
-from worldsim.nn.words import PromptConfig
+from worldsim.model.camera.geometry import CameraConfig
+from worldsim.nn.embedding import Controls
+from worldsim.text.prompt import PromptConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsConfig:
     """The shape of the dynamics."""
 
-    grid: tuple[int, int]
-    """Rows and columns of latent tokens."""
-    token_dim: int
+    grid: tuple[int, int] = (1, 1)
+    """Rows and columns of latent tokens. Training sets this, `token_dim`, `pack` and the controls from the footage."""
+    token_dim: int = 1
     """Channels of a latent token."""
     pack: int = 1
     """Side of the square of cells that a token packs."""
@@ -26,7 +27,7 @@ class DynamicsConfig:
     axis_bounds: tuple[tuple[float, float], ...] = ()
     """Low and high of each axis of the action."""
     columns: tuple[int, ...] | None = None
-    """Of one game of several: which of all games' controls each of its own is; None = all, in order."""
+    """Of one game of several: the place of each of its controls among those of all games; None = all, in order."""
     width: int = 96
     """Channels of a token inside the transformer."""
     local_width: int = 32
@@ -36,13 +37,13 @@ class DynamicsConfig:
     num_layers: int = 4
     """Layers, each an attention and a feed-forward."""
     time_every: int = 2
-    """Every how many-th layer attends over time."""
+    """Every n-th layer attends over time."""
     head_dim: int = 32
     """Channels of an attention head."""
     kv_groups: int = 1
     """Query heads that share one key head."""
     num_registers: int = 2
-    """Tokens of a block that stand for nothing."""
+    """Register tokens of a block (Darcet et al. 2023, arXiv 2309.16588)."""
     window: int = 12
     """Past frames that a frame attends to."""
     num_sinks: int = 0
@@ -50,28 +51,29 @@ class DynamicsConfig:
     has_memory: bool = False
     """Whether one gated recurrence carries what left the window."""
     num_levels: int = 16
-    """Finest sampling steps, a power of two."""
-    past_level: int = 14
-    """Level index at which the past is held in generation."""
-    weighs: bool = False
-    """Whether the network says, cell by cell, how much there is to change, and so how far a noisy view is trusted."""
+    """Levels of the finest sampling, a power of two."""
+    context_tau: int = 14
+    """Level index of past frames: with a little noise, dynamics go on from frames that are not quite right."""
+    predicts_variance: bool = False
+    """Whether the network predicts, cell by cell, how much changes, and so the gain of the noisy view."""
     prompt: PromptConfig | None = None
-    """What the world reads, where it reads prompts."""
-    flow_width: int = 48
-    """Channels of a cell of the net that tells what moves, where there is a camera."""
-    least_change: float = 0.2
-    """Where there is a camera: cells of a dreamed frame that differ less from what is in sight hardly change."""
+    """The prompts that the world reads; None = it reads none."""
     camera: CameraConfig | None = None
-    """What the world is seen by, where the controls say how it turns."""
+    """The camera, where the frames are warped to predict the next one; None copies the last frame."""
 
     def __post_init__(self):
         if self.width % (self.head_dim * self.kv_groups):
             raise ValueError(f"width must be a multiple of head_dim * kv_groups, got {self.width}.")
-        if not 0 < self.past_level < self.num_levels:
-            raise ValueError(f"past_level must be in 1..{self.num_levels - 1}, got {self.past_level}.")
+        if not 0 < self.context_tau < self.num_levels:
+            raise ValueError(f"context_tau must be in 1..{self.num_levels - 1}, got {self.context_tau}.")
         if self.columns is not None and not set(self.columns) <= set(range(self.num_controls)):
             raise ValueError(f"columns must be within 0..{self.num_controls - 1}, got {self.columns}.")
         num_step_sizes(self.num_levels)
+
+    @property
+    def controls(self) -> Controls:
+        """The columns of an action row."""
+        return Controls(self.choice_sizes, self.num_buttons, self.axis_bounds, self.columns)
 
     @property
     def action_size(self) -> int:
@@ -80,11 +82,11 @@ class DynamicsConfig:
 
     @property
     def num_controls(self) -> int:
-        """Choices, buttons and axes that the weights know."""
+        """Choices, buttons and axes that the weights embed."""
         return len(self.choice_sizes) + self.num_buttons + len(self.axis_bounds)
 
     def cell_side(self, size: tuple[int, int]) -> int:
-        """Side of a cell of a picture of height and width `size`, in pixels; the last ones may reach past it."""
+        """Return the side in pixels of a cell of frames of height and width `size`; the last ones may reach past it."""
         return max(-(-n // (m * self.pack)) for n, m in zip(size, self.grid, strict=True))
 
     @property

@@ -1,0 +1,1 @@
+"""The modules of a world, and how they generate: tokenizer, dynamics with their prior, outcome, first frame."""

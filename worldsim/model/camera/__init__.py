@@ -1,0 +1,1 @@
+"""Cameras: `geometry` warps, `flow` and `pitch` are learned, `prior` makes of them what the dynamics expect."""

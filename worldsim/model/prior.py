@@ -1,0 +1,78 @@
+"""What the dynamics know of the next frame before they denoise it: the seam between copying, warping and the like.
+
+The denoiser asks its prior for a `Prior` of every frame; generation asks it to predict, correct, remember and render.
+`CopyLast` expects the frame before. `worldsim.model.camera.WarpPrior` warps what a turning camera has seen. Another
+prior is another module with the same methods, chosen by `worldsim.model.dynamics.denoiser.prior_type`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from flax import nnx
+from jaxtyping import Array, Float, PyTree, UInt8
+
+from worldsim.model.config import DynamicsConfig
+from worldsim.model.tokenizer import Tokenizer
+from worldsim.types import frame_to_obs
+
+
+class Prior(NamedTuple):
+    """An estimate of frames of latents, seen at a signal level, and how far from them the frames lie."""
+
+    mean: Float[Array, "*b n c"]  # the estimate, at level `tau`
+    tau: Float[Array, "*b 1 1"]  # 0 where there is none, 1 = clean
+    variance: Float[Array, "..."]  # mean square distance, by channel `[c]` or by place `[*b n c]`
+    features: tuple[Array, ...] = ()  # cells `[*b y x f]` that the local path reads beside the latents
+
+
+class CopyLast(nnx.Module):
+    """Expect the frame before: the prior of worlds without a camera. Has no parameters and no state."""
+
+    def __init__(self, config: DynamicsConfig, *, rngs: nnx.Rngs):
+        pass
+
+    @staticmethod
+    def num_features(config: DynamicsConfig) -> int:
+        """Return how many channels `Prior.features` has together."""
+        return 0
+
+    def __call__(
+        self, before: Float[Array, "*b k n c"], before_tau: Float[Array, "*b 1 1"], inputs: PyTree, change_var: Array
+    ) -> Prior:
+        """Return the prior of frames given the frames before them, latest first, and the `inputs` of `predict`."""
+        return Prior(before[..., 0, :, :], before_tau, change_var)
+
+    def empty_state(self, batch: int) -> PyTree:
+        """Return the state of streams that have seen nothing."""
+        return ()
+
+    def predict(self, tokenizer: Tokenizer, state: PyTree, prev_action: Float[Array, "b a"]) -> tuple[PyTree, Any]:
+        """Predict the next frame from the state: its picture, and the `inputs` that the dynamics take of it."""
+        return (), ()
+
+    def shrink(self, z: Float[Array, "b n c"], state: PyTree, inputs: PyTree) -> Float[Array, "b n c"]:
+        """Shrink small deviations of a generated frame from its prediction."""
+        return z
+
+    def update(
+        self,
+        tokenizer: Tokenizer,
+        state: PyTree,
+        z: Float[Array, "b n c"],
+        prediction: tuple[PyTree, Any],
+        prev_action: Float[Array, "b a"],
+        count: Array,
+        *,
+        real: UInt8[Array, "b h w 3"] | None = None,
+        knows_pitch: bool = False,
+    ) -> PyTree:
+        """Return the state after a frame: `real` where it was recorded, else what z and the prediction paint.
+
+        `count` is the number of frames before it; `knows_pitch` keeps the heading of the state as it is.
+        """
+        return ()
+
+    def render(self, tokenizer: Tokenizer, state: PyTree, z: Float[Array, "b n c"]) -> UInt8[Array, "b h w 3"]:
+        """Render the frame that `update` saw last."""
+        return frame_to_obs(tokenizer.decode(z))
