@@ -5,26 +5,28 @@ import dataclasses
 import numpy as np
 from flax import nnx
 
-from worldsim.checkpoint import World
 from worldsim.data.store import Footage, FootageMeta, FootageWriter
+from worldsim.model.dynamics import DynamicsConfig
+from worldsim.model.outcome import OutcomeConfig
+from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import split
-from worldsim.nn.words import PromptConfig
-from worldsim.tokenizer import Tokenizer, TokenizerConfig
-from worldsim.train import PRESETS, Preset
-from worldsim.train.presets import StageConfig
-from worldsim.train.stages import new_dynamics
+from worldsim.text.prompt import PromptConfig
+from worldsim.train import PRESETS, Recipe, StageConfig
+from worldsim.train.games import fill_recipe
+from worldsim.train.stages.dynamics import new_dynamics
 from worldsim.types import ActionSpec, Episode, discrete
+from worldsim.world import Card, World
 
 SIZE = (16, 16)
 SPEC = discrete(("stay", "left", "right"), ((), ("ArrowLeft",), ("ArrowRight",)))
-PRESET: Preset = dataclasses.replace(
+RECIPE: Recipe = dataclasses.replace(
     PRESETS["tiny"],
-    tokenizer={"width": 32, "num_layers": (0, 1), "head_dim": 16, "patch": 4, "latent_channels": 4},
-    dynamics={"width": 32, "num_layers": 2, "time_every": 2, "window": 5, "head_dim": 16},
-    outcome={"hidden": 16},
+    tokenizer=TokenizerConfig(width=32, num_layers=(0, 1), head_dim=16, patch=4, latent_channels=4),
+    dynamics=DynamicsConfig(width=32, num_layers=2, time_every=2, window=5, head_dim=16),
+    outcome=OutcomeConfig(hidden=16),
     tokenizer_stage=StageConfig(batch_size=32),
     dynamics_stage=StageConfig(batch_size=16, ema=0.95),
-    tokenizer_share=0.25,
+    tokenizer_fraction=0.25,
     frames=6,
     num_evaluations=2,
 )
@@ -98,33 +100,32 @@ def land_footage(path, num_episodes: int = 24, num_steps: int = 20) -> Footage:
 
 def random_world(seed: int = 0, spec: ActionSpec = SPEC, prompt: PromptConfig | None = None) -> World:
     """A bundle that nobody trained."""
-    tokenizer = Tokenizer(TokenizerConfig(size=SIZE, **PRESET.tokenizer), rngs=nnx.Rngs(seed))
-    preset = dataclasses.replace(PRESET, dynamics={**PRESET.dynamics, "prompt": prompt})
-    dynamics, outcome = new_dynamics(tokenizer.config, spec, preset, seed)
+    configs = fill_recipe(RECIPE, SIZE, spec, prompt=prompt)
+    tokenizer = Tokenizer(configs.tokenizer, rngs=nnx.Rngs(seed))
+    dynamics, outcome = new_dynamics(configs, seed)
     modules = {"tokenizer": tokenizer, "dynamics": dynamics, "outcome": outcome}
     episode = bar_episode(np.random.default_rng(seed))
     action = np.concatenate([[[np.nan]], episode.action]).astype(np.float32)
     action = action if spec is SPEC else np.full((len(action), spec.size), np.nan, np.float32)
-    starts = {
+    contexts = {
         "obs": np.stack([episode.obs[i : i + 4] for i in (0, 8)]),
         "prev_action": np.stack([action[i : i + 4] for i in (0, 8)]),
     }
-    config = {name: dataclasses.asdict(module.config) for name, module in modules.items()}
-    card = {
-        "schema_version": 1,
-        "name": "bar",
-        "title": "Bar",
-        "prompts": ["bar"],
-        "game": "bar",
-        "size": list(SIZE),
-        "fps": 10,
-        "action_spec": spec.to_json(),
-        "preset": "custom",
-        "footage": {"digest": "", "frames": 0},
-        "training": {},
-        "config": config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}},
-        "metrics": {},
-        "licence": {"code": "MIT", "weights": "MIT", "assets": "none"},
-        "limits": [],
-    }
-    return World(card=card, params={name: split(module)[1] for name, module in modules.items()}, starts=starts)
+    card = Card(
+        name="bar",
+        title="Bar",
+        prompts=("bar",),
+        game="bar",
+        size=SIZE,
+        fps=10.0,
+        action_spec=spec,
+        config={name: dataclasses.asdict(module.config) for name, module in modules.items()},
+        licence={"code": "MIT", "weights": "MIT", "assets": "none"},
+    )
+    params = {name: split(module)[1] for name, module in modules.items()}
+    return World(card=card, params=params, initial_contexts=contexts)
+
+
+def change(world: World, **changes) -> World:
+    """The same world under a changed card."""
+    return dataclasses.replace(world, card=dataclasses.replace(world.card, **changes))

@@ -4,17 +4,26 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from tests.worlds import PRESET, bar_footage, land_footage
-from worldsim.checkpoint import load_world
+from tests import worlds
+from tests.worlds import RECIPE, bar_footage, land_footage
 from worldsim.data.dataset import Windows, load_columns
+from worldsim.initial import InitialContext
+from worldsim.nn.params import split
 from worldsim.simulator import Simulator
-from worldsim.train import Progress, fit
-from worldsim.train.loop import Budget, schedule
-from worldsim.train.presets import StageConfig, get_preset
-from worldsim.types import discrete
+from worldsim.train import PRESETS, Progress, StageConfig, fit
+from worldsim.train.games import fill_recipe
+from worldsim.train.loop import Budget
+from worldsim.train.losses import TrainBatch, dynamics_loss
+from worldsim.train.optimizer import init_state, is_kernel, make_step, muon, schedule
+from worldsim.train.recipes import get_recipe
+from worldsim.train.stages.dynamics import new_dynamics
+from worldsim.types import Batch, discrete
+from worldsim.world import load_world
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +36,7 @@ def trained(footage, tmp_path_factory):
     """A world that had some seconds to learn the bar, and what its progress said."""
     out = tmp_path_factory.mktemp("runs") / "bar"
     reports: list[Progress] = []
-    world = fit(footage.path, out, preset=PRESET, num_train_steps=500, on_progress=reports.append)
+    world = fit([footage.path], out, preset=RECIPE, num_train_steps=500, on_progress=reports.append)
     return out, world, reports
 
 
@@ -39,7 +48,9 @@ def test_a_world_trained_for_seconds_beats_copy_last_under_the_right_actions_onl
     sim = Simulator.from_world(trained[1])
     columns = load_columns(footage, [0])
     batch = Windows(columns, 12, min_real=12).batch(np.arange(0, 24))
-    state, last = sim.reset(jax.random.key(0), prompt=batch.obs[:, :4], prompt_actions=batch.prev_action[:, :4])
+    state, last = sim.reset(
+        jax.random.key(0), initial=InitialContext.frames(batch.obs[:, :4], batch.prev_action[:, :4])
+    )
     real = batch.obs[:, 4:].astype(float)
 
     def error(actions) -> float:
@@ -55,14 +66,14 @@ def test_the_run_leaves_bundle_pictures_and_scalars(trained):
     assert same(load_world(out / "world").params, world.params)
     assert list((out / "strips").glob("tokenizer-*.png")) and list((out / "strips").glob("dynamics-*.png"))
     assert list((out / "log").glob("events*"))
-    assert world.card["training"]["held_out_episodes"]
+    assert world.card.held_out_episodes
     assert {r.stage for r in reports} == {"tokenizer", "dynamics"}
     assert reports[-1].seconds_left < reports[1].seconds_left and reports[-1].frames_per_s > 0
 
 
 def test_stopping_anywhere_and_resuming_equals_never_having_stopped(tmp_path):
     footage = land_footage(tmp_path / "lands")  # with captions
-    whole = fit(footage.path, tmp_path / "whole", preset=PRESET, num_train_steps=40, name="w")
+    whole = fit([footage.path], tmp_path / "whole", preset=RECIPE, num_train_steps=40, name="w")
 
     def stop_at(stage, step):
         def report(progress: Progress) -> None:
@@ -74,32 +85,32 @@ def test_stopping_anywhere_and_resuming_equals_never_having_stopped(tmp_path):
     for stage, step in (("tokenizer", 2), ("tokenizer", 10), ("dynamics", 1), ("dynamics", 20)):
         with pytest.raises(KeyboardInterrupt):
             fit(
-                footage.path,
+                [footage.path],
                 tmp_path / "cut",
-                preset=PRESET,
+                preset=RECIPE,
                 num_train_steps=40,
                 name="w",
                 resume=(tmp_path / "cut").exists(),
                 on_progress=stop_at(stage, step),
             )
-    again = fit(footage.path, tmp_path / "cut", preset=PRESET, num_train_steps=40, name="w", resume=True)
+    again = fit([footage.path], tmp_path / "cut", preset=RECIPE, num_train_steps=40, name="w", resume=True)
     assert same(whole.params, again.params)
-    assert again.card["config"]["dynamics"]["prompt"]["attributes"][0][0] == "biome"
+    assert again.card.config["dynamics"]["prompt"]["attributes"][0][0] == "biome"
 
 
 def test_a_budget_in_minutes_ends_on_time_and_resumes(footage, tmp_path):
     reports: list[Progress] = []
-    fit(footage.path, tmp_path / "run", preset=PRESET, minutes=0.1, on_progress=reports.append)
+    fit([footage.path], tmp_path / "run", preset=RECIPE, minutes=0.1, on_progress=reports.append)
     seconds = {r.stage: r for r in reports}
     assert set(seconds) == {"tokenizer", "dynamics"}
-    world = fit(footage.path, tmp_path / "run", preset=PRESET, minutes=0.1, resume=True)
+    world = fit([footage.path], tmp_path / "run", preset=RECIPE, minutes=0.1, resume=True)
     assert same(world.params, load_world(tmp_path / "run" / "world").params)
 
 
 def test_divergence_ends_training_and_names_the_step_and_the_metric(footage, tmp_path):
-    wild = dataclasses.replace(PRESET, tokenizer_stage=StageConfig(batch_size=4, learning_rate=float("nan")))
+    wild = dataclasses.replace(RECIPE, tokenizer_stage=StageConfig(batch_size=4, learning_rate=float("nan")))
     with pytest.raises(FloatingPointError, match=r"loss of the tokenizer is nan at step \d+"):
-        fit(footage.path, tmp_path / "run", preset=wild, num_train_steps=20)
+        fit([footage.path], tmp_path / "run", preset=wild, num_train_steps=20)
 
 
 @pytest.mark.parametrize(
@@ -108,29 +119,29 @@ def test_divergence_ends_training_and_names_the_step_and_the_metric(footage, tmp
         ({"minutes": 1.0, "num_train_steps": 5}, "got both"),
         ({"num_train_steps": 1}, "at least 2"),
         ({"minutes": 0.0}, "above 0"),
-        ({"preset": "huge"}, "tiny, small, base, large"),
+        ({"preset": "huge"}, "tiny, small, base, game"),
         ({"resume": True}, "no run to resume"),
         ({"name": "no/slash"}, "letters, digits"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(footage, tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
-        fit(footage.path, tmp_path / "run", **{"preset": PRESET, **settings})
+        fit([footage.path], tmp_path / "run", **{"preset": RECIPE, **settings})
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_never_trained_over(footage, trained):
     out = trained[0]
     with pytest.raises(FileExistsError, match="already holds a run"):
-        fit(footage.path, out, preset=PRESET, num_train_steps=10)
+        fit([footage.path], out, preset=RECIPE, num_train_steps=10)
     with pytest.raises(ValueError, match="another seed"):
-        fit(footage.path, out, preset=PRESET, num_train_steps=10, seed=5, resume=True)
+        fit([footage.path], out, preset=RECIPE, num_train_steps=10, seed=5, resume=True)
 
 
 def test_a_folder_of_something_else_is_left_alone(footage, tmp_path):
     (tmp_path / "thesis.txt").write_text("ten years")
     with pytest.raises(FileExistsError, match="not empty"):
-        fit(footage.path, tmp_path, preset=PRESET, num_train_steps=4)
+        fit([footage.path], tmp_path, preset=RECIPE, num_train_steps=4)
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing():
@@ -140,49 +151,32 @@ def test_the_rate_rises_stays_and_falls_to_nothing():
     assert Budget(10, None).progress(5, 99.0) == 0.5 and Budget(None, 60.0).progress(5, 30.0) == 0.5
 
 
-@pytest.mark.parametrize("name", ["tiny", "small", "base", "large"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_fits_the_footage_of_real_games(name):
-    from worldsim.tokenizer import TokenizerConfig
-    from worldsim.train.stages import dynamics_config
-
-    preset = get_preset(name)
+    recipe = get_recipe(name)
     for size in ((64, 64), (48, 64), (64, 112)):
-        tokenizer = TokenizerConfig(size=size, **preset.tokenizer)
-        config = dynamics_config(tokenizer, discrete(("a", "b")), preset)
-        assert config.num_latents == tokenizer.grid[0] * tokenizer.grid[1]
-        assert preset.frames > config.window, "a full past must be common in training"
+        configs = fill_recipe(recipe, size, discrete(("a", "b")))
+        grid = configs.tokenizer.grid
+        assert configs.dynamics.num_latents == grid[0] * grid[1]
+        assert recipe.frames > configs.dynamics.window, "a full past must be common in training"
 
 
 def test_run_settings_are_kept(trained):
     assert json.loads((trained[0] / "run.json").read_text())["seed"] == 0
 
 
-@pytest.mark.parametrize("name", ["base", "large"])
-def test_large_presets_build_and_take_a_step_in_the_abstract(name):
+def test_a_large_preset_builds_and_takes_a_step_in_the_abstract():
     """Shapes only: nothing of that size is allocated here."""
-    import jax.numpy as jnp
-    from flax import nnx
+    recipe = get_recipe("base")
+    configs = fill_recipe(recipe, (64, 64), discrete(("a", "b")))
+    config = configs.dynamics
 
-    from worldsim.dynamics import Dynamics
-    from worldsim.nn.params import split
-    from worldsim.outcome import Outcome, OutcomeConfig
-    from worldsim.tokenizer import TokenizerConfig
-    from worldsim.train.stages import dynamics_config
-    from worldsim.train.steps import dynamics_loss, init_state, make_step
-    from worldsim.types import Batch
-
-    preset = get_preset(name)
-    config = dynamics_config(TokenizerConfig(size=(64, 64), **preset.tokenizer), discrete(("a", "b")), preset)
-
-    def build():
-        dynamics = Dynamics(config, rngs=nnx.Rngs(0))
-        return dynamics, Outcome(OutcomeConfig(), d_in=dynamics.hidden_dim, rngs=nnx.Rngs(0))
-
-    (graph, params), (outcome_graph, outcome_params) = (split(m) for m in nnx.eval_shape(build))
+    modules = nnx.eval_shape(lambda: new_dynamics(configs, 0))
+    (graph, params), (outcome_graph, outcome_params) = (split(m) for m in modules)
     state = jax.eval_shape(init_state, {"dynamics": params, "outcome": outcome_params})
     count = sum(x.size for x in jax.tree.leaves(params))
-    assert count > {"base": 15e6, "large": 200e6}[name]
-    b, t = 4, preset.frames
+    assert count > 15e6
+    b, t = 4, recipe.frames
     shape = jax.ShapeDtypeStruct
     batch = Batch(
         shape((b, t, config.num_latents, config.token_dim), jnp.float32),
@@ -191,10 +185,10 @@ def test_large_presets_build_and_take_a_step_in_the_abstract(name):
         shape((b, t), bool),
         shape((b, t), bool),
     )
-    step = make_step(dynamics_loss((graph, outcome_graph), preset), ema=0.999)
+    step = make_step(dynamics_loss((graph, outcome_graph), recipe), muon(), ema=0.999, decay=is_kernel)
     key = jax.eval_shape(lambda: jax.random.key(0))
     after, scalars = jax.eval_shape(
-        lambda s, b, k, r: step(s, b, k, r, bootstrap=True), state, batch, key, shape((), jnp.float32)
+        lambda s, b, k, r: step(s, b, k, r, bootstrap=True), state, TrainBatch(batch), key, shape((), jnp.float32)
     )
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state) and scalars["loss"].shape == ()
 
@@ -202,7 +196,7 @@ def test_large_presets_build_and_take_a_step_in_the_abstract(name):
 def test_weights_are_chosen_by_the_ball_and_not_by_the_wall():
     """A frame that lost its ball has the higher PSNR than one with a little noise all over, and the lower fidelity."""
     from worldsim.metrics import psnr
-    from worldsim.train.stages import fidelity
+    from worldsim.train.evaluation import fidelity
 
     rng = np.random.default_rng(0)
     real = np.full((400, 16, 16, 3), 100, np.uint8)
@@ -217,18 +211,18 @@ def test_weights_are_chosen_by_the_ball_and_not_by_the_wall():
 
 def test_going_on_keeps_shape_and_tokenizer_and_says_where_it_came_from(footage, trained, tmp_path):
     origin = trained[1]
-    world = fit(footage.path, tmp_path / "more", preset=PRESET, num_train_steps=20, init=origin)
-    for name in ("enter", "latent_mean", "latent_std"):
+    world = fit([footage.path], tmp_path / "more", preset=RECIPE, num_train_steps=20, init=origin)
+    for name in ("in_proj", "latent_mean", "latent_std"):
         assert same(world.params["tokenizer"][name], origin.params["tokenizer"][name])
-    assert world.card["training"]["init"]["weights"] == origin.card["weights"]["sha256"]
-    assert world.card["config"]["dynamics"] == origin.card["config"]["dynamics"]
+    assert world.card.training["init"]["weights"] == origin.card.weights.sha256
+    assert world.card.config["dynamics"] == origin.card.config["dynamics"]
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_going_on_keeps_what_it_had_where_training_spoils_it(footage, trained, tmp_path, rate):
-    stage = dataclasses.replace(PRESET.dynamics_stage, learning_rate=rate)
-    preset = dataclasses.replace(PRESET, dynamics_stage=stage)
-    world = fit(footage.path, tmp_path / "run", preset=preset, num_train_steps=6, init=trained[1])
+    stage = dataclasses.replace(RECIPE.dynamics_stage, learning_rate=rate)
+    preset = dataclasses.replace(RECIPE, dynamics_stage=stage)
+    world = fit([footage.path], tmp_path / "run", preset=preset, num_train_steps=6, init=trained[1])
     for a, b in zip(jax.tree.leaves(world.params), jax.tree.leaves(trained[1].params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
@@ -236,13 +230,13 @@ def test_going_on_keeps_what_it_had_where_training_spoils_it(footage, trained, t
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": [16, 32]}, "frames of"),
-        ({"action_spec": discrete(("stay", "jump")).to_json()}, "action space"),
-        ({"training": {"held_out_episodes": ["000099"], "seed": 5}}, "its seed, 5"),
+        ({"size": (16, 32)}, "in its frame size"),
+        ({"action_spec": discrete(("stay", "jump"))}, "in its controls"),
+        ({"held_out_episodes": ("000099",), "training": {"seed": 5}}, "its seed, 5"),
     ],
 )
 def test_going_on_with_a_world_of_something_else_is_refused(footage, trained, tmp_path, change, message):
-    origin = dataclasses.replace(trained[1], card=trained[1].card | change)
+    origin = worlds.change(trained[1], **change)
     with pytest.raises(ValueError, match=message):
-        fit(footage.path, tmp_path / "run", preset=PRESET, num_train_steps=4, init=origin)
+        fit([footage.path], tmp_path / "run", preset=RECIPE, num_train_steps=4, init=origin)
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""What moves without the camera's doing: told by a small net, learned from pictures alone."""
+"""FlowNet: motion beside the camera's turn, learned from frames alone."""
 
 import dataclasses
 
@@ -9,29 +9,25 @@ import pytest
 from flax import nnx
 
 from tests.sphere import SPEC, paint
-from worldsim.dynamics import Dynamics, DynamicsConfig
-from worldsim.dynamics.cache import Glimpse
-from worldsim.dynamics.camera import settled
-from worldsim.dynamics.flow import FlowNet
-from worldsim.glimpse import behold, coded
-from worldsim.glimpse import paint as paint_frame
 from worldsim.metrics import psnr
-from worldsim.nn.camera import CameraConfig, empty_view, look, see, turned
+from worldsim.model.camera.flow import FlowNet
+from worldsim.model.camera.geometry import CameraConfig, empty_state, remember, turn, warp
+from worldsim.model.camera.prior import Warp
+from worldsim.model.dynamics import Dynamics, DynamicsConfig
+from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import merge, split
-from worldsim.tokenizer import Tokenizer, TokenizerConfig
-from worldsim.train.flow import Clips, flow_loss, unrolled
-from worldsim.train.steps import init_state, make_step
+from worldsim.train.optimizer import init_state, is_kernel, make_step, muon
+from worldsim.train.stages.camera import Clips, flow_loss, unrolled
 
 SIZE, MADE = (16, 24), 4  # frames that the net makes of one another
 DRIFT = 9.0  # degrees to the right that all is blown a frame, while the button is held
-CAMERA = CameraConfig(size=SIZE, field_of_view=72.0, yaw=1, pitch=2)
+CAMERA = CameraConfig(size=SIZE, field_of_view=72.0, yaw=1, pitch=2, flow_width=16)
 CONFIG = DynamicsConfig(
     grid=(2, 3),
     token_dim=16,
     pack=2,
     num_buttons=1,
     axis_bounds=tuple((x.low, x.high) for x in SPEC.axes),
-    flow_width=16,
     camera=CAMERA,
 )
 
@@ -49,21 +45,22 @@ def clips(num: int, seed: int) -> Clips:
 
 @pytest.fixture(scope="module")
 def net():
-    return split(FlowNet(CONFIG, rngs=nnx.Rngs(0)))
+    return split(FlowNet(CONFIG, CAMERA, rngs=nnx.Rngs(0)))
 
 
 def test_before_it_has_learned_nothing_moves(net):
-    view = see(empty_view(1, CAMERA), jnp.asarray(paint(0, 0, SIZE))[None], jnp.zeros((1, 2)), CAMERA)
+    state = remember(empty_state(1, CAMERA), jnp.asarray(paint(0, 0, SIZE))[None], jnp.zeros((1, 2)), CAMERA)
     action = jnp.array([[1.0, 5.0, 0.0]])
-    heading = turned(view.heading, action, CAMERA)
-    flow = merge(*net)(view, heading, action)
-    assert flow.moved.shape == (1, *SIZE, 2) and not flow.moved.any() and not flow.stays.any()
-    np.testing.assert_array_equal(look(view, heading, CAMERA, flow).frame, look(view, heading, CAMERA).frame)
+    heading = turn(state.heading, action, CAMERA)
+    flow = merge(*net)(state, heading, action)
+    assert flow.moved.shape == (1, *SIZE, 2) and not flow.moved.any() and not flow.static.any()
+    np.testing.assert_array_equal(warp(state, heading, CAMERA, flow).frame, warp(state, heading, CAMERA).frame)
 
 
 def test_it_learns_what_blows_and_when(net):
     graph, params = net
-    step, state, shown = make_step(flow_loss(graph), ema=0.9), init_state(jax.tree.map(jnp.copy, params)), clips(24, 99)
+    step = make_step(flow_loss(graph), muon(), ema=0.9, decay=is_kernel)
+    state, shown = init_state(jax.tree.map(jnp.copy, params)), clips(24, 99)
     run = jax.jit(lambda params, clips: unrolled(merge(graph, params), clips)[0])
 
     def quality(params) -> np.ndarray:
@@ -82,24 +79,30 @@ def test_a_frame_in_which_nothing_changes_is_as_sharp_as_it_was_seen():
     )
     dynamics = Dynamics(CONFIG, rngs=nnx.Rngs(1))
     frame = jnp.asarray(np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3)).astype(np.uint8))
-    view = see(empty_view(1, CAMERA), frame, jnp.zeros((1, 2)), CAMERA)
-    sight = behold(dynamics, view, jnp.zeros((1, 3)))
-    glimpse: Glimpse = coded(tokenizer, sight, CONFIG)
-    np.testing.assert_array_equal(paint_frame(tokenizer, glimpse.z, view, sight, glimpse), frame)
+    state = remember(empty_state(1, CAMERA), frame, jnp.zeros((1, 2)), CAMERA)
+    prediction = dynamics.prior.predict(tokenizer, state, jnp.zeros((1, 3)))
+    np.testing.assert_array_equal(dynamics.prior.paint(tokenizer, prediction[1].z, state, prediction), frame)
 
 
-def test_a_world_without_a_camera_has_no_flow():
-    with pytest.raises(ValueError, match="camera"):
-        FlowNet(DynamicsConfig(grid=(2, 3), token_dim=16), rngs=nnx.Rngs(0))
+def test_a_world_without_a_camera_has_no_flow_and_expects_the_last_frame():
+    dynamics = Dynamics(DynamicsConfig(grid=(2, 3), token_dim=16), rngs=nnx.Rngs(0))
+    assert not split(dynamics.prior)[1] and dynamics.prior.empty_state(2) == ()
+    before, tau = jnp.arange(192.0).reshape(1, 2, 6, 16), jnp.ones((1, 1, 1))
+    np.testing.assert_array_equal(dynamics.prior(before, tau, (), jnp.ones((16,))).mean, before[:, 0])
 
 
-def test_small_differences_from_what_is_in_sight_are_none():
-    config = dataclasses.replace(CONFIG, least_change=0.2)
-    glimpse = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 16)), jnp.float32)
+def test_small_deviations_from_the_warp_are_shrunk_to_nothing():
+    def shrunk(threshold: float, change):
+        camera = dataclasses.replace(CAMERA, shrink_threshold=threshold)
+        prior = Dynamics(dataclasses.replace(CONFIG, camera=camera), rngs=nnx.Rngs(0)).prior
+        frame = jnp.zeros((1, *SIZE, 3), jnp.uint8)
+        state = remember(prior.empty_state(1), frame, jnp.zeros((1, 2)), camera)
+        return prior.shrink(warp_z + change, state, Warp(warp_z, (), ()))
+
+    warp_z = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 16)), jnp.float32)
     change = jnp.zeros((1, 6, 16)).at[0, 1].set(0.02).at[0, 4, :4].set(3.0)  # one token a little, one cell a lot
-    found = settled(glimpse + change, glimpse, config) - glimpse
+    found = shrunk(0.2, change) - warp_z
     assert jnp.abs(found[0, 1]).max() < 0.001
     np.testing.assert_allclose(found[0, 4, :4], 3.0, atol=0.02)
     assert not found[0, 0].any() and not found[0, 4, 4:].any()
-    as_it_is = dataclasses.replace(CONFIG, least_change=0.0)
-    np.testing.assert_array_equal(settled(glimpse + change, glimpse, as_it_is), glimpse + change)
+    np.testing.assert_array_equal(shrunk(0.0, change), warp_z + change)

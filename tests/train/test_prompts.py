@@ -10,15 +10,17 @@ import optax
 import pytest
 from flax import nnx
 
-from tests.worlds import LANDS, PRESET, land_footage
+from tests.worlds import LANDS, RECIPE, land_footage
 from worldsim.data.dataset import Windows, load_columns
-from worldsim.dynamics import Dynamics, DynamicsConfig
-from worldsim.generation import Model, Sampler, dream
+from worldsim.model.dynamics import Dynamics, DynamicsConfig
+from worldsim.model.generate import Model, Sampler, dream
+from worldsim.model.outcome import Outcome, OutcomeConfig
+from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import merge, split
-from worldsim.nn.words import PromptConfig
-from worldsim.outcome import Outcome, OutcomeConfig
-from worldsim.train.prompts import WindowPrompts, captions_digest, prompt_config, with_prompts
-from worldsim.train.steps import dynamics_loss
+from worldsim.text.prompt import PromptConfig
+from worldsim.train.losses import TrainBatch, dynamics_loss
+from worldsim.train.optimizer import Fixed
+from worldsim.train.prompts import WindowPrompts, captions_digest, prompt_config, read_prompts
 from worldsim.types import Batch, fold_keys
 
 
@@ -33,29 +35,27 @@ def window_prompts(footage, config, dropout=0.12):
 
 
 def test_the_words_of_footage_are_known(footage):
-    config = prompt_config(footage)
+    config = prompt_config(footage, PromptConfig())
     assert config is not None and {"lands", "desert", "숲", "night"} <= set(config.known)
     assert config.attributes[0] == ("biome", (("desert", "사막"), ("forest", "숲"), ("sea", "바다")))
-    assert with_prompts(PRESET, footage).dynamics["prompt"] == config
-    unread = dataclasses.replace(PRESET, prompt=None)
-    assert with_prompts(unread, footage) is unread
+    assert read_prompts([footage], PromptConfig()) == config and read_prompts([footage], None) is None
 
 
 def test_own_captions_are_words_enough(footage, bar_folder, tmp_path):
     from worldsim.data.store import Footage, FootageWriter
 
     bar = Footage.open(bar_folder)
-    assert with_prompts(PRESET, bar) is PRESET and not captions_digest(bar)
+    assert read_prompts([bar], PromptConfig()) is None and not captions_digest(bar)
     with FootageWriter(tmp_path / "own", bar.meta) as writer:
-        writer.add(bar.read(0))
+        writer.add(bar[0])
     own = Footage.open(tmp_path / "own")
     (own.path / "captions.jsonl").write_text(json.dumps({"episode": 0, "text": "The bar at midnight"}))
-    config = prompt_config(own)
+    config = prompt_config(own, PromptConfig())
     assert config is not None and config.known == ("bar", "midnight") and captions_digest(own)
 
 
 def test_windows_are_captioned_by_what_they_show_as_a_function_of_the_step(footage):
-    config = prompt_config(footage)
+    config = prompt_config(footage, PromptConfig())
     prompts, windows = window_prompts(footage, config)
     ids = np.array([0, len(windows) - 1] * 300)
     one, again, later = (prompts.at(step, windows, ids) for step in (5, 5, 6))
@@ -93,18 +93,22 @@ def test_a_prompt_decides_what_appears_from_nothing():
         num_registers=0,
         prompt=prompt,
     )
+    sizes = TokenizerConfig(size=(4, 4), width=8, num_layers=(0, 0), patch=2, latent_channels=1)
+    tokenizer = Tokenizer(sizes, rngs=nnx.Rngs(0))
     dynamics = Dynamics(config, rngs=nnx.Rngs(0))
     outcome = Outcome(OutcomeConfig(hidden=8), d_in=dynamics.hidden_dim, rngs=nnx.Rngs(1))
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
-    preset = dataclasses.replace(PRESET, single_share=0.5)
+    preset = dataclasses.replace(RECIPE, single_frame_fraction=0.5)
     loss = dynamics_loss((parts["dynamics"][0], parts["outcome"][0]), preset)
     params, adam = {name: params for name, (_, params) in parts.items()}, optax.adam(5e-3)
-    moments = adam.init(params)
+    opt_state = adam.init(params)
 
     @jax.jit
-    def step(params, moments, batch, key):
-        update, moments = adam.update(jax.grad(lambda p: loss(p, batch, key, False)[0])(params), moments)
-        return optax.apply_updates(params, update), moments
+    def step(params, opt_state, batch, key):
+        update, opt_state = adam.update(
+            jax.grad(lambda p: loss(p, batch, key, Fixed((), ()), bootstrap=False)[0])(params), opt_state
+        )
+        return optax.apply_updates(params, update), opt_state
 
     rng, b = np.random.default_rng(0), 32
     zeros, mask = np.zeros((b, 2), np.float32), np.ones((b, 2), bool)
@@ -115,15 +119,15 @@ def test_a_prompt_decides_what_appears_from_nothing():
         ]
         said = prompt.read(texts, [{"sky": int(s)} if not text else {} for s, text in zip(sky, texts)])
         z = np.broadcast_to((2.0 * sky - 1)[:, None, None, None], (b, 2, 1, 4)).astype(np.float32)
-        batch = Batch(z, zeros[..., None], zeros, ~mask, mask, said)
-        params, moments = step(params, moments, batch, jax.random.key(i))
+        batch = TrainBatch(Batch(z, zeros[..., None], zeros, ~mask, mask), said)
+        params, opt_state = step(params, opt_state, batch, jax.random.key(i))
 
     said = prompt.read(["bright", "dark", "밝음은", "어둠의", "", ""], [{}, {}, {}, {}, {"sky": 1}, {"sky": 0}])
 
     @jax.jit
     def begin(params, keys):
         model = merge(parts["dynamics"][0], params)
-        unknown, world = jnp.full((6, 1), jnp.nan), Model(tokenizer=None, dynamics=model)  # type: ignore[arg-type]
+        unknown, world = jnp.full((6, 1), jnp.nan), Model(tokenizer, model)
         return dream(world, model.empty_cache(6, said), unknown, keys, Sampler(4))[0].mean((1, 2))
 
     drawn = np.stack([begin(params["dynamics"], fold_keys(jax.random.key(seed), 6)) for seed in range(8)])

@@ -1,13 +1,12 @@
-"""Training: a folder of footage becomes a World.
+"""Training: footage becomes a World.
 
-`presets` says how large and how long, `steps` is the mathematics of one step, `loop` runs a stage with checkpoints,
-`stages` are the tokenizer's and the dynamics' parts, and `fit` puts them together, `fit_games` for
-several games.
+`fit` is the block diagram. `recipes` says how large and how long, `games` what the footage fixes, `stages` what each
+stage trains on which of the `losses`, `loop` runs a stage with checkpoints, `optimizer` takes its steps.
 """
 
 from worldsim.train.fit import fit
-from worldsim.train.games import fit_games
+from worldsim.train.init import Init
 from worldsim.train.loop import Progress
-from worldsim.train.presets import PRESETS, Preset, read_sentences
+from worldsim.train.recipes import PRESETS, Recipe, StageConfig, read_sentences
 
-__all__ = ["PRESETS", "Preset", "Progress", "fit", "fit_games", "read_sentences"]
+__all__ = ["PRESETS", "Init", "Progress", "Recipe", "StageConfig", "fit", "read_sentences"]

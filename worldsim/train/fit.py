@@ -1,275 +1,275 @@
-"""From a folder of footage to a World: tokenizer, latents, dynamics and outcome, bundle."""
+"""Train a world on footage: tokenizer, latents, camera, dynamics and outcome, first frame, bundle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
 
-from worldsim.checkpoint import World, load_world, save_world
-from worldsim.data.dataset import Columns, load_columns, split_episodes
-from worldsim.data.store import Footage
-from worldsim.dynamics import Dynamics, DynamicsConfig
+from worldsim.claim import claim
+from worldsim.model.camera.prior import WarpPrior
+from worldsim.model.dynamics import Dynamics
+from worldsim.model.outcome import Outcome
+from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
-from worldsim.outcome import Outcome
-from worldsim.tokenizer import Tokenizer
-from worldsim.train.aligned import align
-from worldsim.train.cameras import Filmed, learn_cameras
-from worldsim.train.glimpses import Glimpser, Latents, with_camera
+from worldsim.train.budget import budgets, stage_fractions
+from worldsim.train.card import initial_contexts, make_card, stored, training_facts
+from worldsim.train.evaluation import best_num_denoise_steps
+from worldsim.train.games import Game, Latents, configs_of, joined_spec, load_games, open_footages
+from worldsim.train.init import Init, describe, open_origin
 from worldsim.train.log import RunLog
-from worldsim.train.loop import Budget, Progress, Trained, run_stage
-from worldsim.train.opening import opening_config, opening_stage
-from worldsim.train.origin import describe, floats, go_on
-from worldsim.train.presets import Preset, get_preset
-from worldsim.train.prompts import WindowPrompts, captions_digest, with_prompts
-from worldsim.train.run import budgets, check_name, claim, make_card, pick_starts, stored, trained_how
-from worldsim.train.stages import (
-    best_num_denoise_steps,
-    dynamics_stage,
-    encode_footage,
-    new_dynamics,
-    new_tokenizer,
-    on_device,
-    tokenizer_stage,
-)
+from worldsim.train.loop import Progress, Trained
+from worldsim.train.pixel_metric import use_pixel_metric
+from worldsim.train.prompts import WindowPrompts
+from worldsim.train.recipes import Recipe, get_recipe
+from worldsim.train.run import Run, run_settings
+from worldsim.train.stages.camera import fit_pitch, flow_stage
+from worldsim.train.stages.dynamics import dynamics_stage, new_dynamics, on_device
+from worldsim.train.stages.first_frame import first_frame_stage
+from worldsim.train.stages.tokenizer import encode_games, new_tokenizers, tokenizer_stage
+from worldsim.train.stages.warps import FootageWarper
 from worldsim.train.statistics import set_statistics
-from worldsim.train.steps import init_state
+from worldsim.world import World, check_name, save_world
 
 
 def fit(
-    data: Path | str,
+    data: Sequence[Path | str],
     out: Path | str,
     *,
-    preset: str | Preset = "tiny",
+    preset: str | Recipe = "tiny",
     minutes: float | None = None,
     num_train_steps: int | None = None,
     seed: int = 0,
     resume: bool = False,
-    init: str | Path | World | None = None,
-    only_words: bool = False,
+    init: Init | World | str | Path | None = None,
     name: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> World:
     """Train a world on footage and write it to `out/world`.
 
     Args:
-        data: a footage folder with at least two episodes, one of which is held out.
+        data: footage folders, one per game, each with at least two episodes, one of which is held out. Frame sizes,
+            controls and frame rates of games may differ; `worldsim.load(path, game=...)` runs one of several.
         out: the run folder: checkpoints, TensorBoard events under `log`, strips under `strips`, the bundle.
-        preset: a name of `PRESETS`, or a Preset.
-        minutes: training time of both stages together. Exclusive with `num_train_steps`; 10 by default.
-        num_train_steps: steps of both stages together, of which the tokenizer takes `tokenizer_share`.
-        seed: of weights, noise and data order.
+        preset: a name of `PRESETS`, or a Recipe.
+        minutes: training time of all stages together. Exclusive with `num_train_steps`; 10 by default.
+        num_train_steps: steps of all stages together; with several games each step is of one of them.
+        seed: of weights, noise, data order and held-out episodes.
         resume: go on from the checkpoints in `out`; bit-identical to never having stopped where the budget is steps,
-            but for `Preset.dreams`: the weights that were saved dream once more.
-        init: a world to go on from, by path, name or prompt: its shape and its tokenizer are kept, and all of the
-            training goes into its dynamics and outcome. The world that comes out is never judged worse than it.
-        only_words: of the world to go on from, only how its network for the first frame reads words is learned on; what
-            it was before is not judged beside what comes out, for words may mean something else now.
+            but for `Recipe.refresh_count`: the saved weights generate the context once more.
+        init: a world to go on from, or an `Init` that says which of its parameters are trained; its shape is kept. By
+            default the dynamics are trained, and what comes out is never evaluated worse than before.
         name: of the world in its card; the run folder's name by default.
         on_progress: called now and then with a `Progress`.
 
     Raises:
-        ValueError: bad settings, footage that cannot be trained on, or a world to go on from that is of another game.
+        ValueError: bad settings, footage that cannot be trained on, or a world to go on from that does not fit it.
         FileExistsError: `out` holds a run and `resume` is off.
         FloatingPointError: training diverged.
     """
-    chosen = get_preset(preset) if isinstance(preset, str) else preset
-    label = preset if isinstance(preset, str) else "custom"
-    footage = Footage.open(data)
-    ids = split_episodes(footage, seed=seed)
-    held_out = [footage.episodes[i].name for i in ids[1]]
-    origin = None if init is None else init if isinstance(init, World) else load_world(init)
-    if only_words and origin is None:
-        raise ValueError("only_words wants a world to go on from, init.")
-    if origin is not None:
-        chosen = go_on(origin, chosen, footage, held_out, only_words=only_words)
-        label = origin.card["preset"]
-    out = Path(out)
+    recipe, out = get_recipe(preset), Path(out)
+    footages = open_footages(data)
+    origin = None if init is None else open_origin(init, footages, recipe, seed)
+    configs = configs_of(footages, recipe) if origin is None else origin.configs
     name = check_name(name or out.name)
-    reading = with_camera(with_prompts(chosen, footage), footage.meta)
-    shares = budgets(reading, minutes, num_train_steps)
-    begun = captions_digest(footage) | ({} if origin is None else {"init": origin.card["weights"]["sha256"]})
-    begun |= {"only_words": "yes"} if only_words else {}
-    claim(out, {"preset": repr(chosen), "seed": seed, "footage": footage.digest(), **begun}, resume)
-    train, held = (load_columns(footage, part) for part in ids)
-    run = _Training(reading, footage, (train, held), ids, out, shares, seed, origin, only_words, on_progress)
-    params, configs, num_denoise_steps, seconds = _train(run)
-    card = make_card(footage, name, label, configs, num_denoise_steps)
-    card["training"] = trained_how(chosen, seconds, seed, minutes, num_train_steps) | {"held_out_episodes": held_out}
-    if origin is not None:
-        card["training"]["init"] = describe(origin)
-    world = World(card=card, params=params, starts=pick_starts(train, held))
+    has_camera, has_first_frame = configs[0].dynamics.camera is not None, configs[0].first_frame is not None
+    fractions = stage_fractions(recipe, origin, has_camera=has_camera, has_first_frame=has_first_frame)
+    stages = budgets(fractions, minutes, num_train_steps)
+    claim(out, run_settings(recipe, seed, footages, origin), resume)
+    log = RunLog(out)
+    run = Run(recipe, load_games(footages, configs, seed), out, stages, seed, origin, log, on_progress)
+    params, num_denoise_steps, seconds = _train(run)
+    log.close()
+    training = training_facts(recipe, seconds, seed, minutes, num_train_steps)
+    training |= {} if origin is None else {"init": describe(origin)}
+    label = (preset if isinstance(preset, str) else "custom") if origin is None else origin.world.card.preset
+    card = make_card(run.games, joined_spec(footages)[0], name, label, num_denoise_steps, training)
+    world = World(card=card, params=stored(params, recipe), initial_contexts=initial_contexts(run.games))
     return save_world(world, out / "world")
 
 
-class _Training(NamedTuple):
-    """All that decides what comes out."""
-
-    preset: Preset
-    footage: Footage
-    data: tuple[Columns, Columns]  # to train on, and held out
-    ids: tuple[list[int], list[int]]  # the episodes of those
-    out: Path
-    budgets: dict[str, Budget]  # of each stage
-    seed: int
-    origin: World | None
-    only_words: bool
-    on_progress: Callable[[Progress], None] | None
-
-
-def _train(run: _Training) -> tuple[dict, dict, int, float]:
-    preset, origin, (train, held), seed = run.preset, run.origin, run.data, run.seed
-    log = RunLog(run.out)
-    tokenizer = new_tokenizer(run.footage.meta.size, preset, train, seed)
-    graph, params = split(tokenizer)
-    if origin is None:
-        stage = tokenizer_stage(graph, train, held, preset, run.budgets["tokenizer"], seed, log.picture("tokenizer"))
-        first = run_stage(
-            stage,
-            init_state(params),
-            run.out / "tokenizer",
-            seed=seed,
-            log=log.scalars("tokenizer"),
-            on_progress=run.on_progress,
+def _train(run: Run) -> tuple[dict[str, Any], int, float]:
+    """Train all stages; the parameters, the number of denoising steps and the seconds."""
+    recipe, origin = run.recipe, run.origin
+    tokenizers, tokenizer_seconds = _train_tokenizers(run)
+    latents = encode_games(tokenizers, [game.data for game in run.games], set_statistics=origin is None)
+    modules = _new_modules(run)
+    prompts = [_prompts(run, game) for game in run.games]
+    if origin is None or "dynamics" in origin.trains:
+        trained = _train_dynamics(run, tokenizers, modules, latents, prompts)
+        num_denoise_steps = recipe.num_denoise_steps or max(
+            best_num_denoise_steps(split(dynamics)[0], trained.params, tokenizer, game.data, encoded)
+            for (dynamics, _), tokenizer, game, encoded in zip(modules, tokenizers, run.games, latents, strict=True)
         )
     else:
-        first = Trained(floats(origin.params["tokenizer"]), 0.0)
-    tokenizer = merge(graph, first.params)
-    if preset.aligned and origin is None:
-        align(tokenizer, train.obs)
-    latents = encode_footage(tokenizer, train, held, keep_statistics=origin is not None)
-    modules = new_dynamics(tokenizer.config, run.footage.meta.action_spec, preset, seed)
-    if origin is not None:
-        modules = tuple(
-            merge(split(module)[0], floats(origin.params[name]))
-            for name, module in zip(("dynamics", "outcome"), modules, strict=True)
-        )
-    prompts = _prompts(run, modules[0].config)
-    if run.only_words:
-        second = Trained({"dynamics": split(modules[0])[1], "outcome": split(modules[1])[1]}, 0.0)
-    else:
-        second = _learn_dynamics(run, tokenizer, modules, latents, prompts, log)
-    config = modules[0].config
-    opening = (
-        None
-        if preset.opening is None
-        else _learn_opening(run, tokenizer, config, second.params["dynamics"]["power"], latents, prompts, log)
-    )
-    log.close()
-    if run.only_words and origin is not None:
-        num_denoise_steps = origin.card["config"]["sampler"]["num_denoise_steps"]
-    else:
-        num_denoise_steps = preset.num_denoise_steps or best_num_denoise_steps(
-            split(modules[0])[0], second.params, tokenizer, run.data, latents
-        )
-    configs = {"tokenizer": tokenizer.config, "dynamics": config, "outcome": modules[1].config}
-    params = {"tokenizer": split(tokenizer)[1], **second.params}
-    seconds = first.seconds + second.seconds
-    if opening is not None:
-        configs["opening"], learned = opening
-        params["opening"] = learned.params
-        seconds += learned.seconds
-    return stored(params, preset), configs, num_denoise_steps, seconds
+        trained = Trained({part: origin.params[part] for part in ("dynamics", "outcome")}, 0.0)
+        num_denoise_steps = origin.world.card.sampler.num_denoise_steps
+    params = {"tokenizer": split(tokenizers[0])[1], **trained.params}
+    seconds = tokenizer_seconds + trained.seconds
+    if run.games[0].configs.first_frame is not None:
+        first_frame = _train_first_frame(run, tokenizers, trained.params["dynamics"]["power"], latents, prompts)
+        params["first_frame"] = first_frame.params
+        seconds += first_frame.seconds
+    return params, num_denoise_steps, seconds
 
 
-def _prompts(run: _Training, dynamics: DynamicsConfig) -> tuple[WindowPrompts, WindowPrompts] | None:
-    """Caption the footage to train on, now and then, and all that is held out; None for a world that reads nothing."""
-    if dynamics.prompt is None:
+def _train_tokenizers(run: Run) -> tuple[list[Tokenizer], float]:
+    """Train one tokenizer, at the size of each game; with the seconds that it took."""
+    tokenizers = new_tokenizers(run.games, run.seed)
+    graphs, params = [split(tokenizer)[0] for tokenizer in tokenizers], split(tokenizers[0])[1]
+    if run.origin is not None:
+        trained = Trained(run.origin.params["tokenizer"], 0.0)
+    else:
+        stages = [
+            tokenizer_stage(
+                graph,
+                game.data,
+                run.recipe,
+                run.budgets["tokenizer"],
+                run.seed + i,
+                run.log.show("tokenizer", game.name),
+            )
+            for i, (graph, game) in enumerate(zip(graphs, run.games, strict=True))
+        ]
+        trained = run.train("tokenizer", stages, params, 0)
+    tokenizers = [merge(graph, jax.tree.map(jnp.copy, trained.params)) for graph in graphs]
+    if run.recipe.pixel_metric_latents and run.origin is None:
+        use_pixel_metric(tokenizers, [game.data[0].obs for game in run.games])
+    return tokenizers, trained.seconds
+
+
+def _new_modules(run: Run) -> list[tuple[Dynamics, Outcome]]:
+    """Return dynamics and outcome of each game, with the parameters that training begins from."""
+    modules = [new_dynamics(game.configs, run.seed) for game in run.games]
+    if run.origin is None:
+        return modules
+    params = run.origin.params
+    return [
+        (merge(split(dynamics)[0], params["dynamics"]), merge(split(outcome)[0], params["outcome"]))
+        for dynamics, outcome in modules
+    ]
+
+
+def _prompts(run: Run, game: Game) -> tuple[WindowPrompts, WindowPrompts] | None:
+    """Return captions for training footage, some of them hidden, and for held-out footage; None without prompts."""
+    config = game.configs.dynamics.prompt
+    if config is None:
         return None
-    dropouts = run.preset.prompt_dropout, 0.0
     train, held = (
-        WindowPrompts(dynamics.prompt, run.footage, columns, ids, dropout=dropout, seed=run.seed)
-        for columns, ids, dropout in zip(run.data, run.ids, dropouts, strict=True)
+        WindowPrompts(
+            config, game.footage, columns, ids, dropout=dropout, seed=run.seed + (game.number or 0), game=game.number
+        )
+        for columns, ids, dropout in zip(game.data, game.ids, (run.recipe.prompt_dropout, 0.0), strict=True)
     )
     return train, held
 
 
-def _learn_dynamics(
-    run: _Training,
-    tokenizer: Tokenizer,
-    modules: tuple[Dynamics, Outcome],
-    latents: Latents,
-    prompts: tuple[WindowPrompts, WindowPrompts] | None,
-    log: RunLog,
+def _train_prior(
+    run: Run, tokenizers: Sequence[Tokenizer], modules: Sequence[Dynamics], latents: Sequence[Latents]
+) -> tuple[list[FootageWarper | None], float]:
+    """Train the prior where it has parameters, and warp all footage by it; with the seconds that it took."""
+    prior, seconds = modules[0].prior, 0.0
+    if not isinstance(prior, WarpPrior):
+        return [None] * len(modules), seconds
+    if run.origin is None:
+        fit_pitch(run.games, modules, latents)
+        stages = [
+            flow_stage(
+                split(dynamics.prior.flow_net)[0],
+                game.data,
+                game.footage.meta,
+                run.recipe,
+                run.budgets["flow"],
+                run.seed + i,
+                run.log.show("flow", game.name),
+            )
+            for i, (dynamics, game) in enumerate(zip(modules, run.games, strict=True))
+        ]
+        graph, params = split(prior.flow_net)
+        trained = run.train("flow", stages, params, 2)
+        prior.flow_net, seconds = merge(graph, trained.params), trained.seconds
+    params = split(modules[0])[1]
+    warpers: list[FootageWarper | None] = [
+        FootageWarper(
+            tokenizer, dynamics, game.footage.meta, game.data[0], params, seed=run.seed, on_progress=run.on_progress
+        )
+        for tokenizer, dynamics, game in zip(tokenizers, modules, run.games, strict=True)
+    ]
+    return warpers, seconds
+
+
+def _train_dynamics(
+    run: Run,
+    tokenizers: Sequence[Tokenizer],
+    modules: Sequence[tuple[Dynamics, Outcome]],
+    latents: Sequence[Latents],
+    prompts: Sequence[tuple[WindowPrompts, WindowPrompts] | None],
 ) -> Trained:
-    """Learn what comes next and what it is worth, after what a camera's way tells where there is one."""
-    (dynamics, outcome), origin, preset, seed = modules, run.origin, run.preset, run.seed
-    flow_seconds, glimpser = 0.0, None
-    if dynamics.config.camera is not None:
-        if origin is None:
-            filmed = Filmed(run.out.name, dynamics, run.footage.meta, run.data, latents)
-            flow_seconds = learn_cameras([filmed], preset, run.budgets["flow"], run.out, seed, log, run.on_progress)
-        glimpser = Glimpser(tokenizer, dynamics, run.footage.meta, run.data[0], seed=seed, on_progress=run.on_progress)
-        latents = latents._replace(glimpses=glimpser(split(dynamics)[1]))
-    if origin is None:
-        set_statistics([dynamics], [latents], [run.data[0]])
-    (graph, begin), (outcome_graph, outcome_begin) = split(dynamics), split(outcome)
-    stage = dynamics_stage(
-        (graph, outcome_graph),
-        tokenizer,
-        run.data,
-        latents,
-        preset,
-        run.budgets["dynamics"],
-        seed,
-        log.picture("dynamics"),
-        prompts=prompts[0] if prompts else None,
-        judge_first=origin is not None,
-        glimpser=glimpser,
-    )
-    learned = run_stage(
-        stage,
-        init_state({"dynamics": begin, "outcome": outcome_begin}),
-        run.out / "dynamics",
-        seed=seed + 1,
-        log=log.scalars("dynamics"),
-        on_progress=run.on_progress,
-    )
-    return learned._replace(seconds=learned.seconds + flow_seconds)
+    """Train the prior, then dynamics and outcome."""
+    all_dynamics = [dynamics for dynamics, _ in modules]
+    warpers, prior_seconds = _train_prior(run, tokenizers, all_dynamics, latents)
+    if run.origin is None:
+        set_statistics(all_dynamics, latents, [game.data[0] for game in run.games], warpers)
+    recipe = run.recipe if run.origin is None else dataclasses.replace(run.recipe, bootstrap_start=0.0)
+    stages = [
+        dynamics_stage(
+            (split(modules[i][0])[0], split(modules[i][1])[0]),
+            tokenizers[i],
+            game.data,
+            latents[i],
+            recipe,
+            run.budgets["dynamics"],
+            run.seed + i,
+            run.log.show("dynamics", game.name),
+            prompts=(prompts[i] or (None,))[0],
+            keeps_initial=run.origin is not None,
+            warper=warpers[i],
+        )
+        for i, game in enumerate(run.games)
+    ]
+    dynamics, outcome = modules[0]
+    trained = run.train("dynamics", stages, {"dynamics": split(dynamics)[1], "outcome": split(outcome)[1]}, 1)
+    return trained._replace(seconds=trained.seconds + prior_seconds)
 
 
-def _learn_opening(
-    run: _Training,
-    tokenizer: Tokenizer,
-    dynamics: DynamicsConfig,
-    power: Array,
-    latents: Latents,
-    prompts: tuple[WindowPrompts, WindowPrompts] | None,
-    log: RunLog,
-) -> tuple[DynamicsConfig, Trained]:
-    """Learn the first frame of all, from noise and words; or keep what a world to go on from has learned of it."""
-    config = opening_config(dynamics, **(run.preset.opening or {}))
-    opening = Dynamics(config, rngs=nnx.Rngs(run.seed + 3))
-    opening.power[...] = jnp.copy(power)
-    graph, params = split(opening)
-    if run.origin is not None and not run.only_words:
-        return config, Trained(run.origin.params["opening"], 0.0)
-    fixed: dict = {}
-    if run.origin is not None:
-        fixed = floats(run.origin.params["opening"])
-        params = {"reader": fixed.pop("reader")}
-    stage = opening_stage(
-        graph,
-        tokenizer,
-        run.data,
-        (on_device(latents.train), latents.held),
-        run.preset,
-        run.budgets["opening"],
-        run.seed,
-        log.picture("opening"),
-        prompts,
-        fixed=fixed,
-    )
-    learned = run_stage(
-        stage,
-        init_state(params),
-        run.out / "opening",
-        seed=run.seed + 3,
-        log=log.scalars("opening"),
-        on_progress=run.on_progress,
-    )
-    return config, learned._replace(params={**fixed, **learned.params})
+def _train_first_frame(
+    run: Run,
+    tokenizers: Sequence[Tokenizer],
+    power: jax.Array,
+    latents: Sequence[Latents],
+    prompts: Sequence[tuple[WindowPrompts, WindowPrompts] | None],
+) -> Trained:
+    """Train the first-frame model, or those of its parameters that are to be trained."""
+    origin, configs = run.origin, [game.configs.first_frame for game in run.games]
+    models = [Dynamics(config, rngs=nnx.Rngs(run.seed + 3)) for config in configs if config is not None]
+    models[0].power[...] = jnp.copy(power)
+    params, frozen = split(models[0])[1], {}
+    if origin is not None and "first_frame" in origin.params:
+        params = origin.params["first_frame"]
+        if not origin.trains_first_frame:
+            return Trained(params, 0.0)
+        if "first_frame" not in origin.trains:
+            frozen = dict(params)
+            params = {"prompt_encoder": frozen.pop("prompt_encoder")}
+    stages = [
+        first_frame_stage(
+            split(models[i])[0],
+            tokenizers[i],
+            game.data,
+            (on_device(latents[i].train), latents[i].held),
+            run.recipe,
+            run.budgets["first_frame"],
+            run.seed + i,
+            run.log.show("first_frame", game.name),
+            prompts[i],
+            frozen=frozen,
+        )
+        for i, game in enumerate(run.games)
+    ]
+    trained = run.train("first_frame", stages, params, 3)
+    return trained._replace(params={**frozen, **trained.params})

@@ -19,7 +19,7 @@ class RunLog:
         self.writer = SummaryWriter(str(out / "log"))
 
     def scalars(self, stage: str) -> Callable[[int, dict[str, float]], None]:
-        """Give a function of a step and its values that writes them under the stage's name."""
+        """Return a function of a step and its values that writes them under the stage's name."""
 
         def log(step: int, values: dict[str, float]) -> None:
             for name, value in values.items():
@@ -27,13 +27,13 @@ class RunLog:
 
         return log
 
-    def picture(self, stage: str) -> Callable[[int, np.ndarray], None]:
-        """Give a function of a step and a picture uint8 `[y x c]` that writes it under the stage's name."""
+    def show(self, stage: str, game: str) -> Callable[[int, np.ndarray], None]:
+        """Return a function of a step and a picture uint8 `[y x c]` that writes it under the stage and the game."""
         from PIL import Image
 
         def show(step: int, picture: np.ndarray) -> None:
-            Image.fromarray(picture).save(self.strips / f"{stage}-{step:07d}.png")
-            self.writer.add_image(f"{stage}/strip", picture, step, dataformats="HWC")
+            Image.fromarray(picture).save(self.strips / f"{stage}-{game}-{step:07d}.png")
+            self.writer.add_image(f"{stage}/{game}", picture, step, dataformats="HWC")
 
         return show
 

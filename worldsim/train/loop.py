@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
-from worldsim.checkpoint import open_training, restore_training, save_training
 from worldsim.nn.sharding import make_mesh, place_batch, place_state
-from worldsim.train.presets import StageConfig
-from worldsim.train.steps import TrainState
+from worldsim.train.checkpoint import open_training, restore_training, save_training
+from worldsim.train.optimizer import Step, TrainState, schedule
+from worldsim.train.recipes import StageConfig
 
 SAVE_EVERY_S = 120.0
-LOOK_EVERY = 10  # steps between looks at the loss, which wait for the device
+LOG_EVERY = 10  # steps between reads of the loss, which wait for the device
 
 
 class Progress(NamedTuple):
@@ -35,41 +36,41 @@ class Progress(NamedTuple):
     loss: float
     frames_per_s: float
     seconds_left: float
-    note: str  # the latest judgement
+    note: str  # of the latest evaluation
 
 
 class Budget(NamedTuple):
-    """How long a stage goes on: a number of steps, or seconds of training."""
+    """The length of a stage: a number of steps, or seconds of training."""
 
     num_steps: int | None
     seconds: float | None
 
     def progress(self, step: int, elapsed: float) -> float:
-        """Tell the share that is done, in 0..1."""
+        """Return the fraction that is done, in 0..1."""
         return step / self.num_steps if self.num_steps is not None else min(elapsed / (self.seconds or 1e-9), 1.0)
 
 
 class Stage(NamedTuple):
-    """What is particular to a stage."""
+    """What the loop runs: the data, the step and the evaluation of one stage."""
 
     name: str
     config: StageConfig
     budget: Budget
-    frames_a_step: int
-    step: Callable  # of steps.make_step
+    frames_per_step: int
+    step: Step
     batch: Callable[[int], Any]  # step number -> batch
-    judge: Callable[[Any, int], tuple[float, str]]  # (params, step) -> (score, note); higher is better
-    bootstrap_from: float = 2.0  # share of the stage after which `bootstrap` is on
+    evaluate: Callable[[PyTree, int], tuple[float, str]]  # (params, step) -> (score, note); higher is better
+    flags: Callable[[float], dict[str, bool]] = lambda progress: {}  # fraction done -> flags of the loss
     num_evaluations: int = 8
-    judge_first: bool = False  # whether what it begins with is worth keeping
-    renew: Callable[[Any, int], None] | None = None  # (params, which) -> what is learned from is made anew by them
-    num_renewals: int = 0  # in equal parts of the stage
+    keeps_initial: bool = False  # whether the initial parameters compete with those that are trained
+    refresh: Callable[[PyTree, int], None] | None = None  # (params, which) -> generates training data anew with them
+    num_refreshes: int = 0  # in equal parts of the stage
 
 
 class Trained(NamedTuple):
-    """What a stage leaves."""
+    """The result of a stage."""
 
-    params: Any  # the moving-average weights that were judged best
+    params: PyTree  # the moving-average weights of the best evaluation
     seconds: float  # of training, all goes of a resumed run together
 
 
@@ -77,14 +78,7 @@ class _Run(NamedTuple):
     """All that a stage saves."""
 
     state: TrainState
-    best: Any
-
-
-def schedule(config: StageConfig, progress: float) -> float:
-    """Warm up, stay, decay (Hu et al. 2024, arXiv 2404.06395): the learning rate at a share of the stage."""
-    rise = min(1.0, (progress + 1e-3) / max(config.warmup, 1e-3))
-    fall = min(1.0, (1 - progress) / max(config.decay, 1e-9))
-    return config.learning_rate * rise * max(fall, 0.0)
+    best: PyTree
 
 
 def run_stage(
@@ -125,18 +119,18 @@ class _Loop:
             self.step, run, meta = saved
             self.elapsed, self.note = meta["elapsed"], meta["note"]
             self.best_score = -math.inf if meta["best_score"] is None else meta["best_score"]
-            self._renew(run, 0.0, self._progress(self._begin()))
-        elif self.stage.judge_first:
-            run = self._judge(run)
+            self._refresh(run, 0.0, self._progress(self._begin()))
+        elif self.stage.keeps_initial:
+            run = self._evaluate(run)
         last_save = start = self._begin()
         try:
             while (progress := self._progress(start)) < 1:
                 run, scalars = self._train(run, progress)
-                if self.step % LOOK_EVERY == 0 or self.step <= 2:
-                    self._look(scalars, start)
-                self._renew(run, progress, self._progress(start))
+                if self.step % LOG_EVERY == 0 or self.step <= 2:
+                    self._log(scalars, start)
+                self._refresh(run, progress, self._progress(start))
                 if self._is_due(progress, self._progress(start)):
-                    run = self._judge(run)
+                    run = self._evaluate(run)
                     last_save = 0.0
                 if time.monotonic() - last_save > SAVE_EVERY_S:
                     self._save(run, start)
@@ -145,7 +139,7 @@ class _Loop:
             self._save(run, start)
             raise
         if self.step and self.best_score == -math.inf:
-            run = self._judge(run)
+            run = self._evaluate(run)
         self._save(run, start)
         return Trained(run.best, time.monotonic() - start)
 
@@ -160,11 +154,11 @@ class _Loop:
         rate = jnp.float32(schedule(stage.config, progress))
         key = jax.random.fold_in(self.key, self.step)
         batch = place_batch(stage.batch(self.step), self.mesh)
-        state, scalars = stage.step(run.state, batch, key, rate, bootstrap=progress >= stage.bootstrap_from)
+        state, scalars = stage.step(run.state, batch, key, rate, **stage.flags(progress))
         self.step += 1
         return _Run(state, run.best), scalars
 
-    def _look(self, scalars: dict, start: float) -> None:
+    def _log(self, scalars: dict, start: float) -> None:
         values = {name: float(value) for name, value in scalars.items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
@@ -174,7 +168,7 @@ class _Loop:
             )
         self.loss = values["loss"]
         elapsed = time.monotonic() - start
-        self.rate_fps = self.step * self.stage.frames_a_step / elapsed
+        self.rate_fps = self.step * self.stage.frames_per_step / elapsed
         self.log(self.step, {**values, "frames_per_s": self.rate_fps})
         self._report(elapsed)
 
@@ -187,18 +181,18 @@ class _Loop:
         self.on_progress(Progress(self.stage.name, self.step, total, self.loss, self.rate_fps, left, self.note))
 
     def _is_due(self, before: float, after: float) -> bool:
-        """Judge in equal parts of the stage, from the second on: the first says nothing."""
+        """Return whether to evaluate: in equal parts of the stage, but for the first, which says nothing."""
         parts = self.stage.num_evaluations
         return math.floor(after * parts) > max(math.floor(before * parts), 0) and math.floor(after * parts) >= 2
 
-    def _renew(self, run: _Run, before: float, after: float) -> None:
-        parts = self.stage.num_renewals + 1
+    def _refresh(self, run: _Run, before: float, after: float) -> None:
+        parts = self.stage.num_refreshes + 1
         which = math.floor(after * parts)
-        if self.stage.renew is not None and math.floor(before * parts) < which < parts:  # not at the end
-            self.stage.renew(run.state.ema, which)
+        if self.stage.refresh is not None and math.floor(before * parts) < which < parts:  # not at the end
+            self.stage.refresh(run.state.ema, which)
 
-    def _judge(self, run: _Run) -> _Run:
-        score, self.note = self.stage.judge(run.state.ema, self.step)
+    def _evaluate(self, run: _Run) -> _Run:
+        score, self.note = self.stage.evaluate(run.state.ema, self.step)
         self.log(self.step, {"score": score})
         if score > self.best_score:
             self.best_score = score

@@ -1,8 +1,8 @@
-"""What a world learns to read: the words of its footage, and a caption of every window that it is trained on.
+"""Prompts in training: the vocabulary of the footage, and a caption of every training window.
 
 Captions are drawn anew at every step, as a pure function of the step. Some windows have none, so that the world also
-goes on without a prompt, which guidance needs; and of what is known exactly, each window shows a random part, so that a
-prompt need not say everything.
+runs without a prompt, which guidance needs; and of the exact attributes each window shows a random part, so that a
+prompt need not name all of them.
 """
 
 from __future__ import annotations
@@ -11,69 +11,65 @@ import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from worldsim.checkpoint.card import STOP_WORDS
-from worldsim.data.captioner import Captioner
-from worldsim.data.captions import CAPTIONS_FILE, check_attributes, read_captions
+from worldsim.data.captions import CAPTIONS_FILE, Captioner, check_attributes, read_captions
 from worldsim.data.dataset import Columns, Windows
 from worldsim.data.store import Footage
-from worldsim.nn.sentence import encode_sentences
-from worldsim.nn.words import Prompt, PromptConfig, split_words
-from worldsim.train.presets import Preset
+from worldsim.stop_words import STOP_WORDS
+from worldsim.text.prompt import Prompt, PromptConfig, split_words
+from worldsim.text.sentence import encode_sentences
 
 GAME = "game"  # the attribute that says which of several games it is
 MAX_KNOWN = 4096  # words of a world; the most frequent ones
 
 
-def with_prompts(preset: Preset, footage: Footage) -> Preset:
-    """Give the preset that reads the captions of footage, where there are any.
+def read_prompts(footages: Sequence[Footage], sizes: PromptConfig | None) -> PromptConfig | None:
+    """Return what a world reads: the words and attributes of its footage, and of several games which one it is.
 
-    A preset whose dynamics say already what they read, as those of a world to go on from, stays as it is.
+    `sizes` gives the sizes of the text encoder; None reads nothing but, of several games, their names.
     """
-    if preset.prompt is None or "prompt" in preset.dynamics:
-        return preset
-    config = prompt_config(footage, **preset.prompt)
-    return preset if config is None else dataclasses.replace(preset, dynamics={**preset.dynamics, "prompt": config})
+    if len(footages) > 1:
+        return _join_prompts(footages, sizes or PromptConfig())
+    return None if sizes is None else prompt_config(footages[0], sizes)
 
 
-def prompt_config(footage: Footage, **shape: Any) -> PromptConfig | None:
-    """Collect the attributes and the words of footage; None where nobody says anything of it.
+def prompt_config(footage: Footage, sizes: PromptConfig) -> PromptConfig | None:
+    """Collect the attributes and the words of footage; None where it has neither attributes nor captions.
 
     Raises:
         ValueError: attributes or captions that do not fit the footage, or sentences to read and none, or no encoder.
     """
     meta = footage.meta
     check_attributes(meta.attributes, meta.state_names)
-    own = read_captions(footage.path, [e.length for e in footage.episodes])
-    if not meta.attributes and not own:
-        if shape.get("sentence"):
-            raise ValueError(f"reading sentences wants footage with captions, {footage.path} has none.")
+    captions = read_captions(footage.path, [e.length for e in footage.episodes])
+    if not meta.attributes and not captions:
+        if sizes.sentence:
+            raise ValueError(f"expected footage with captions to read sentences, {footage.path} has none.")
         return None
-    if shape.get("sentence"):
+    if sizes.sentence:
         encode_sentences([meta.title])  # fails now rather than after the tokenizer was trained
     attributes = tuple((name, tuple(zip(*words.values(), strict=True))) for name, words in meta.attributes.items())
-    texts = [meta.title, *meta.prompts, *(c.text for c in own)]
+    texts = [meta.title, *meta.prompts, *(c.text for c in captions)]
     texts += [label for words in meta.attributes.values() for labels in words.values() for label in labels]
     count = Counter(word for text in texts for word in split_words(text) if word not in STOP_WORDS)
     known = tuple(sorted(word for word, _ in count.most_common(MAX_KNOWN)))
-    return PromptConfig(attributes=attributes, known=known, **shape)
+    return dataclasses.replace(sizes, attributes=attributes, known=known)
 
 
 def captions_digest(footage: Footage) -> dict[str, str]:
-    """Hash the captions that somebody wrote, where there are any: training depends on them."""
+    """Hash the captions file, where there is one: training depends on it."""
     path = footage.path / CAPTIONS_FILE
     return {"captions": hashlib.sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
 
 
-def games_prompt_config(footages: Sequence[Footage], **shape: Any) -> PromptConfig:
-    """Collect what is said of several games: which game it is comes first, by its title and its other names.
+def _join_prompts(footages: Sequence[Footage], sizes: PromptConfig) -> PromptConfig:
+    """Collect the prompts of several games: the first attribute is the game, by its title and its other names.
 
     Attributes of one name are one, and their values those of all games.
     """
-    parts = [prompt_config(footage, **shape) for footage in footages]
+    parts = [prompt_config(footage, sizes) for footage in footages]
     names = tuple(tuple(dict.fromkeys((f.meta.title, *f.meta.prompts))) for f in footages)
     values: dict[str, dict[str, tuple[str, ...]]] = {}
     for part in parts:
@@ -82,14 +78,11 @@ def games_prompt_config(footages: Sequence[Footage], **shape: Any) -> PromptConf
     known = {word for part in parts if part for word in part.known}
     known |= {word for phrases in names for phrase in phrases for word in split_words(phrase)} - STOP_WORDS
     attributes = ((GAME, names), *((name, tuple(labels.values())) for name, labels in values.items()))
-    return PromptConfig(attributes=attributes, known=tuple(sorted(known)), **shape)
+    return dataclasses.replace(sizes, attributes=attributes, known=tuple(sorted(known)))
 
 
 class WindowPrompts:
-    """The prompts of windows, as a pure function of the step.
-
-    `game`: of several games, the number of the one that this is footage of.
-    """
+    """The prompts of windows, as a pure function of the step; `game` is the number of one of several games."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A change of basis: nothing is painted otherwise, and latents are then as far apart as their pictures."""
+"""A change of basis: the tokenizer paints the same, and latents are as far apart as their pictures."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,8 @@ from flax import nnx
 
 from tests.nn.test_nn import randomised
 from tests.sphere import paint
-from worldsim.tokenizer import Tokenizer, TokenizerConfig
-from worldsim.train.aligned import align, pixel_metric
+from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
+from worldsim.train.pixel_metric import pixel_metric, use_pixel_metric
 from worldsim.types import obs_to_frame
 
 OBS = np.stack([paint(yaw, yaw / 9 - 20, (16, 24)) for yaw in range(0, 360, 12)])
@@ -29,10 +29,10 @@ def painted(tokenizer) -> np.ndarray:
     return np.asarray(jax.jit(lambda x: tokenizer.decode(tokenizer.encode(x)))(obs_to_frame(OBS)))
 
 
-def test_aligned_latents_paint_the_same_and_weigh_alike(tokenizer):
+def test_pixel_metric_latents_paint_the_same_and_weigh_alike(tokenizer):
     before, metric = painted(tokenizer), np.asarray(pixel_metric(tokenizer, OBS))
-    assert np.linalg.cond(metric) > 3, "the test wants a basis that is not aligned already"
-    align(tokenizer, OBS)
+    assert np.linalg.cond(metric) > 3, "the test needs a basis that is not that of pixels already"
+    use_pixel_metric([tokenizer], [OBS])
     np.testing.assert_allclose(painted(tokenizer), before, atol=1e-3)
     np.testing.assert_allclose(pixel_metric(tokenizer, OBS), np.eye(4), atol=0.05)
 

@@ -1,0 +1,111 @@
+"""The state of a training run on disk, so that a run goes on as if it had never stopped.
+
+Saving is Orbax's (https://orbax.readthedocs.io): it copies the arrays, goes on in the background, and a step
+counts only when its folder got its final name. A kill at any moment therefore leaves the last good step.
+
+What comes back is what was saved, bit for bit. Keys of `jax.random` go in as `jax.random.key_data` (uint32).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+META_SPEC = "_spec"
+
+
+def open_training(path: str | os.PathLike) -> Any:
+    """Open, or begin, the training state in a folder; leftovers of a killed save are removed.
+
+    Returns:
+        An `orbax.checkpoint.CheckpointManager` that keeps the last two steps. `close()` waits for the last save.
+    """
+    import absl.logging  # Orbax takes seconds to import, and only training needs it
+    import orbax.checkpoint as ocp
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=2, cleanup_tmp_directories=True, enable_async_checkpointing=True, create=True
+    )
+    return ocp.CheckpointManager(Path(path).absolute(), options=options)
+
+
+def save_training(manager: Any, step: int, tree: Any, meta: dict | None = None) -> bool:
+    """Save a step in the background; the arrays may change or be donated once this returns.
+
+    Args:
+        manager: from `open_training`.
+        step: number of the training step; must grow.
+        tree: any pytree of arrays and Python numbers: parameters, optimizer, moving average, keys.
+        meta: what fits into JSON: the configuration, the seconds trained so far.
+
+    Returns:
+        False where that very step is saved already.
+
+    Raises:
+        ValueError: a later step is saved already.
+    """
+    import orbax.checkpoint as ocp
+
+    latest = manager.latest_step()
+    if latest is not None and step <= latest:
+        if step < latest:
+            raise ValueError(f"expected a step above {latest}, the last one saved in {manager.directory}, got {step}.")
+        return False
+    saved = {
+        "tree": ocp.args.StandardSave(_leaves(tree)),
+        "meta": ocp.args.JsonSave({**(meta or {}), META_SPEC: _spec(tree)}),
+    }
+    return bool(manager.save(step, args=ocp.args.Composite(**saved), force=True))
+
+
+def restore_training(manager: Any, like: Any) -> tuple[int, Any, dict] | None:
+    """Restore the last good step.
+
+    Args:
+        manager: from `open_training`.
+        like: a tree of the shapes, dtypes and shardings to be; its values do not matter.
+
+    Returns:
+        (step, tree, meta) as saved, or None where nothing was saved yet.
+
+    Raises:
+        ValueError: what was saved has other arrays than `like`.
+    """
+    import orbax.checkpoint as ocp
+
+    manager.wait_until_finished()
+    step = manager.latest_step()
+    if step is None:
+        return None
+    meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+    saved, wanted = meta.pop(META_SPEC), _spec(like)
+    if differ := [name for name in sorted(saved.keys() | wanted.keys()) if saved.get(name) != wanted.get(name)]:
+        name = differ[0]
+        raise ValueError(
+            f"training state in {manager.directory} is of another configuration: {len(differ)} arrays differ, "
+            f"first {name}: saved {saved.get(name, 'nothing')}, wanted {wanted.get(name, 'nothing')}. "
+            "Resume with the saved configuration, or begin in another folder."
+        )
+    leaves = manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(_leaves(like))))["tree"]
+    return step, jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in sorted(leaves)]), meta
+
+
+def _leaves(tree: Any) -> dict[str, Any]:
+    """Number the leaves, so that any pytree can be saved; host arrays are copied, since their owner may write on."""
+    leaves = [np.array(x) if isinstance(x, np.ndarray | np.generic) else x for x in jax.tree.leaves(tree)]
+    return {f"{i:06d}": leaf for i, leaf in enumerate(leaves)}
+
+
+def _spec(tree: Any) -> dict[str, str]:
+    """Name every leaf with its dtype and shape: what must agree between a run and its state."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): _kind(leaf) for path, leaf in leaves}
+
+
+def _kind(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__

@@ -1,0 +1,1 @@
+"""The stages of training: tokenizer, camera, dynamics, first frame."""
