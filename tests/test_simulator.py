@@ -9,12 +9,13 @@ import pytest
 
 from tests.nn.test_nn import randomised
 from tests.worlds import SIZE, bar_episode, random_world
-from worldsim.checkpoint import World, load_world, save_world
 from worldsim.history import History, fork
-from worldsim.modules import build_graphs, read_configs
+from worldsim.initial import InitialContext, reset_keys
+from worldsim.model.modules import build_graphs, read_configs
 from worldsim.nn.params import merge, split
-from worldsim.nn.words import PromptConfig
 from worldsim.simulator import Simulator
+from worldsim.text.prompt import PromptConfig
+from worldsim.world import World, load_world, save_world
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_a_world_does_not_depend_on_its_neighbours(sim):
 
 def test_worlds_of_a_batch_draw_noise_of_their_own(sim):
     prompt = bar_episode(np.random.default_rng(0)).obs[:3]
-    state, _ = sim.reset(jax.random.key(0), batch_size=2, prompt=prompt)
+    state, _ = sim.reset(jax.random.key(0), batch_size=2, initial=InitialContext.frames(prompt))
     assert float(jnp.abs(state.cache.z[0] - state.cache.z[1]).max()) > 0
 
 
@@ -125,13 +126,13 @@ def test_a_file_that_is_no_state_is_refused(sim, tmp_path, content):
 
 
 def test_a_world_can_start_from_nothing(sim):
-    state, obs = sim.reset(jax.random.key(0), batch_size=2, prompt="nothing")
+    state, obs = sim.reset(jax.random.key(0), batch_size=2, initial=InitialContext.noise())
     assert obs.shape == (2, *SIZE, 3) and int(state.cache.count[0]) == 1
 
 
 def test_a_prompt_counts_as_the_past(sim):
     episode = bar_episode(np.random.default_rng(0))
-    state, obs = sim.reset(jax.random.key(0), prompt=episode.obs[:7], batch_size=1)
+    state, obs = sim.reset(jax.random.key(0), initial=InitialContext.frames(episode.obs[:7]), batch_size=1)
     np.testing.assert_array_equal(obs[0], episode.obs[6])
     assert int(state.cache.count[0]) == 7 and int(state.frame_index[0]) == 0
 
@@ -153,30 +154,51 @@ def test_actions_out_of_range_or_shape_are_refused(sim, action):
 
 
 @pytest.mark.parametrize(
-    "prompt",
+    "frames",
     [
         np.zeros((4, 8, 8, 3), np.uint8),
         np.zeros((4, *SIZE, 3), np.float32),
         np.zeros((*SIZE, 3), np.uint8),
         np.zeros((0, *SIZE, 3), np.uint8),
-        "minecraft",
     ],
 )
-def test_prompts_of_another_size_dtype_or_length_are_refused(sim, prompt):
-    with pytest.raises(ValueError, match="prompt wants"):
-        sim.reset(jax.random.key(0), prompt=prompt)
+def test_frames_of_another_size_dtype_or_length_are_refused(sim, frames):
+    with pytest.raises(ValueError, match="expected uint8 frames"):
+        sim.reset(jax.random.key(0), initial=InitialContext.frames(frames))
+
+
+def test_a_text_for_a_world_that_reads_none_is_refused(sim):
+    with pytest.raises(ValueError, match="expected no text for a world that was trained without captions"):
+        sim.reset(jax.random.key(0), initial=InitialContext.from_text("minecraft"))
+
+
+def test_no_two_uses_of_a_reset_share_a_key():
+    for key, count in ((jax.random.key(0), 64), (jax.random.split(jax.random.key(1), 5), 5)):
+        keys = reset_keys(key, count)
+        bits = jax.random.key_data(jnp.concatenate([keys.worlds, keys.context[None]]))
+        assert len({tuple(x) for x in np.asarray(bits).tolist()}) == count + 1
+    with pytest.raises(ValueError, match="one for each of 4 worlds"):
+        reset_keys(jax.random.split(jax.random.key(1), 5), 4)
+
+
+def test_the_second_world_draws_noise_that_no_draw_of_contexts_knows(sim):
+    """Once the draw of contexts and the noise of world 1 came from the same key."""
+    key = jax.random.key(0)
+    assert not np.array_equal(
+        *(jax.random.key_data(k) for k in (jax.random.fold_in(key, 1), reset_keys(key, 2).context))
+    )
 
 
 @pytest.mark.parametrize("settings", [{"num_denoise_steps": 3}, {"num_denoise_steps": 0}, {"noise_scale": -1.0}])
 def test_samplers_that_cannot_be_are_refused(settings):
-    with pytest.raises(ValueError, match="wants"):
+    with pytest.raises(ValueError, match="expected"):
         Simulator.from_world(random_world(), **settings)
 
 
 def test_weights_of_another_shape_are_refused_by_name():
     world = random_world()
-    world.params["dynamics"]["leave"]["kernel"] = np.zeros((3, 3), np.float32)
-    with pytest.raises(ValueError, match="leave.*want shape"):
+    world.params["dynamics"]["out_proj"]["kernel"] = np.zeros((3, 3), np.float32)
+    with pytest.raises(ValueError, match="expected shape .* for weights .*out_proj"):
         Simulator.from_world(world)
 
 
@@ -209,7 +231,7 @@ LANDS = PromptConfig(
 def reader(tmp_path_factory):
     """A world that reads, with random weights, as it comes out of its bundle."""
     world = random_world(prompt=LANDS)
-    graph = build_graphs(read_configs(world.card["config"]), world.params).dynamics
+    graph = build_graphs(read_configs(world.card.config), world.params).dynamics
     _, params = split(randomised(merge(graph, world.params["dynamics"])))
     path = tmp_path_factory.mktemp("reader") / "lands"
     save_world(dataclasses.replace(world, params={**world.params, "dynamics": params}), path)
@@ -219,9 +241,9 @@ def reader(tmp_path_factory):
 def test_words_begin_a_world_from_noise_and_hold_as_it_goes_on(reader):
     assert reader.config.prompt == LANDS
     key = jax.random.key(0)
-    state, obs = reader.reset(key, text=["desert", "a forest"])
-    same, _ = reader.reset(key, prompt="desert", batch_size=2)
-    nothing, _ = reader.reset(key, prompt="nothing", batch_size=2)
+    state, obs = reader.reset(key, initial=InitialContext.from_text(["desert", "a forest"]))
+    same, _ = reader.reset(key, initial=InitialContext.from_text("desert"), batch_size=2)
+    nothing, _ = reader.reset(key, initial=InitialContext.noise(), batch_size=2)
     assert obs.shape == (2, *SIZE, 3)
     np.testing.assert_array_equal(state.cache.z[0], same.cache.z[0])
     assert float(jnp.abs(state.cache.z - same.cache.z)[1].max()) > 1e-3
@@ -232,8 +254,8 @@ def test_words_begin_a_world_from_noise_and_hold_as_it_goes_on(reader):
 
 def test_words_stand_beside_frames_and_one_text_is_for_all(reader):
     frames = bar_episode(np.random.default_rng(0)).obs[:3]
-    plain, _ = reader.reset(jax.random.key(0), prompt=frames, batch_size=2)
-    told, obs = reader.reset(jax.random.key(0), prompt=frames, batch_size=2, text="숲")
+    plain, _ = reader.reset(jax.random.key(0), initial=InitialContext.frames(frames), batch_size=2)
+    told, obs = reader.reset(jax.random.key(0), initial=InitialContext.frames(frames, text="숲"), batch_size=2)
     np.testing.assert_array_equal(obs[0], frames[-1])
     np.testing.assert_array_equal(told.cache.z, plain.cache.z)
     after = [reader.step(state, [0, 0])[0].cache.z for state in (told, plain)]
@@ -241,37 +263,35 @@ def test_words_stand_beside_frames_and_one_text_is_for_all(reader):
 
 
 def test_a_state_of_a_world_that_reads_goes_to_disk_and_back(reader, tmp_path):
-    state, _ = reader.reset(jax.random.key(0), text="desert", batch_size=2)
+    state, _ = reader.reset(jax.random.key(0), initial=InitialContext.from_text("desert"), batch_size=2)
     reader.save_state(state, tmp_path / "state")
     assert equal(state, reader.load_state(tmp_path / "state"))
 
 
 def test_guidance_exaggerates_what_the_prompt_changes(reader):
     more = Simulator.from_world(reader.world, num_denoise_steps=1, guidance=3.0)
+    desert = InitialContext.from_text("desert")
     one, none, three = (
-        sim.reset(jax.random.key(0), prompt=prompt, batch_size=2)[0].cache.z
-        for sim, prompt in ((reader, "desert"), (reader, "nothing"), (more, "desert"))
+        sim.reset(jax.random.key(0), initial=initial, batch_size=2)[0].cache.z
+        for sim, initial in ((reader, desert), (reader, InitialContext.noise()), (more, desert))
     )
     np.testing.assert_allclose(three, none + 3 * (one - none), atol=1e-3)
     assert float(jnp.abs(one - none).max()) > 1e-2
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("text", "batch_size", "message"),
     [
-        ({"text": "a spaceship"}, "knows no word.*desert / 사막"),
-        ({"text": ["desert", "forest"], "batch_size": 3}, "one for each of 3, got 2"),
-        ({"text": "desert", "prompt": "forest"}, "has text already"),
-        ({"text": "a desert of very many words"}, "at most 4 words"),
+        ("a spaceship", None, "expected words that this world was trained on.*desert / 사막"),
+        (["desert", "forest"], 3, "one for each of 3, got 2"),
+        ("a desert of very many words", None, "at most 4 words"),
     ],
 )
-def test_words_that_do_not_fit_are_refused(reader, settings, message):
+def test_texts_that_do_not_fit_are_refused(reader, text, batch_size, message):
     with pytest.raises(ValueError, match=message):
-        reader.reset(jax.random.key(0), **settings)
+        reader.reset(jax.random.key(0), initial=InitialContext.from_text(text), batch_size=batch_size)
 
 
-def test_a_world_that_reads_no_prompts_says_so(sim):
-    with pytest.raises(ValueError, match="a world that reads prompts"):
-        sim.reset(jax.random.key(0), text="desert")
-    with pytest.raises(ValueError, match="a world that reads prompts"):
+def test_guidance_for_a_world_that_reads_no_prompts_is_refused(sim):
+    with pytest.raises(ValueError, match="a world that reads no prompts"):
         Simulator.from_world(sim.world, guidance=2.0)

@@ -64,7 +64,7 @@ def ssim(
     _check_pictures(real, other)
     *lead, height, width, channels = real.shape
     if min(height, width) < 11:
-        raise ValueError(f"SSIM wants frames of at least 11x11 pixels, got {height}x{width}.")
+        raise ValueError(f"expected frames of at least 11x11 pixels for SSIM, got {height}x{width}.")
     flat_real, flat_other = (x.reshape(-1, height, width, channels) for x in (real, other))
     parts = [
         np.asarray(_ssim(*pair, _gaussian_band(height), _gaussian_band(width)))
@@ -93,7 +93,7 @@ def average_precision(score: Float[np.ndarray, " n"], positive: Shaped[np.ndarra
 
 
 def auroc(score: Float[np.ndarray, " n"], positive: Shaped[np.ndarray, " n"]) -> float | None:
-    """Chance that a positive scores above a negative: .5 = the score tells nothing; None where one kind is missing.
+    """Chance that a positive scores above a negative: .5 = no better than chance; None where one kind is missing.
 
     Raises:
         ValueError: the two differ in length, or a score is not finite.
@@ -158,7 +158,7 @@ def frechet_distance(real: Moments, other: Moments, *, ridge: float = 1e-6) -> f
     """
     if min(real.count, other.count) < 2 or real.mean.shape != other.mean.shape:
         raise ValueError(
-            f"a Frechet distance wants two samples of at least 2 features of one width, "
+            f"expected two samples of at least 2 features of one width for a Frechet distance, "
             f"got {real.count} of {real.mean.shape} and {other.count} of {other.mean.shape}."
         )
     eye = ridge * np.eye(len(real.mean))
@@ -203,7 +203,7 @@ def video_moments(video: UInt8[np.ndarray, "b t h w c"]) -> Moments:
         part = moments(np.asarray(features(stacked)))
         total = part if total is None else total + part
     if total is None:
-        raise ValueError("video_moments wants at least one video, got none.")
+        raise ValueError("expected at least one video, got none.")
     return total
 
 
@@ -240,7 +240,7 @@ def crps(members: Float[np.ndarray, "m ..."], truth: Float[np.ndarray, "..."]) -
         ValueError: fewer than two members.
     """
     if (count := len(members)) < 2:
-        raise ValueError(f"CRPS wants at least 2 members, got {count}.")
+        raise ValueError(f"expected at least 2 members for CRPS, got {count}.")
     below = np.arange(1, count, dtype=members.dtype)  # each gap of the ordered members lies between i and M - i of them
     gaps = np.tensordot(below * (count - below), np.diff(np.sort(members, 0), axis=0), 1)
     return np.asarray(np.abs(members - truth).mean(0) - gaps / (count * (count - 1)))
@@ -267,17 +267,17 @@ def _equal_chunks(x: np.ndarray, y: np.ndarray, chunk: int) -> Iterable[tuple[np
 def _check_pictures(real: np.ndarray, other: np.ndarray) -> None:
     if real.shape != other.shape or real.ndim < 3 or real.size == 0:
         raise ValueError(
-            f"two pictures want one shape [... h w c] that is not empty, got {real.shape} and {other.shape}."
+            f"expected two pictures of one shape [... h w c] that is not empty, got {real.shape} and {other.shape}."
         )
     if real.dtype != np.uint8 or other.dtype != np.uint8:
-        raise ValueError(f"pictures want uint8, got {real.dtype} and {other.dtype}.")
+        raise ValueError(f"expected uint8 pictures, got {real.dtype} and {other.dtype}.")
 
 
 def _check_scores(name: str, score: np.ndarray, other: np.ndarray) -> None:
     if len(score) != len(other):
-        raise ValueError(f"{name} wants one score a label, got {len(score)} and {len(other)}.")
+        raise ValueError(f"expected one score for each label of {name}, got {len(score)} and {len(other)}.")
     if not np.isfinite(score).all():
-        raise ValueError(f"{name} wants finite scores; the model gave NaN or infinity.")
+        raise ValueError(f"expected finite scores for {name}, got NaN or infinity from the model.")
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:

@@ -4,14 +4,14 @@
     state, obs = world.reset(jax.random.key(0), batch_size=8)
     state, out = world.step(state, action)
 
-`reset` and `step` are compiled and pure: `jax.lax.scan` over `step` is a rollout, a kept state is a save point, and the
-same key, prompt and actions give the same bits on the same machine.
+A step is `dream`, `observe` and `render` of `worldsim.model.generate`; worldsim/model/prior.py decodes. `reset` and
+`step` are pure and compiled: `jax.lax.scan` over `step` is a rollout, a kept state a save point; the same key,
+initial context and actions give the same bits on the same machine.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,16 +21,15 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
-from worldsim.checkpoint import World, load_arrays, load_world, save_arrays
-from worldsim.dynamics import DynamicsConfig
-from worldsim.generation import Model, Sampler, bind, dream, observe, picture, split_keys, watch, world_keys
-from worldsim.modules import build_graphs, read_configs
+from worldsim.history import arrays_to_state, state_to_arrays
+from worldsim.initial import InitialContext, draw_contexts, read_frames, read_text, reset_keys
+from worldsim.model.dynamics import DynamicsConfig
+from worldsim.model.first_frame import draw_first_frame, unknown_actions
+from worldsim.model.generate import Model, Sampler, bind, dream, observe, render, split_keys, watch
+from worldsim.model.modules import build_graphs, read_configs
 from worldsim.nn.params import merge
-from worldsim.opening import begin
-from worldsim.start import draw_moments, read_frames, read_text
 from worldsim.types import SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
-
-NOTHING = "nothing"
+from worldsim.world import World, load_arrays, load_world, save_arrays
 
 
 def load(
@@ -61,14 +60,14 @@ class Simulator:
         self.world, self.sampler, self.horizon = world, sampler, horizon
         self.card = world.card
         self.action_spec = world.action_spec
-        self.size: tuple[int, int] = tuple(world.card["size"])
-        self.fps: float = world.card["fps"]
-        configs = read_configs(world.card["config"])
+        self.size: tuple[int, int] = world.card.size
+        self.fps: float = world.card.fps
+        configs = read_configs(world.card.config)
         self.config: DynamicsConfig = configs.dynamics
         self._graphs = build_graphs(configs, world.params)
         self.params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), world.params)
         self._reset_jit = jax.jit(partial(self._reset, self._graphs))
-        self._nothing_jit = jax.jit(partial(self._from_nothing, self._graphs, sampler))
+        self._generate_jit = jax.jit(partial(self._reset_generated, self._graphs, sampler))
         self._step_jit = jax.jit(partial(self._step, self._graphs, sampler), static_argnames="decode")
         self._rollout_jit = jax.jit(partial(self._rollout, self._graphs, sampler))
         self._teacher_jit = jax.jit(partial(self._teacher_forced, self._graphs, sampler))
@@ -95,16 +94,16 @@ class Simulator:
             guidance: how far a prompt is followed: 1 as trained, more to exaggerate it, at twice the cost.
             horizon: frames after which `truncated` is set; never by default.
         """
-        settings = world.card["config"]["sampler"]
-        steps = settings.get("num_denoise_steps", 4) if num_denoise_steps is None else num_denoise_steps
-        scale = settings.get("noise_scale", 1.0) if noise_scale is None else noise_scale
-        levels = world.card["config"]["dynamics"]["num_levels"]
+        settings, dynamics = world.card.sampler, world.card.config["dynamics"]
+        steps = settings.num_denoise_steps if num_denoise_steps is None else num_denoise_steps
+        scale = settings.noise_scale if noise_scale is None else noise_scale
+        levels = dynamics["num_levels"]
         if not isinstance(steps, int) or steps < 1 or levels % steps:
-            raise ValueError(f"num_denoise_steps wants a power of two in 1..{levels}, got {steps}.")
+            raise ValueError(f"expected a power of two in 1..{levels} for num_denoise_steps, got {steps}.")
         if not 0 <= scale <= 10:
-            raise ValueError(f"noise_scale wants 0..10, got {scale}.")
-        if not 0 <= guidance <= 20 or (guidance != 1 and not world.card["config"]["dynamics"].get("prompt")):
-            raise ValueError(f"guidance wants 0..20, and a world that reads prompts unless it is 1, got {guidance}.")
+            raise ValueError(f"expected 0..10 for noise_scale, got {scale}.")
+        if not 0 <= guidance <= 20 or (guidance != 1 and not dynamics.get("prompt")):
+            raise ValueError(f"expected 0..20 for guidance, and 1 for a world that reads no prompts, got {guidance}.")
         return cls(world, Sampler(steps, float(scale), float(guidance)), horizon)
 
     def reset(
@@ -112,47 +111,37 @@ class Simulator:
         key: PRNGKeyArray | Key[Array, " b"],
         *,
         batch_size: int | None = None,
-        prompt: Any = None,
-        prompt_actions: Any = None,
-        text: str | Sequence[str] | None = None,
+        initial: InitialContext | None = None,
         decode: bool = True,
     ) -> tuple[SimState, UInt8[Array, "b h w c"] | Float[Array, "b n d"]]:
         """Begin worlds.
 
         Args:
-            key: of `jax.random.key`; decides the start, where no prompt does, and all noise to come. With a prompt also
-                `[b]`: the noise of each world.
-            batch_size: number of worlds; by default the prompt's, or 1.
-            prompt: frames to go on from, uint8 `[t h w c]` or `[b t h w c]`; None begins at one of the moments that the
-                bundle keeps; "nothing" generates the first frame from noise, and so do any other words, as `text`.
-            prompt_actions: the action that led into each frame of the prompt `[.. t a]`; unknown by default.
-            text: what the worlds are to be like, one text for all or one a world, for a world that reads prompts; it
-                holds for as long as the worlds go on. Without frames they begin from noise.
-            decode: give the picture; False gives its latents.
+            key: of `jax.random.key`; decides which recorded context is drawn, and all noise to come. Or `[b]`, the key
+                of each world.
+            batch_size: number of worlds; by default that of the initial frames or texts, or 1.
+            initial: what the worlds begin from; a recorded context of the bundle by default.
+            decode: return the frame; False returns its latents.
 
         Returns:
-            The state, and the last frame of the prompt.
+            The state, and the last frame of the context or the generated first frame.
 
         Raises:
-            ValueError: a prompt of another size, dtype or length than its actions; words that the world does not know,
-                or any for a world that reads none.
+            ValueError: initial frames of another size, dtype or length than their actions; words that the world does
+                not know, or a text for a world that reads none.
         """
-        if isinstance(prompt, str) and prompt != NOTHING:
-            if self.config.prompt is None or text is not None:
-                reads = "reads no words" if text is None else "has text already"
-                raise ValueError(f'a prompt wants frames, None or "nothing", got {prompt[:80]!r}: the world {reads}.')
-            prompt, text = NOTHING, prompt
-        if isinstance(prompt, str) or (prompt is None and text is not None):
-            batch_size = batch_size or (1 if text is None or isinstance(text, str) else len(text))
-            words = () if text is None else read_text(text, self.config.prompt, batch_size)
-            state, z = self._nothing_jit(self.params, world_keys(key, batch_size), words)
+        initial = InitialContext.recorded() if initial is None else initial
+        batch = initial.batch_size(batch_size)
+        prompt = read_text(initial.text, self.config.prompt, batch)
+        keys = reset_keys(key, batch)
+        if initial.is_generated:
+            state, z = self._generate_jit(self.params, keys.worlds, prompt)
             return state, self.decode(z) if decode else z
-        if prompt is None:
-            obs, actions = draw_moments(self.world.starts, key, batch_size or 1)
+        if initial.obs is None:
+            obs, actions = draw_contexts(self.world.initial_contexts, keys.context, batch)
         else:
-            obs, actions = read_frames(prompt, prompt_actions, self.size, self.action_spec, batch_size)
-        words = read_text(text, self.config.prompt, len(obs))
-        state, z = self._reset_jit(self.params, world_keys(key, len(obs)), obs, actions, words)
+            obs, actions = read_frames(initial, self.size, self.action_spec, batch)
+        state, z = self._reset_jit(self.params, keys.worlds, obs, actions, prompt)
         return state, jnp.asarray(obs[:, -1]) if decode else z
 
     def step(
@@ -172,7 +161,7 @@ class Simulator:
         """
         scale = None if noise_scale is None else jnp.asarray(noise_scale, jnp.float32)
         if scale is not None and scale.shape != state.frame_index.shape:
-            raise ValueError(f"noise_scale wants shape {state.frame_index.shape}, got {scale.shape}.")
+            raise ValueError(f"expected shape {state.frame_index.shape} for noise_scale, got {scale.shape}.")
         return self._step_jit(self.params, state, self._rows(action, state.frame_index.shape), scale, decode=decode)
 
     def rollout(self, state: SimState, actions: Any) -> tuple[SimState, StepOutput]:
@@ -181,7 +170,7 @@ class Simulator:
         return self._rollout_jit(self.params, state, self._rows(actions, (batch, np.shape(actions)[1])))
 
     def decode(self, z: Float[Any, "*b n d"]) -> UInt8[Array, "*b h w c"]:
-        """Paint latents, as `step` and `reset` give them with `decode=False`."""
+        """Decode latents, as `step` and `reset` return them with `decode=False`."""
         return self._decode_jit(self.params, z)
 
     def reconstruct(self, obs: UInt8[Any, "b t h w c"]) -> UInt8[Array, "b t h w c"]:
@@ -202,7 +191,7 @@ class Simulator:
 
     def save_state(self, state: SimState, path: str | os.PathLike) -> None:
         """Write a state to one file, to go on from in another process."""
-        save_arrays(_plain(state), path)
+        save_arrays(state_to_arrays(state), path)
 
     def load_state(self, path: str | os.PathLike) -> SimState:
         """Read a state of this world.
@@ -213,35 +202,30 @@ class Simulator:
         arrays = load_arrays(path)
         batch = len(arrays["0"]) if "0" in arrays else 0
         like = jax.eval_shape(lambda: _empty_state(self._graphs.dynamics, self.world.params["dynamics"], batch))
-        want = {str(i): (x.shape, x.dtype) for i, x in enumerate(jax.tree.leaves(like))}
-        came = {name: (x.shape, x.dtype) for name, x in arrays.items()}
-        if not batch or want != came:
-            raise ValueError(
-                f"{path} holds no state of this world: {len(came)} arrays, wanted {len(want)} of other shapes."
-            )
-        leaves = [jnp.asarray(arrays[str(i)]) for i in range(len(want))]
-        state: SimState = jax.tree.unflatten(jax.tree.structure(like), leaves)
-        return state._replace(key=jax.random.wrap_key_data(state.key))
+        try:
+            return arrays_to_state(arrays, like)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     # --- compiled parts: static graphs first, then arrays
 
     @staticmethod
-    def _reset(graphs, params, keys, obs, prev_action, words):
+    def _reset(graphs, params, keys, obs, prev_action, prompt):
         model: Model = bind(graphs, params)
         keys, keys_watch = split_keys(keys, 2)
         z = model.tokenizer.encode(obs_to_frame(obs))
-        cache = model.dynamics.empty_cache(obs.shape[0], words)
+        cache = model.dynamics.empty_cache(obs.shape[0], prompt)
         cache, _ = watch(model, cache, z, prev_action, keys_watch, obs=obs)
         return SimState(keys, cache, jnp.zeros((obs.shape[0],), jnp.int32)), z[:, -1]
 
     @staticmethod
-    def _from_nothing(graphs, sampler, params, keys, words):
+    def _reset_generated(graphs, sampler, params, keys, prompt):
         model = bind(graphs, params)
         batch = keys.shape[0]
         keys, keys_dream, keys_past = split_keys(keys, 3)
-        z = begin(model, words, keys_dream, sampler)
-        unknown = jnp.full((batch, model.dynamics.config.action_size), jnp.nan)
-        cache, _ = observe(model, model.dynamics.empty_cache(batch, words), z, unknown, keys_past)
+        z = draw_first_frame(model, prompt, keys_dream, sampler)
+        unknown = unknown_actions(model.dynamics.config, batch)
+        cache, _ = observe(model, model.dynamics.empty_cache(batch, prompt), z, unknown, keys_past)
         return SimState(keys, cache, jnp.zeros((batch,), jnp.int32)), z
 
     def _step(
@@ -255,7 +239,7 @@ class Simulator:
         reward, end = model.outcome.read(hidden)
         index = state.frame_index + 1
         late = index >= self.horizon if self.horizon is not None else jnp.zeros_like(index, bool)
-        obs = picture(model, cache, z) if decode else z
+        obs = render(model, cache, z) if decode else z
         return SimState(keys, cache, index), StepOutput(obs, reward, end > 0.5, late, spread)
 
     def _rollout(self, graphs, sampler, params, state: SimState, actions) -> tuple[SimState, StepOutput]:
@@ -277,7 +261,7 @@ class Simulator:
             z_hat, _ = dream(model, cache, action, keys_dream, sampler)
             dreamt, _ = observe(model, cache, z_hat, action, keys_past)
             cache, _ = observe(model, cache, z, action, keys_past, real=real)
-            return (cache, keys), picture(model, dreamt, z_hat)
+            return (cache, keys), render(model, dreamt, z_hat)
 
         start = (model.dynamics.empty_cache(obs.shape[0]), fold_keys(key, obs.shape[0]))
         _, frames = jax.lax.scan(step, start, jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (truth, prev_action, obs)))
@@ -300,24 +284,16 @@ class Simulator:
         model = bind(graphs, params)
         return frame_to_obs(model.tokenizer.decode(model.tokenizer.encode(obs_to_frame(obs))))
 
-    # --- checks on the host
-
     def _rows(self, action: Any, batch_shape: tuple[int, ...]) -> Any:
         if not isinstance(action, jax.Array):
             return self.action_spec.rows(action, batch_shape=batch_shape)
         rows = action[..., None] if action.ndim == len(batch_shape) else action
         if rows.shape != (*batch_shape, self.action_spec.size):
-            raise ValueError(f"action wants shape {(*batch_shape, self.action_spec.size)}, got {action.shape}.")
+            raise ValueError(f"expected shape {(*batch_shape, self.action_spec.size)} for action, got {action.shape}.")
         low, high = (x.reshape((1,) * len(batch_shape) + x.shape) for x in self.action_spec.bounds)
         return jnp.clip(rows.astype(jnp.float32), low, high)
 
 
-def _plain(state: SimState) -> dict[str, np.ndarray]:
-    """Lay a state out as numbered arrays, its keys as their bits."""
-    bits = state._replace(key=jax.random.key_data(state.key))
-    return {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(bits))}
-
-
 def _empty_state(graph: nnx.GraphDef, params: Any, batch: int) -> SimState:
-    keys = jax.random.key_data(fold_keys(jax.random.key(0), batch))
-    return SimState(keys, merge(graph, params).empty_cache(batch), jnp.zeros((batch,), jnp.int32))
+    keys, index = jax.random.key_data(fold_keys(jax.random.key(0), batch)), jnp.zeros((batch,), jnp.int32)
+    return SimState(keys, merge(graph, params).empty_cache(batch), index)

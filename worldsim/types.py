@@ -1,10 +1,10 @@
-"""The values that travel between modules: what an action is, what an episode is, what a batch is.
+"""The types that travel between modules: actions, episodes, batches, states.
 
 Time has one convention on each side of the data loader.
 
 - An `Episode` follows Gymnasium: `obs` has one row more than `action`; `action[t]` is taken at `obs[t]`
   and leads to `obs[t + 1]`, with `reward[t]`, `terminated[t]` and `truncated[t]` the outcome of that step.
-- A `Batch` follows arrival, because the model generates frames: every entry at index t speaks of the
+- A `Batch` follows arrival, because the model generates frames: every entry at index t belongs to the
   arrival in frame t. `prev_action[t]` led into it, `reward[t]` and `terminated[t]` came with it.
 
 `obs` is uint8 `[h w c]` in 0..255 at every public border; a `frame` is the same picture in [-1, 1].
@@ -14,7 +14,7 @@ Dimension letters: b batch, t time, n tokens, d width, h w c pixels, a action co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt8
+
+CONTEXT = 8
+"""Recorded frames that dreams begin from: in initial contexts, training and evaluation."""
 
 
 class Episode(NamedTuple):
@@ -43,9 +46,6 @@ class Batch(NamedTuple):
     reward: Any  # float [b t]
     terminated: Any  # bool [b t]
     mask: Any  # bool [b t]
-    prompt: Any = ()  # `worldsim.nn.words.Prompt` of each window, where there are captions
-    glimpse: Any = ()  # `worldsim.dynamics.cache.Glimpse` of each frame, where a camera is known
-    seen: Any = ()  # latents that the past shows in place of `obs`, where some of it was not as recorded
 
 
 class SimState(NamedTuple):
@@ -60,7 +60,7 @@ class SimState(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """What one simulated step gives back, one entry a world."""
+    """What one simulated step returns, one entry per world."""
 
     obs: Any  # uint8 [b h w c]; latents float32 [b n d] where nothing is decoded
     reward: Any  # float32 [b]
@@ -79,8 +79,16 @@ def frame_to_obs(frame: Float[Array, "..."]) -> UInt8[Array, "..."]:
     return jnp.clip(jnp.round((frame + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
 
 
+class _Switch:
+    """A control whose column is a whole number: 0 is at rest, `high` is the last option."""
+
+    low = rest = 0.0
+    is_whole = True
+    high: float
+
+
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class Choice(_Switch):
     """One choice among named options, as in Gymnasium's Discrete. Option 0 is the no-op."""
 
     name: str = "action"
@@ -90,25 +98,32 @@ class Choice:
 
     def __post_init__(self):
         if len(self.labels) < 2:
-            raise ValueError(f"a choice wants at least two options, got {self.labels}.")
+            raise ValueError(f"expected at least two options for a choice, got {self.labels}.")
         if len(self.keys) != len(self.labels):
             raise ValueError(
-                f"a choice wants one tuple of keys an option: {len(self.labels)} options, {len(self.keys)} keys."
+                f"expected one tuple of keys for each of {len(self.labels)} options of a choice, got {len(self.keys)}."
             )
+
+    @property
+    def high(self) -> float:
+        """The last option."""
+        return len(self.labels) - 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Button:
+class Button(_Switch):
     """One key that is down or up, as in Gymnasium's MultiBinary."""
 
+    high = 1.0
     name: str
     keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One continuous control, as in Gymnasium's Box: a mouse axis, a stick, a pedal."""
+    """One continuous control, as in Gymnasium's Box: a mouse axis, a joystick, a pedal."""
 
+    is_whole = False
     name: str
     unit: str = ""
     low: float = -1.0
@@ -118,7 +133,16 @@ class Axis:
 
     def __post_init__(self):
         if not self.low < self.high or not np.isfinite([self.low, self.high]).all():
-            raise ValueError(f"axis {self.name} wants finite low < high, got {self.low} and {self.high}.")
+            raise ValueError(f"expected finite low < high for axis {self.name}, got {self.low} and {self.high}.")
+
+    @property
+    def rest(self) -> float:
+        """The value nearest to 0."""
+        return min(max(0.0, self.low), self.high)
+
+
+Control = Choice | Button | Axis
+_KINDS: dict[str, type[Control]] = {"choices": Choice, "buttons": Button, "axes": Axis}  # in the order of columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +150,7 @@ class ActionSpec:
     """The controls of a game: choices, then buttons, then axes, one float column each.
 
     An action is a float row `[a]`: the index of each choice, 0 or 1 of each button, the value of each axis
-    in its own unit. A row of NaN is an action that nobody knows (unlabelled footage).
+    in its own unit. A row of NaN is an unknown action (unlabelled footage).
     """
 
     choices: tuple[Choice, ...] = ()
@@ -135,33 +159,43 @@ class ActionSpec:
 
     def __post_init__(self):
         if self.size == 0:
-            raise ValueError("an ActionSpec wants at least one choice, button or axis.")
+            raise ValueError("expected at least one choice, button or axis for an ActionSpec, got none.")
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """The control of each column of an action row."""
+        return tuple(x for name in _KINDS for x in getattr(self, name))
+
+    @classmethod
+    def of(cls, controls: Iterable[Control]) -> ActionSpec:
+        """Sort controls into choices, buttons and axes."""
+        controls = tuple(controls)
+        parts: Any = {name: tuple(x for x in controls if isinstance(x, kind)) for name, kind in _KINDS.items()}
+        return cls(**parts)
 
     @property
     def size(self) -> int:
         """The number of columns a of an action row."""
-        return len(self.choices) + len(self.buttons) + len(self.axes)
+        return len(self.controls)
 
     @property
     def is_discrete(self) -> bool:
-        """Whether a plain int says it all: one choice and nothing else."""
+        """Whether a plain int is an action: one choice and nothing else."""
         return self.size == 1 and len(self.choices) == 1
 
     @property
     def noop(self) -> Float[np.ndarray, " a"]:
         """The row of doing nothing: first option, no button, each axis as near to 0 as it goes."""
-        axes = [min(max(0.0, x.low), x.high) for x in self.axes]
-        return np.array([0.0] * (len(self.choices) + len(self.buttons)) + axes, np.float32)
+        return np.array([x.rest for x in self.controls], np.float32)
 
     @property
     def bounds(self) -> tuple[Float[np.ndarray, " a"], Float[np.ndarray, " a"]]:
         """Lowest and highest legal value of each column."""
-        low = [0.0] * (len(self.choices) + len(self.buttons)) + [x.low for x in self.axes]
-        high = [len(x.labels) - 1.0 for x in self.choices] + [1.0] * len(self.buttons) + [x.high for x in self.axes]
+        low, high = ([getattr(x, side) for x in self.controls] for side in ("low", "high"))
         return np.array(low, np.float32), np.array(high, np.float32)
 
     def rows(self, action: Any, *, batch_shape: tuple[int, ...] = ()) -> Float[np.ndarray, "... a"]:
-        """Turn what a person or a Gymnasium space gives into checked float rows `[*batch_shape a]`.
+        """Turn an action of a person or a Gymnasium space into checked float rows `[*batch_shape a]`.
 
         A world of one choice also takes plain integers `[*batch_shape]`. Runs on the host.
 
@@ -173,16 +207,16 @@ class ActionSpec:
             value = value[..., None]
         if value.shape != (*batch_shape, self.size):
             ints = f" or integers of shape {batch_shape}" if self.is_discrete else ""
-            raise ValueError(f"action wants shape {(*batch_shape, self.size)}{ints}, got {np.shape(action)}.")
+            raise ValueError(f"expected shape {(*batch_shape, self.size)}{ints} for action, got {np.shape(action)}.")
         low, high = self.bounds
-        whole = len(self.choices) + len(self.buttons)
+        whole = [x.is_whole for x in self.controls]
         known = value[~np.isnan(value).any(-1)]
         bad = (known < low) | (known > high)
-        bad[..., :whole] |= known[..., :whole] != np.round(known[..., :whole])
+        bad[..., whole] |= known[..., whole] != np.round(known[..., whole])
         if bad.any():
             row, column = (int(i[0]) for i in np.nonzero(bad))
             raise ValueError(
-                f"action column {column} ({self.column_names[column]}) wants a value in "
+                f"expected action column {column} ({self.column_names[column]}) in "
                 f"{low[column]:g}..{high[column]:g}, got {known[row, column]:g}."
             )
         return value
@@ -190,13 +224,14 @@ class ActionSpec:
     @property
     def column_names(self) -> tuple[str, ...]:
         """The name of each column of a row."""
-        return tuple(x.name for x in (*self.choices, *self.buttons, *self.axes))
+        return tuple(x.name for x in self.controls)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> Float[np.ndarray, "... a"]:
         """Draw uniform random rows `[*shape a]`."""
-        columns = [rng.integers(len(x.labels), size=shape) for x in self.choices]
-        columns += [rng.integers(2, size=shape) for _ in self.buttons]
-        columns += [rng.uniform(x.low, x.high, shape) for x in self.axes]
+        columns = [
+            rng.integers(int(x.high) + 1, size=shape) if x.is_whole else rng.uniform(x.low, x.high, shape)
+            for x in self.controls
+        ]
         return np.stack(columns, -1).astype(np.float32)
 
     def to_json(self) -> dict:
@@ -211,19 +246,17 @@ class ActionSpec:
             ValueError: a field is missing, unknown or of the wrong kind.
         """
         try:
-            return cls(
-                choices=tuple(
-                    Choice(name=x["name"], labels=tuple(x["labels"]), keys=tuple(tuple(k) for k in x["keys"]))
-                    for x in data["choices"]
-                ),
-                buttons=tuple(Button(name=x["name"], keys=tuple(x["keys"])) for x in data["buttons"]),
-                axes=tuple(
-                    Axis(name=x["name"], unit=x["unit"], low=x["low"], high=x["high"], keys=tuple(x["keys"]))
-                    for x in data["axes"]
-                ),
-            )
+            parts: Any = {name: tuple(kind(**_tuples(x)) for x in data[name]) for name, kind in _KINDS.items()}
+            return cls(**parts)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not an ActionSpec: {error!r} in {str(data)[:200]}.") from error
+
+
+def _tuples(value: Any) -> Any:
+    """JSON with tuples for lists."""
+    if isinstance(value, Mapping):
+        return {name: _tuples(x) for name, x in value.items()}
+    return tuple(_tuples(x) for x in value) if isinstance(value, list | tuple) else value
 
 
 def discrete(labels: tuple[str, ...], keys: tuple[tuple[str, ...], ...] | None = None) -> ActionSpec:
@@ -232,5 +265,5 @@ def discrete(labels: tuple[str, ...], keys: tuple[tuple[str, ...], ...] | None =
 
 
 def fold_keys(key: PRNGKeyArray, count: int) -> Key[Array, " n"]:
-    """Derive one key a world `[count]` from one key, so that worlds do not share noise."""
+    """Derive one key per world `[count]` from one key, so that worlds do not share noise."""
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count))
