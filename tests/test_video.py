@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldsim.video import beside, check_video_path, read_prompt, write_video
+from worldsim.video import check_video_path, read_prompt, side_by_side, write_video
 
 
 def _clip(t=5, h=6, w=9):
@@ -32,7 +32,7 @@ def test_a_picture_is_a_prompt_of_one_frame(tmp_path):
 
 
 def test_videos_stand_side_by_side_with_a_gap():
-    both = beside([_clip(), _clip()], gap=3)
+    both = side_by_side([_clip(), _clip()], gap=3)
     assert both.shape == (5, 6, 21, 3)
     np.testing.assert_array_equal(both[:, :, 12:], _clip())
 
@@ -66,7 +66,7 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path):
     (tmp_path / "a.png").write_text("not a picture")
     with pytest.raises(ValueError, match=r"a\.png"):
         read_prompt(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="prompt file wants one of"):
+    with pytest.raises(ValueError, match="for a prompt file"):
         read_prompt(tmp_path / "a.txt")
     with pytest.raises(FileNotFoundError, match=r"b\.png"):
         read_prompt(tmp_path / "b.png")

@@ -1,4 +1,4 @@
-"""Pictures and videos in and out: mp4 and gif files, pictures as prompts, panels side by side.
+"""Pictures and videos in and out: mp4 and gif files, pictures as prompts, frames laid side by side.
 
 Small frames are enlarged by whole pixels, so that a player shows what the model made and not its own smoothing.
 A file appears under its name only when it is whole.
@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from worldsim.pictures import enlarge
-
 FORMATS = (".mp4", ".gif")
 _READABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".mp4")
 
@@ -29,7 +27,7 @@ def check_video_path(path: Path | str) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS or path.is_dir():
-        raise ValueError(f"a video file wants a name that ends in {' or '.join(FORMATS)}, got {str(path)!r}.")
+        raise ValueError(f"expected a name that ends in {' or '.join(FORMATS)} for a video file, got {str(path)!r}.")
     return path
 
 
@@ -47,7 +45,7 @@ def write_video(path: Path | str, obs: UInt8[np.ndarray, "t h w c"], *, fps: flo
     """
     path = check_video_path(path)
     if len(obs) < 1:
-        raise ValueError("a video wants at least one frame, got none.")
+        raise ValueError("expected at least one frame for a video, got none.")
     obs = enlarge(obs, max(1, round(min_width / obs.shape[2])))
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{uuid.uuid4().hex}{path.suffix.lower()}")
@@ -70,7 +68,7 @@ def read_prompt(path: Path | str) -> UInt8[np.ndarray, "t h w c"]:
 
     path = Path(path)
     if path.suffix.lower() not in _READABLE:
-        raise ValueError(f"a prompt file wants one of {', '.join(_READABLE)}, got {path.name!r}.")
+        raise ValueError(f"expected one of {', '.join(_READABLE)} for a prompt file, got {path.name!r}.")
     if not path.is_file():
         raise FileNotFoundError(f"there is no prompt file {path}.")
     try:
@@ -83,7 +81,7 @@ def read_prompt(path: Path | str) -> UInt8[np.ndarray, "t h w c"]:
     return np.asarray(frames[None] if frames.ndim == 3 else frames, np.uint8)
 
 
-def beside(panels: Sequence[UInt8[np.ndarray, "t h w c"]], *, gap: int = 2) -> UInt8[np.ndarray, "t h w2 c"]:
+def side_by_side(panels: Sequence[UInt8[np.ndarray, "t h w c"]], *, gap: int = 2) -> UInt8[np.ndarray, "t h w2 c"]:
     """Lay videos of one length and height side by side, with a dark gap of `gap` pixels between them."""
     t, h, _, c = panels[0].shape
     bar = np.full((t, h, gap, c), 24, np.uint8)
@@ -103,6 +101,33 @@ def label_columns(
     for i, label in enumerate(labels):
         draw.text(((i + 0.5) * video.shape[2] / len(labels), 9), label, fill=(235, 235, 235), anchor="mm")
     return np.concatenate([np.broadcast_to(np.asarray(head), (len(video), 18, video.shape[2], 3)), video], axis=1)
+
+
+def strip(
+    rows: Sequence[UInt8[np.ndarray, "b t h w c"]], *, num_clips: int = 3, num_columns: int = 8, zoom: int = 2
+) -> UInt8[np.ndarray, "y x c"]:
+    """Lay clips out: time goes right, and under each clip's real frames come its other versions.
+
+    Args:
+        rows: versions of the same clips, real frames first, all of one shape.
+        num_clips: how many of the b clips to show.
+        num_columns: how many of the t frames to show, evenly spaced, first and last among them.
+        zoom: whole factor of enlargement, by nearest neighbour.
+    """
+    shapes = {r.shape for r in rows}
+    if len(shapes) != 1:
+        raise ValueError(f"expected rows of one shape for a strip, got {sorted(shapes)}.")
+    times = np.unique(np.linspace(0, rows[0].shape[1] - 1, num_columns).round().astype(int))
+    lines = []
+    for clip in range(min(num_clips, len(rows[0]))):
+        lines += [np.concatenate(list(row[clip, times]), axis=1) for row in rows]
+        lines.append(np.full((2, *lines[-1].shape[1:]), 255, np.uint8))
+    return enlarge(np.concatenate(lines[:-1]), zoom)
+
+
+def enlarge(picture: UInt8[np.ndarray, "*lead h w c"], zoom: int) -> UInt8[np.ndarray, "*lead y x c"]:
+    """Enlarge by a whole factor, by nearest neighbour, so that pixels stay crisp."""
+    return picture.repeat(zoom, axis=-3).repeat(zoom, axis=-2)
 
 
 def _write_mp4(path: Path, obs: np.ndarray, fps: float | int) -> None:

@@ -5,7 +5,7 @@
 
 Every id is `worldsim_envs/<game>-v0`; Luanti is `Luanti-v0` too. The engines are optional
 (`pip install "worldsim-jax[games]"`) and imported only when a game is made; `phyworld-*`, `vases` and `memory-cards`
-want none, `luanti` wants Debian's minetest and xvfb. Nothing here knows of world models.
+need none, `luanti` needs Debian's minetest and xvfb. Nothing here depends on world models.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Breakout(Rules):
     }
 
     @staticmethod
-    def wants_fire(ram: np.ndarray) -> bool:
+    def needs_fire(ram: np.ndarray) -> bool:
         """No ball is in play: FIRE serves one."""
         return int(ram[101]) == 0
 

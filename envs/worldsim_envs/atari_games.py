@@ -3,7 +3,7 @@
 The protocol is that of the Atari 100k benchmark where it matters: four native frames an action, no sticky actions,
 and 1 to 30 random no-op frames at the start, drawn from the seed of `reset` (the emulator's own seed changes nothing
 without sticky actions). What differs: actions that do the same are one action, FIRE is pressed for the player
-where a game only wants it to go on, colours and size are kept, and a lost life does not end the episode.
+where a game only waits for it to go on, colours and size are kept, and a lost life does not end the episode.
 
 Sources: Bellemare et al. 2013, arXiv 1207.4708; Machado et al. 2018, arXiv 1709.06009; https://github.com/Farama-Foundation/Arcade-Learning-Environment.
 """
@@ -38,7 +38,7 @@ class AtariGame(GameEnv):
     def __init__(self, game: str, *, sticky: float = 0.0, **kwargs: Any):
         super().__init__(game, **kwargs)
         if not 0 <= sticky < 1:
-            raise ValueError(f"sticky wants a probability in 0..1, got {sticky}.")
+            raise ValueError(f"expected a probability in 0..1 for sticky, got {sticky}.")
         ale_py = import_optional("ale_py", "ale-py")
         roms = import_optional("ale_py.roms", "ale-py")
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -67,7 +67,7 @@ class AtariGame(GameEnv):
     def _advance(self, action: int) -> tuple[float, bool]:
         reward = 0.0
         for i in range(self.frame_skip):
-            fire = i == 0 and self._rules.wants_fire(self._ram)
+            fire = i == 0 and self._rules.needs_fire(self._ram)
             reward += self._ale.act(self._fire if fire else self._buttons[action])
             if self._ale.game_over():
                 break

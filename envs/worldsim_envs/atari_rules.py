@@ -1,6 +1,6 @@
-"""What every Atari game must tell: its actions, where the objects are, and a scripted player.
+"""What every Atari game defines: its actions, where the objects are, and a scripted player.
 
-The console's RAM says about where an object is; the picture says exactly: positions are the centres of the pixels
+The console's RAM holds about where an object is, the picture exactly: positions are the centres of the pixels
 of the object's colour in a small window around the place the RAM names, in native pixels of the 210 x 160 picture.
 RAM addresses: Anand et al. 2019 (arXiv 1906.08226); their offsets were checked here against the pixels.
 """
@@ -64,7 +64,7 @@ class Rules:
     ale_actions: ClassVar[tuple[str, ...]]
 
     @staticmethod
-    def wants_fire(ram: np.ndarray) -> bool:
+    def needs_fire(ram: np.ndarray) -> bool:
         """Whether the game stands still until somebody presses FIRE."""
         return False
 
@@ -79,7 +79,7 @@ class Rules:
         return {}
 
     def took(self, label: str) -> None:
-        """Hear of an action that was taken, by whomever."""
+        """Take note of an action that was taken, by whomever."""
 
     def play(self, now: Places, before: Places, rng: np.random.Generator) -> str:
         """The label of what a good player would do now."""

@@ -1,7 +1,7 @@
 """Doom scenarios through ViZDoom, headless, with the free Freedoom pictures that come in its wheel.
 
 Ground truth is the engine's: place in map units, angle in degrees counter-clockwise from east, health. The
-picture shows the world from inside, so no object has a place in it to speak of; where `objects` is not empty, it says
+picture shows the world from inside, so no object has a place in it; where `objects` is not empty, it names
 which columns are the pose that the picture is seen from.
 Rewards are those of the scenarios; their own time limits are replaced by Gymnasium's, so that a limit truncates.
 

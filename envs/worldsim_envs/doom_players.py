@@ -15,7 +15,7 @@ TURN = 5.625  # degrees a tic of look-left and look-right: 1/64 of a circle, whi
 
 
 class Scene(NamedTuple):
-    """What a player knows: place in map units, angle in degrees, tics an action lasts, things and walls of the map."""
+    """What a player sees: place in map units, angle in degrees, tics an action lasts, things and walls of the map."""
 
     x: float
     y: float
@@ -104,15 +104,15 @@ def draw_map(walls: tuple[tuple[float, float, float, float], ...]) -> tuple[np.n
     grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1) * _CELL + low + _CELL / 2
     start, along = lines[:, :2], lines[:, 2:] - lines[:, :2]
     offset = grid[:, :, None] - start  # [rows columns walls 2]
-    share = np.clip((offset * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-6), 0, 1)
-    return np.linalg.norm(offset - share[..., None] * along, axis=-1).min(-1) > _CLEARANCE, low
+    along_wall = np.clip((offset * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-6), 0, 1)
+    return np.linalg.norm(offset - along_wall[..., None] * along, axis=-1).min(-1) > _CLEARANCE, low
 
 
 class Walker:
     """My Way Home: walk to places drawn at random, now and then to the vest, along shortest ways through the rooms."""
 
-    def __init__(self, seed: int, vest_share: float = 0.25):
-        self._vest_share = vest_share
+    def __init__(self, seed: int, vest_fraction: float = 0.25):
+        self._vest_fraction = vest_fraction
         self._random = random.Random(seed)
         self._free: np.ndarray | None = None
         self._steps_to: np.ndarray | None = None
@@ -153,7 +153,7 @@ class Walker:
         if len(cells):
             row, column = cells[self._random.randrange(len(cells))]
             place = int(row), int(column)
-        if goal is not None and self._random.random() < self._vest_share:
+        if goal is not None and self._random.random() < self._vest_fraction:
             place = self._cell_of(goal.position_x, goal.position_y)
         self._steps_to = self._count_steps(place)
         self._patience = 150
@@ -199,7 +199,7 @@ class Looker:
 
     def __init__(self, seed: int):
         self._random = random.Random(seed)
-        self._walker = Walker(seed, vest_share=0.0)
+        self._walker = Walker(seed, vest_fraction=0.0)
         self._plan = self._live()
         self._angle: float | None = None  # degrees, counted on past 360
 

@@ -31,7 +31,7 @@ def import_optional(module: str, package: str, *, extra: str = "games") -> Modul
     """Import the engine of a game.
 
     Raises:
-        MissingGamePackageError: it is not installed; says how to install it.
+        MissingGamePackageError: it is not installed; names how to install it.
     """
     try:
         return importlib.import_module(module)
@@ -39,7 +39,7 @@ def import_optional(module: str, package: str, *, extra: str = "games") -> Modul
         if error.name != module.partition(".")[0]:
             raise
         raise MissingGamePackageError(
-            f'this game wants the package {package}, which is not installed: pip install "worldsim-jax[{extra}]".',
+            f'this game needs the package {package}, which is not installed: pip install "worldsim-jax[{extra}]".',
             name=error.name,
         ) from error
 
@@ -99,15 +99,15 @@ class GameEnv(gym.Env[np.ndarray, Any]):
     ):
         about = self.describe(game)
         if size is not None and np.shape(size) != (2,):
-            raise ValueError(f"size wants a height and a width in pixels, got {size!r}.")
+            raise ValueError(f"expected a height and a width in pixels for size, got {size!r}.")
         height, width = size or about["size"]
         skip = about["frame_skip"] if frame_skip is None else int(frame_skip)
         if min(height, width) < 1:
-            raise ValueError(f"size wants a positive height and width, got {size}.")
+            raise ValueError(f"expected a positive height and width for size, got {size}.")
         if skip < 1:
-            raise ValueError(f"frame_skip wants at least 1 native frame an action, got {frame_skip}.")
+            raise ValueError(f"expected at least 1 native frame an action for frame_skip, got {frame_skip}.")
         if render_mode not in (None, "rgb_array"):
-            raise ValueError(f'render_mode wants None or "rgb_array", got {render_mode!r}.')
+            raise ValueError(f'expected None or "rgb_array" for render_mode, got {render_mode!r}.')
         averages = not self.draws_any_size and [int(height), int(width)] != list(about["native_size"])
         self._cv2: Any = import_optional("cv2", "opencv-python-headless") if averages else None
         native_fps = about["render_fps"] * about["frame_skip"]
@@ -134,7 +134,7 @@ class GameEnv(gym.Env[np.ndarray, Any]):
             ValueError: unknown game.
         """
         if game not in cls.games:
-            raise ValueError(f"unknown game {game!r}: {cls.__name__} knows {', '.join(sorted(cls.games))}.")
+            raise ValueError(f"unknown game {game!r}: {cls.__name__} has {', '.join(sorted(cls.games))}.")
         return {"name": game, "extra": "games", **copy.deepcopy(cls.games[game])}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -173,7 +173,7 @@ class GameEnv(gym.Env[np.ndarray, Any]):
         """
         assert isinstance(self.action_space, gym.spaces.Discrete)
         if not self.action_space.contains(np.int64(action)):
-            raise ValueError(f"action wants an integer in 0..{self.action_space.n - 1}, got {action!r}.")
+            raise ValueError(f"expected an integer in 0..{self.action_space.n - 1} for action, got {action!r}.")
         return int(action)
 
     @staticmethod

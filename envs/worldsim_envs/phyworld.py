@@ -157,7 +157,7 @@ def _about(scene: str, split: str) -> dict[str, Any]:
         **drawn_here(NATIVE, fps=FPS),
         "scene": scene,
         "split": split,
-        "action": choice(("noop", ()), ("watch", ("Space",))),  # a choice wants two options; neither does anything
+        "action": choice(("noop", ()), ("watch", ("Space",))),  # a choice has two options; neither does anything
         "state": [f"{ball}_{name}" for ball in balls for name in ("x", "y", "radius", "vx", "vy")],
         "objects": {ball: {"size": [typical] * 2, "colour": list(COLOURS[ball]), "kind": "ball"} for ball in balls},
     }
@@ -167,7 +167,7 @@ class PhyWorld(GameEnv):
     """A scene of PhyWorld. See `GameEnv` for the other arguments.
 
     Args:
-        split: "in" or "out" of the distribution; None = as the name says.
+        split: "in" or "out" of the distribution; None = by the name of the game.
 
     Raises:
         ValueError: another split.
@@ -183,7 +183,7 @@ class PhyWorld(GameEnv):
     def __init__(self, game: str, *, split: str | None = None, **kwargs: Any):
         super().__init__(game, **kwargs)
         if split not in (None, *SPLITS):
-            raise ValueError(f"split wants one of {SPLITS}, got {split!r}.")
+            raise ValueError(f"expected one of {SPLITS} for split, got {split!r}.")
         self.metadata["split"] = split or self.metadata["split"]
         self._colours = tuple(COLOURS[name] for name in self.metadata["objects"])
 

@@ -1,11 +1,11 @@
 """Pyxel's bundled games, run headless and without their main loop.
 
-A Pyxel program says `import pyxel`, draws on one global screen and hands two callbacks to `pyxel.run`. Here its source
+A Pyxel program has `import pyxel`, draws on one global screen and hands two callbacks to `pyxel.run`. Here its source
 is executed afresh at every reset against a stand-in for that module, which forwards drawing to the real engine and
 keeps for itself what would leak from one episode to the next: random numbers, frame counter and keys. So an episode
 depends on its seed and its actions only. Sound is left out.
 
-The screen is one to a process: the game that was reset last owns it. Games of one program may share it.
+The screen is one to a process: the game that was reset last owns it. Games of one program may use it by turns.
 
 Source: https://github.com/kitao/pyxel (MIT, engine and games).
 """
@@ -30,7 +30,7 @@ _screen: dict[str, Any] = {"ready": False, "program": None}
 
 
 class PyxelModule(ModuleType):
-    """The module that a game gets when it says `import pyxel`."""
+    """The module that a game gets by `import pyxel`."""
 
     def __init__(self, engine: ModuleType, folder: Path, seed: int):
         super().__init__("pyxel")

@@ -1,17 +1,10 @@
-"""Footage for the tests: recorded once from a toy game, or made of random numbers."""
+"""Footage for the tests, made of random numbers."""
 
 import numpy as np
 import pytest
 
-from tests.data.footage_factory import TOY, make_episode, make_meta
-from worldsim.data.record import record
+from tests.data.footage_factory import make_episode, make_meta
 from worldsim.data.store import FootageWriter
-
-
-@pytest.fixture(scope="session")
-def toy_footage(tmp_path_factory):
-    """300 frames of the toy game, recorded by one worker in one go."""
-    return record(TOY, tmp_path_factory.mktemp("toy") / "footage", num_frames=300, policy="random", seed=3)
 
 
 @pytest.fixture

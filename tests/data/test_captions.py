@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.footage_factory import make_episode, make_meta
-from worldsim.data.captioner import Captioner
-from worldsim.data.captions import caption, check_attributes, read_captions, read_labels
+from worldsim.data.captions import Captioner, caption, check_attributes, read_captions, read_labels
 from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage, FootageMeta, FootageWriter
 
@@ -71,7 +70,7 @@ def test_labels_that_are_unknown_are_left_out():
     [{"sky": {"en": ["a"]}}, {"biome": {"ko": ["평원"]}}, {"biome": {"en": ["a"], "ko": []}}, {"mood": {"en": []}}],
 )
 def test_attributes_that_cannot_be_are_refused_by_name(bad):
-    with pytest.raises(ValueError, match=f"attribute '{next(iter(bad))}' wants"):
+    with pytest.raises(ValueError, match=f"for attribute '{next(iter(bad))}'"):
         check_attributes(bad, NAMES)
 
 
@@ -101,7 +100,7 @@ def test_own_captions_are_used_where_they_belong(footage, tmp_path):
     meta = FootageMeta.from_json({k: v for k, v in footage.meta.to_json().items() if k != "attributes"})
     with FootageWriter(tmp_path / "own", meta) as writer:
         for i in (0, 1):
-            writer.add(footage.read(i))
+            writer.add(footage[i])
     own = Footage.open(tmp_path / "own")
     lines = [{"episode": 1, "start": 2, "stop": 5, "text": "붉은 노을"}, {"episode": 0, "text": "a calm plain"}]
     (own.path / "captions.jsonl").write_text("\n".join(json.dumps(x) for x in lines) + "\n\n", encoding="utf-8")

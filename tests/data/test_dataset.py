@@ -24,7 +24,7 @@ def test_windows_cover_every_start_and_never_cross_an_episode(lengths, length, d
     min_real = data.draw(st.integers(1, length))
     columns = columns_of(lengths)
     if max(lengths) < min_real:
-        with pytest.raises(ValueError, match=f"at least {min_real} frames, the longest has {max(lengths)}"):
+        with pytest.raises(ValueError, match=f"at least {min_real} frames for windows, got at most {max(lengths)}"):
             Windows(columns, length, min_real)
         return
     windows = Windows(columns, length, min_real)
@@ -58,7 +58,7 @@ def test_other_arrays_can_take_the_place_of_pictures():
     batch = windows.batch(ids, obs=latents)
     assert batch.obs.shape == (3, 3, 2, 4)
     np.testing.assert_array_equal(batch.obs[..., 0, 0], windows.batch(ids).obs[..., 0, 0, 0])
-    with pytest.raises(ValueError, match="one row for each of 10 frames, got 9"):
+    with pytest.raises(ValueError, match="obs of 10 frames, got 9"):
         windows.batch(ids, obs=latents[:9])
 
 
@@ -71,8 +71,8 @@ def test_windows_that_there_are_not_are_refused(ids):
 
 
 @pytest.mark.parametrize("min_real", [0, 4])
-def test_min_real_wants_to_fit_the_window(min_real):
-    with pytest.raises(ValueError, match="within 1..length"):
+def test_min_real_must_fit_the_window(min_real):
+    with pytest.raises(ValueError, match="within 1..3, the length"):
         Windows(columns_of([9]), 3, min_real)
 
 
@@ -112,8 +112,8 @@ def test_a_split_is_disjoint_complete_and_the_same_each_time(write_footage, leng
     assert abs(held - footage.num_frames / 2) <= max(lengths) + 1
 
 
-def test_a_split_wants_two_episodes(write_footage):
-    with pytest.raises(ValueError, match="at least 2 episodes, .* has 1"):
+def test_a_split_needs_two_episodes(write_footage):
+    with pytest.raises(ValueError, match="at least 2 episodes in .*, got 1"):
         split_episodes(Footage.open(write_footage(5)[0]))
     with pytest.raises(ValueError, match="between 0 and 1"):
         split_episodes(Footage.open(write_footage(5, 5, folder="two")[0]), 1.0)

@@ -45,7 +45,7 @@ def test_footage_without_episodes_has_a_summary_and_no_sheet(tmp_path):
     FootageWriter(tmp_path / "f", make_meta()).close()
     footage = Footage.open(tmp_path / "f")
     assert summarize(footage)["frames"] == 0
-    with pytest.raises(ValueError, match="has none"):
+    with pytest.raises(ValueError, match="got none"):
         contact_sheet(footage)
 
 

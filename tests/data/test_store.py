@@ -38,7 +38,7 @@ def test_what_is_read_is_what_was_written(lengths, size, num_states, seed):
         assert footage.episodes == infos
         assert footage.num_frames == sum(lengths) + len(lengths)
         for i, episode in enumerate(episodes):
-            assert_same_episode(footage.read(i), episode)
+            assert_same_episode(footage[i], episode)
 
 
 def test_an_action_that_nobody_knows_stays_unknown(tmp_path):
@@ -46,7 +46,7 @@ def test_an_action_that_nobody_knows_stays_unknown(tmp_path):
     episode.action[2] = np.nan
     with FootageWriter(tmp_path / "f", make_meta()) as writer:
         writer.add(episode)
-    assert np.isnan(Footage.open(tmp_path / "f").read(0).action[2]).all()
+    assert np.isnan(Footage.open(tmp_path / "f")[0].action[2]).all()
 
 
 def test_black_frames_and_zero_rewards_are_stored_and_not_implied(tmp_path):
@@ -55,10 +55,10 @@ def test_black_frames_and_zero_rewards_are_stored_and_not_implied(tmp_path):
     )
     with FootageWriter(tmp_path / "f", make_meta()) as writer:
         writer.add(blank)
-    assert_same_episode(Footage.open(tmp_path / "f").read(0), blank)
+    assert_same_episode(Footage.open(tmp_path / "f")[0], blank)
     next(p for p in (tmp_path / "f/episodes/000000/obs/c").rglob("*") if p.is_file()).unlink()
     with pytest.raises(ValueError, match="000000/obs"):
-        Footage.open(tmp_path / "f").read(0)
+        Footage.open(tmp_path / "f")[0]
 
 
 def test_a_clip_is_a_part_of_the_episode(write_footage):
@@ -95,28 +95,28 @@ def test_every_damaged_file_is_named(write_footage, damage):
             flipped = data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
             file.write_bytes({"empty": b"", "cut": data[:-7], "flip": flipped, "foreign": b"PK\3\4" * 99}[damage])
         with pytest.raises(ValueError, match=file.relative_to(path).parts[2]) as error:
-            Footage.open(path).read(0)
+            Footage.open(path)[0]
         assert "000000" in str(error.value)
         file.write_bytes(data)
-    Footage.open(path).read(0)
-    Footage.open(path).read(1)
+    Footage.open(path)[0]
+    Footage.open(path)[1]
 
 
 def test_an_episode_of_other_footage_is_noticed(write_footage):
     path, _ = write_footage(20, 20)
     shutil.rmtree(path / "episodes/000000")
     shutil.copytree(path / "episodes/000001", path / "episodes/000000")
-    with pytest.raises(ValueError, match=r"000000 is not the episode that the index lists"):
-        Footage.open(path).read(0)
+    with pytest.raises(ValueError, match=r"000000 is not the episode of the index"):
+        Footage.open(path)[0]
 
 
 def test_a_missing_or_longer_episode_is_noticed(write_footage):
     path, _ = write_footage(20, 30)
     shutil.rmtree(path / "episodes/000000")
     with pytest.raises(ValueError, match="000000"):
-        Footage.open(path).read(0)
+        Footage.open(path)[0]
     shutil.copytree(path / "episodes/000001", path / "episodes/000000")
-    with pytest.raises(ValueError, match=r"wants .*20.* got .*30"):
+    with pytest.raises(ValueError, match=r"expected .*20.* got .*30"):
         Footage.open(path).read_columns(0, "reward")
 
 
@@ -229,7 +229,7 @@ def test_no_room_on_the_disk_is_one_clear_error_and_lists_nothing_half_written(w
     assert [e.length for e in footage.episodes] == [6, 301, 6]
     assert sorted(p.name for p in (path / "episodes").iterdir()) == ["000000", "000001", "000002"]
     for i, j in enumerate((0, 1, 0)):
-        assert_same_episode(footage.read(i), episodes[j])
+        assert_same_episode(footage[i], episodes[j])
 
 
 def test_rows_of_the_wrong_shape_or_kind_are_refused(tmp_path):
@@ -243,7 +243,7 @@ def test_rows_of_the_wrong_shape_or_kind_are_refused(tmp_path):
     }
     with FootageWriter(tmp_path / "f", make_meta()) as writer:
         for episode in bad.values():
-            with pytest.raises(ValueError, match="want"):
+            with pytest.raises(ValueError, match="expected"):
                 writer.add(episode)
         assert writer.episodes == []
         assert list((tmp_path / "f/episodes").iterdir()) == []

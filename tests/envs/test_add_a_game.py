@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from tests.contracts.check_world_env import check_world_env
+from worldsim.env import check_world_env
 
 DOCS = Path(__file__).parents[2] / "docs" / "add-a-game.md"
 

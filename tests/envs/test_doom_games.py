@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.contracts.check_world_env import check_world_env
+from worldsim.env import check_world_env
 
 pytest.importorskip("vizdoom")
 pytest.importorskip("cv2")

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import worldsim_envs
-from worldsim.data.game import Game
 from worldsim.data.meta import FootageMeta
+from worldsim.recording.game import Game
 from worldsim_envs.luanti import client, lockstep
 from worldsim_envs.luanti.words import NODES, attributes, biome_index, node_index, time_index
 
@@ -25,7 +25,7 @@ IS_HERE = (
     and importlib.util.find_spec("Xlib") is not None
     and importlib.util.find_spec("cv2") is not None
 )
-needs_luanti = pytest.mark.skipif(not IS_HERE, reason="wants the Debian packages minetest and xvfb, and python-xlib")
+needs_luanti = pytest.mark.skipif(not IS_HERE, reason="needs the Debian packages minetest and xvfb, and python-xlib")
 ABOUT = worldsim_envs.describe("luanti")
 
 
@@ -58,7 +58,7 @@ def test_states_have_words_in_two_languages():
 
 def test_the_library_is_compiled_once(tmp_path, monkeypatch):
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
-        pytest.skip("wants a C compiler")
+        pytest.skip("needs a C compiler")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     library = lockstep.compile_library()
     stamp = library.stat().st_mtime_ns
@@ -77,7 +77,7 @@ def test_what_is_missing_is_said(missing, said, monkeypatch, tmp_path):
     if missing == "minetest":
         monkeypatch.setattr(client, "PROGRAM", str(tmp_path / "none"))
     if missing != "minetest" and importlib.util.find_spec("Xlib") is None:
-        pytest.skip("wants python-xlib")
+        pytest.skip("needs python-xlib")
     with pytest.raises(FileNotFoundError, match=said):
         if missing == "minetest":
             client.Client(size=(90, 160), dt=0.1, map_seed=1, viewing_range=20)
@@ -143,7 +143,7 @@ def test_digging_takes_a_block_away_and_is_told(game):
 @needs_luanti
 def test_actions_that_are_none_are_refused(game):
     game.reset(seed=7)
-    with pytest.raises(ValueError, match="action wants to be in"):
+    with pytest.raises(ValueError, match="expected an action in"):
         game.step({"choices": np.array([9]), "buttons": np.zeros(8, np.int8), "axes": np.zeros(2, np.float32)})
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.contracts.check_world_env import check_world_env
+from worldsim.env import check_world_env
 
 pytest.importorskip("pyxel")
 pytest.importorskip("cv2")

@@ -97,12 +97,12 @@ def test_an_error_inside_an_engine_is_not_taken_for_a_missing_one(tmp_path, monk
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"size": (0, 64)}, "size wants a positive"),
-        ({"size": 64}, "size wants a height and a width"),
-        ({"frame_skip": 0}, "frame_skip wants at least 1"),
-        ({"sticky": 1.5}, "sticky wants a probability"),
-        ({"render_mode": "human"}, "render_mode wants"),
-        ({"game": "chess"}, "unknown game 'chess': AtariGame knows boxing, breakout, freeway, pong"),
+        ({"size": (0, 64)}, "expected a positive height"),
+        ({"size": 64}, "expected a height and a width"),
+        ({"frame_skip": 0}, "expected at least 1 native frame"),
+        ({"sticky": 1.5}, "expected a probability"),
+        ({"render_mode": "human"}, "for render_mode"),
+        ({"game": "chess"}, "unknown game 'chess': AtariGame has boxing, breakout, freeway, pong"),
     ],
 )
 def test_bad_settings_are_refused_by_name(kwargs, message):

@@ -1,8 +1,8 @@
 """Captions: what a frame shows, in words, made from the ground truth of the game (recaptioning), or written by hand.
 
-Footage names some of its state columns as attributes, with a word for each value. A caption says some of them in one of
-several wordings, long or short, in English or Korean, so that a model that reads captions learns the words and not the
-sentence. People's own captions lie beside the footage, in `captions.jsonl`.
+Footage names some of its state columns as attributes, with a word for each value. A caption names some of them in one
+of several wordings, long or short, in English or Korean, so that a model that reads captions learns the words and not
+the sentence. People's own captions lie beside the footage, in `captions.jsonl`.
 
 Source of the idea: DALL-E 3 (Betker et al. 2023, "Improving image generation with better captions").
 """
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from worldsim.data.dataset import Columns
+from worldsim.data.store import Footage
 
 LANGUAGES = ("en", "ko")
 CAPTIONS_FILE = "captions.jsonl"
@@ -73,15 +76,15 @@ def check_attributes(attributes: Attributes, state_names: Sequence[str]) -> None
     """
     for name, words in attributes.items():
         if name not in state_names:
-            raise ValueError(f"attribute {name!r} wants a state column of its name, there are {list(state_names)}.")
+            raise ValueError(f"expected a state column for attribute {name!r}, got {list(state_names)}.")
         if "en" not in words or set(words) - set(LANGUAGES):
-            raise ValueError(f"attribute {name!r} wants words in en and perhaps ko, got {sorted(words)}.")
+            raise ValueError(f"expected words in en and perhaps ko for attribute {name!r}, got {sorted(words)}.")
         if len({len(labels) for labels in words.values()}) > 1 or not words["en"]:
-            raise ValueError(f"attribute {name!r} wants one word a value in each language, got {dict(words)}.")
+            raise ValueError(f"expected one word a value in each language for attribute {name!r}, got {dict(words)}.")
 
 
 def read_labels(state: np.ndarray, state_names: Sequence[str], attributes: Attributes) -> dict[str, int]:
-    """Read the attributes of one moment off its state row; those that are unknown there are left out."""
+    """The attributes of a state row; those that are unknown there are left out."""
     labels = {}
     for name, words in attributes.items():
         value = float(state[list(state_names).index(name)])
@@ -121,7 +124,7 @@ def caption(
         'Luanti, desert at dusk'
     """
     if language not in LANGUAGES:
-        raise ValueError(f"a caption's language wants one of {', '.join(LANGUAGES)}, got {language!r}.")
+        raise ValueError(f"expected one of {', '.join(LANGUAGES)} for language, got {language!r}.")
     names = [name for name, label in labels.items() if not is_nothing(attributes[name], label)]
     names = [str(name) for name in rng.permutation(names) if rng.random() < keep]
     if not is_long:
@@ -158,19 +161,76 @@ def read_captions(folder: Path | str, lengths: Sequence[int]) -> list[OwnCaption
     return captions
 
 
+class Captioned(NamedTuple):
+    """The caption of a window, and its true attributes."""
+
+    text: str
+    labels: dict[str, int]  # attribute -> index of its value
+
+
+class Captioner:
+    """Captions windows by what they show.
+
+    Args:
+        footage: whose attributes and own captions are used.
+        columns: of `load_columns(footage, ids)`.
+        ids: numbers of the episodes in `columns`.
+
+    Raises:
+        ValueError: attributes or captions that do not fit the footage.
+    """
+
+    def __init__(self, footage: Footage, columns: Columns, ids: Sequence[int]):
+        meta = footage.meta
+        check_attributes(meta.attributes, meta.state_names)
+        self.attributes, self.state_names, self.state = meta.attributes, meta.state_names, columns.state
+        self.titles = tuple(dict.fromkeys((meta.title, *meta.prompts)))
+        begin = dict(zip(ids, columns.bounds[:-1].tolist()))
+        own = read_captions(footage.path, [e.length for e in footage.episodes])
+        self.own = [(begin[c.episode] + c.start, begin[c.episode] + c.stop, c.text) for c in own if c.episode in begin]
+        self._spans = np.array([span[:2] for span in self.own], np.int64).reshape(-1, 2)
+
+    def draw(self, rows: np.ndarray, rng: np.random.Generator) -> Captioned:
+        """Caption one of some consecutive rows of the columns; a person's own caption half of the time."""
+        at = int(rng.integers(len(rows)))
+        labels = self._labels(rows[: at + 1])
+        covers = np.flatnonzero((self._spans[:, 0] <= rows[at]) & (rows[at] < self._spans[:, 1]))
+        if len(covers) and (not labels or rng.random() < 0.5):
+            return Captioned(self.own[rng.choice(covers)][2], labels)
+        if not self.attributes:
+            return Captioned("", labels)
+        language = LANGUAGES[rng.integers(len(LANGUAGES))]
+        is_long = bool(rng.random() < 0.5)
+        text = caption(labels, self.attributes, self.titles, rng, language=language, is_long=is_long)
+        return Captioned(text, labels)
+
+    def _labels(self, rows: np.ndarray) -> dict[str, int]:
+        """The attributes of the last of the rows; its event is the last that was not nothing."""
+        if self.state is None:
+            return {}
+        labels = read_labels(self.state[rows[-1]], self.state_names, self.attributes)
+        for name in labels:
+            if ALIASES.get(name, name) == "event":
+                seen = (read_labels(self.state[row], self.state_names, self.attributes)[name] for row in rows[::-1])
+                labels[name] = next((x for x in seen if not is_nothing(self.attributes[name], x)), labels[name])
+        return labels
+
+
 def _own_caption(line: object, lengths: Sequence[int]) -> OwnCaption:
     wanted = '{"episode": 0, "start": 0, "stop": 64, "text": "..."}'
     if not isinstance(line, dict) or set(line) - set(OwnCaption._fields) or not {"episode", "text"} <= set(line):
-        raise ValueError(f"a caption wants {wanted}, got {str(line)[:120]}.")
+        raise ValueError(f"expected {wanted} for a caption, got {str(line)[:120]}.")
     numbers = [line["episode"], line.get("start", 0), line.get("stop", 1)]
     if not all(type(x) is int for x in numbers) or not 0 <= line["episode"] < len(lengths):
-        raise ValueError(f"a caption wants whole numbers and an episode in 0..{len(lengths) - 1}, got {line}.")
+        raise ValueError(f"expected whole numbers and an episode in 0..{len(lengths) - 1} for a caption, got {line}.")
     length = lengths[line["episode"]]
     start, stop = line.get("start", 0), line.get("stop", length)
     if not 0 <= start < stop <= length:
-        raise ValueError(f"a caption of episode {line['episode']} wants 0 <= start < stop <= {length}, got {line}.")
+        raise ValueError(
+            f"expected 0 <= start < stop <= {length} for a caption of episode {line['episode']}, got {line}."
+        )
     if not isinstance(line["text"], str) or not line["text"].strip():
-        raise ValueError(f"a caption wants some text, got {line['text']!r}.")
+        raise ValueError(f"expected some text for a caption, got {line['text']!r}.")
     return OwnCaption(line["episode"], start, stop, line["text"].strip())
 
 
@@ -186,7 +246,7 @@ def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def _with_particles(wording: str, word: str) -> str:
-    """Choose of each [after a consonant/after a vowel] what Korean wants after the word."""
+    """Resolve each [after a consonant/after a vowel] for the word before it, as Korean grammar asks."""
     last = ord(word[-1]) - 0xAC00  # Hangul syllables in order: 28 a vowel, the first of them without a last consonant
     closed = 0 <= last < 11172 and last % 28 > 0
     return re.sub(r"\[(.*?)/(.*?)\]", lambda match: match[1 if closed else 2], wording)

@@ -1,7 +1,7 @@
 """From episodes to batches: columns of all episodes end to end, windows on them, and the order in which they are seen.
 
 This is where Gymnasium's alignment becomes the alignment by arrival: row t of `prev_action`, `reward` and
-`terminated` speaks of the step that led into frame t. The first frame of an episode was led into by nothing: its
+`terminated` belongs to the step that led into frame t. No step led into the first frame of an episode: its
 action is unknown (NaN), its reward 0.
 """
 
@@ -34,21 +34,21 @@ class Columns(NamedTuple):
         return int(np.diff(self.bounds).max(initial=0))
 
 
-def split_episodes(footage: Footage, eval_share: float = 0.1, seed: int = 0) -> tuple[list[int], list[int]]:
-    """Divide the episodes into training and evaluation, by whole episodes, aiming at a share of the frames.
+def split_episodes(footage: Footage, eval_fraction: float = 0.1, seed: int = 0) -> tuple[list[int], list[int]]:
+    """Divide the episodes into training and evaluation, by whole episodes, aiming at a fraction of the frames.
 
     Returns:
         Two sorted lists of episode numbers without a common one, neither empty.
 
     Raises:
-        ValueError: fewer than two episodes, or a share that is not between 0 and 1.
+        ValueError: fewer than two episodes, or a fraction that is not between 0 and 1.
     """
     if len(footage) < 2:
-        raise ValueError(f"a split wants at least 2 episodes, {footage.path} has {len(footage)}; record more frames.")
-    if not 0 < eval_share < 1:
-        raise ValueError(f"eval_share wants to be between 0 and 1, got {eval_share}.")
+        raise ValueError(f"expected at least 2 episodes in {footage.path}, got {len(footage)}; record more frames.")
+    if not 0 < eval_fraction < 1:
+        raise ValueError(f"expected a number between 0 and 1 for eval_fraction, got {eval_fraction}.")
     lengths = np.array([e.length for e in footage.episodes])
-    target, held = eval_share * lengths.sum(), 0
+    target, held = eval_fraction * lengths.sum(), 0
     evaluation: list[int] = []
     for e in np.random.default_rng(seed).permutation(len(lengths)):
         if abs(held + lengths[e] - target) < abs(held - target) and len(evaluation) < len(lengths) - 1:
@@ -65,7 +65,7 @@ def load_columns(footage: Footage, ids: Sequence[int]) -> Columns:
         ValueError: no episodes asked for, or one that cannot be read.
     """
     if not len(ids):
-        raise ValueError(f"load_columns wants at least one episode of {footage.path}, got none.")
+        raise ValueError(f"expected at least one episode of {footage.path} to load, got none.")
     lengths = [footage.episodes[i].length for i in ids]
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     n, meta = int(bounds[-1]), footage.meta
@@ -75,7 +75,7 @@ def load_columns(footage: Footage, ids: Sequence[int]) -> Columns:
     state = np.empty((n, len(meta.state_names)), np.float32) if meta.state_names else None
 
     def fill(i: int, start: int, stop: int) -> None:
-        episode = footage.read(i)
+        episode = footage[i]
         obs[start:stop] = episode.obs
         prev_action[start + 1 : stop] = episode.action
         reward[start + 1 : stop] = episode.reward
@@ -105,23 +105,23 @@ class Windows:
 
     def __init__(self, columns: Columns, length: int, min_real: int = 2):
         if not 1 <= min_real <= length:
-            raise ValueError(f"min_real wants to be within 1..length, got {min_real} with length {length}.")
+            raise ValueError(f"expected min_real within 1..{length}, the length, got {min_real}.")
         self.columns, self.length = columns, length
         starts = np.maximum(np.diff(columns.bounds) - min_real + 1, 0)  # windows that begin in each episode
         self._ends = np.cumsum(starts)
         if not len(self):
             raise ValueError(
-                f"windows want an episode of at least {min_real} frames, the longest has {columns.longest}."
+                f"expected an episode of at least {min_real} frames for windows, got at most {columns.longest}."
             )
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def rows(self, ids: Any) -> tuple[Int64[np.ndarray, "b t"], Bool[np.ndarray, "b t"]]:
+    def rows(self, ids: Sequence[Any] | np.ndarray) -> tuple[Int64[np.ndarray, "b t"], Bool[np.ndarray, "b t"]]:
         """Rows of the columns that each window shows, padding as the episode's last row, and which are real."""
         ids = np.asarray(ids, np.int64)
         if ids.ndim != 1 or ((ids < 0) | (ids >= len(self))).any():
-            raise ValueError(f"window ids want to be a list of numbers within 0..{len(self) - 1}, got {ids}.")
+            raise ValueError(f"expected a list of numbers within 0..{len(self) - 1} for window ids, got {ids}.")
         episode = np.searchsorted(self._ends, ids, side="right")
         before = np.concatenate([[0], self._ends])[episode]
         bounds = self.columns.bounds
@@ -129,7 +129,7 @@ class Windows:
         last = bounds[episode + 1][:, None] - 1
         return np.minimum(rows, last), rows <= last
 
-    def batch(self, ids: Any, obs: Any = None) -> Batch:
+    def batch(self, ids: Sequence[Any] | np.ndarray, obs: Any = None) -> Batch:
         """Windows as a Batch of numpy arrays.
 
         Args:
@@ -138,7 +138,7 @@ class Windows:
         """
         source = self.columns.obs if obs is None else obs
         if len(source) != self.columns.bounds[-1]:
-            raise ValueError(f"obs wants one row for each of {self.columns.bounds[-1]} frames, got {len(source)}.")
+            raise ValueError(f"expected obs of {self.columns.bounds[-1]} frames, got {len(source)}.")
         rows, mask = self.rows(ids)
         return Batch(
             obs=source[rows],
@@ -157,7 +157,7 @@ class ShuffledIndex:
 
     def __init__(self, num_items: int, batch_size: int, seed: int):
         if num_items < 1 or batch_size < 1:
-            raise ValueError(f"wants at least one item and one a batch, got {num_items} and {batch_size}.")
+            raise ValueError(f"expected at least one item and one a batch, got {num_items} and {batch_size}.")
         self.num_items, self.batch_size, self.seed = num_items, batch_size, seed
         self._orders: dict[int, np.ndarray] = {}  # of the latest epochs; a cache, not state
 

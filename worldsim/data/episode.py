@@ -1,7 +1,7 @@
 """One episode on disk: a zarr v3 group with one sharded array a column, written and read through tensorstore.
 
 `obs` and `state` have one row more than the other columns, as in Gymnasium. Pictures are compressed 16 at a time
-(so a short clip reads little) and 256 share a file (so an episode is a handful of files). Every chunk carries a
+(so a short clip reads little) and 256 lie in a file (so an episode is a handful of files). Every chunk carries a
 crc32c, so a flipped or missing byte is an error and never a wrong picture. No code of ours touches bytes, and
 zarr-python reads the same files.
 
@@ -126,8 +126,8 @@ class EpisodeWriter:
     def reset(self, obs: np.ndarray, state: np.ndarray | None = None) -> None:
         """Give the first picture, uint8 `[h w 3]`, and the ground truth beside it."""
         if len(self):
-            raise ValueError("reset wants to be the first call of an EpisodeWriter, got a second one.")
-        self._append(obs=obs, **({} if state is None else {"state": state}))
+            raise ValueError("expected reset as the first call of an EpisodeWriter, got a second one.")
+        self._append(obs=obs, state=state)
 
     def step(
         self,
@@ -140,37 +140,37 @@ class EpisodeWriter:
     ) -> None:
         """Give an action row `[a]` and what it led to."""
         if not len(self):
-            raise ValueError("step wants a reset before it, got none.")
-        row = {"action": action, "obs": obs, "reward": reward, "terminated": terminated, "truncated": truncated}
-        self._append(**row, **({} if state is None else {"state": state}))
+            raise ValueError("expected a reset before step, got none.")
+        self._append(action=action, obs=obs, reward=reward, terminated=terminated, truncated=truncated, state=state)
         self.return_ += float(reward)
         self.terminated = bool(terminated)
 
     def __len__(self) -> int:
         return self._columns["obs"].length
 
-    def _append(self, **row: Any) -> None:
+    def _append(self, **values: Any) -> None:
+        row = {name: value for name, value in values.items() if value is not None}
         if ("state" in row) != ("state" in self.shapes):
-            raise ValueError(f"columns wanted: {sorted(self.shapes)}; got {sorted(row)}.")
+            raise ValueError(f"expected columns {sorted(self.shapes)}, got {sorted(row)}.")
         for name, value in row.items():
             array = np.asarray(value)
             if array.shape != self.shapes[name]:
-                raise ValueError(f"{name} wants shape {self.shapes[name]}, got {array.shape}.")
+                raise ValueError(f"expected shape {self.shapes[name]} for {name}, got {array.shape}.")
             if name == "obs" and array.dtype != np.uint8:
-                raise ValueError(f"obs wants uint8 in 0..255, got {array.dtype}.")
+                raise ValueError(f"expected uint8 in 0..255 for obs, got {array.dtype}.")
         with disk_errors(self.path):
             for name, value in row.items():
                 self._columns[name].append(value)
 
     def close(self) -> dict[str, Any]:
-        """Finish the files; give back what the index says of the episode (all but its name, seed and policy).
+        """Finish the files; returns the index's entry of the episode (all but its name, seed and policy).
 
         Raises:
             ValueError: no step was taken.
             OSError: no room on the disk.
         """
         if len(self) < 2:
-            raise ValueError("an episode wants at least one step, got none.")
+            raise ValueError("expected at least one step in an episode, got none.")
         with disk_errors(self.path):
             digests = {name: column.close() for name, column in self._columns.items()}
             group = {"zarr_format": 3, "node_type": "group", "attributes": {"frames": len(self)}}
@@ -195,31 +195,27 @@ def read_episode(path: Path, shapes: Mapping[str, tuple[int, ...]], length: int,
     columns = read_columns(path, shapes, length)
     found = _combine({k: hashlib.sha256(np.ascontiguousarray(v).tobytes()).digest() for k, v in columns.items()})
     if found != sha256:
-        raise ValueError(f"{path} is not the episode that the index lists: hash {found[:12]}, wanted {sha256[:12]}.")
+        raise ValueError(f"{path} is not the episode of the index: expected hash {sha256[:12]}, got {found[:12]}.")
     return Episode(**columns)
 
 
-def read_columns(path: Path, shapes: Mapping[str, tuple[int, ...]], length: int) -> dict[str, np.ndarray]:
-    """Read the columns named in `shapes` of an episode of `length` frames, all at once."""
-    arrays = {name: open_column(path / name, name, shape, length) for name, shape in shapes.items()}
-    futures = {name: array.read() for name, array in arrays.items()}
+def read_columns(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], length: int, rows: slice = slice(None)
+) -> dict[str, np.ndarray]:
+    """Read rows of the columns named in `shapes` of an episode of `length` frames, all at once."""
+    arrays = {name: _open_column(path / name, name, shape, length) for name, shape in shapes.items()}
+    futures = {name: array[rows].read() for name, array in arrays.items()}
     return {name: _result(future, path / name) for name, future in futures.items()}
 
 
-def read_frames(path: Path, shape: tuple[int, ...], length: int, start: int, stop: int) -> np.ndarray:
-    """Read pictures `start:stop` of an episode, uint8 `[stop-start h w 3]`, and no others."""
-    array = open_column(path / "obs", "obs", shape, length)
-    return _result(array[start:stop].read(), path / "obs")
-
-
-def open_column(path: Path, name: str, shape: tuple[int, ...], length: int) -> Any:
+def _open_column(path: Path, name: str, shape: tuple[int, ...], length: int) -> Any:
     """Open one column for reading and check its shape and dtype."""
     wanted = (length if name in ("obs", "state") else length - 1, *shape)
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}, "fill_missing_data_reads": False}
     array = _result(ts.open(spec, open=True, read=True), path)
     if array.shape != wanted or array.dtype.name != _DTYPES[name]:
         got = f"{array.dtype.name} {array.shape}"
-        raise ValueError(f"{path} wants {_DTYPES[name]} {wanted}, got {got}: damaged, or from other footage.")
+        raise ValueError(f"expected {_DTYPES[name]} {wanted} in {path}, got {got}: damaged, or from other footage.")
     return array
 
 

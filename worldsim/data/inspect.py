@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from worldsim.data.store import Footage
-from worldsim.types import ActionSpec
+from worldsim.types import ActionSpec, Button, Choice, Control
 
 _GAP = 2  # pixels between the pictures of a sheet
 
@@ -61,9 +61,9 @@ def contact_sheet(footage: Footage, rows: int = 4, columns: int = 8) -> UInt8[np
         ValueError: no frames, or a sheet without a row or a column.
     """
     if rows < 1 or columns < 1:
-        raise ValueError(f"a sheet wants at least one row and one column, got {rows} and {columns}.")
+        raise ValueError(f"expected at least one row and one column for a sheet, got {rows} and {columns}.")
     if not footage.num_frames:
-        raise ValueError(f"a sheet wants footage with frames, {footage.path} has none.")
+        raise ValueError(f"expected footage with frames for a sheet, got none in {footage.path}.")
     ends = np.cumsum([e.length for e in footage.episodes])
     height, width = footage.meta.size
     sheet = np.zeros((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), np.uint8)
@@ -76,16 +76,14 @@ def contact_sheet(footage: Footage, rows: int = 4, columns: int = 8) -> UInt8[np
 
 
 def _histogram(spec: ActionSpec, known: Float[np.ndarray, "n a"]) -> dict[str, dict[str, int | float]]:
-    result: dict[str, dict[str, int | float]] = {}
-    columns = iter(known.T)
-    for choice in spec.choices:
-        counts = np.bincount(next(columns).astype(int), minlength=len(choice.labels))
-        result[choice.name] = {label: int(n) for label, n in zip(choice.labels, counts)}
-    for button in spec.buttons:
-        down = int(next(columns).sum())
-        result[button.name] = {"down": down, "up": len(known) - down}
-    for axis in spec.axes:
-        values = next(columns)
-        moments = {"mean": values.mean(), "sd": values.std(), "low": values.min(), "high": values.max()}
-        result[axis.name] = {k: float(v) for k, v in moments.items()} if len(known) else {}
-    return result
+    return {control.name: _counts(control, values) for control, values in zip(spec.controls, known.T)}
+
+
+def _counts(control: Control, values: Float[np.ndarray, " n"]) -> dict[str, int | float]:
+    if isinstance(control, Choice):
+        return {label: int(np.count_nonzero(values == i)) for i, label in enumerate(control.labels)}
+    if isinstance(control, Button):
+        down = int(values.sum())
+        return {"down": down, "up": len(values) - down}
+    statistics = {"mean": values.mean, "sd": values.std, "low": values.min, "high": values.max}
+    return {name: float(statistic()) for name, statistic in statistics.items()} if len(values) else {}

@@ -1,4 +1,4 @@
-"""What a footage folder says of itself (`footage.json`) and of each episode (a line of `episodes.jsonl`)."""
+"""The description of a footage folder (`footage.json`) and of each episode (a line of `episodes.jsonl`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from worldsim import schema
 from worldsim.data.episode import column_shapes
 from worldsim.types import ActionSpec
 
@@ -29,19 +30,19 @@ class FootageMeta:
     """Columns of the engine's ground truth, empty where it gives none."""
     objects: Mapping[str, Any]
     """What evaluation looks for: name -> {"size": [h, w], "colour": [r, g, b]}, and optionally "kind", "irreversible"
-    (`worldsim.evaluate.irreversible`) and "faces" (`worldsim.evaluate.memory`); or {"view": {...}} for what the picture
-    is seen from (`worldsim.evaluate.lookaway`)."""
+    (`worldsim.evaluate.metrics.irreversible`) and "faces" (`worldsim.evaluate.metrics.memory`); or {"view": {...}} for
+    what the picture is seen from (`worldsim.evaluate.metrics.lookaway`)."""
     recorder: Mapping[str, Any]
     """policy, seed, frame_skip, package, version, command."""
     licence: str = "unknown"
     assets_licence: str = "unknown"
     prompts: tuple[str, ...] = ()
-    attributes: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
-    """What captions speak of: name of a state column -> language ("en", "ko") -> the word for each of its values."""
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What captions name: name of a state column -> language ("en", "ko") -> the word for each of its values."""
     camera: Mapping[str, Any] = field(default_factory=dict)
     """Of a first-person game whose controls turn its camera by degrees: {"field_of_view": degrees from top to bottom,
-    "yaw": action column, "pitch": action column, "state": column of the true pitch in degrees, downwards, "overlays":
-    boxes that do not turn with the world (`worldsim.nn.camera.CameraConfig`)}; the last two may be missing."""
+    "yaw": action column, "pitch": action column, "state": column of the pitch in degrees, downwards, "hud_regions":
+    boxes that do not turn with the world (`worldsim.model.camera.geometry`)}; the last two may be missing."""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -57,30 +58,15 @@ class FootageMeta:
             ValueError: another schema version, or a field is missing, unknown or of the wrong kind.
         """
         if not isinstance(data, dict) or "schema_version" not in data:
-            raise ValueError("wants a JSON object with a schema_version; this is not the footage.json of worldsim.")
+            raise ValueError("expected a JSON object with a schema_version; this is not the footage.json of worldsim.")
         if data["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"wants schema version {SCHEMA_VERSION}, got {data['schema_version']!r}; record it again.")
-        try:
-            if unknown := set(data) - set(cls.__dataclass_fields__):
-                raise ValueError(f"has unknown fields {sorted(unknown)}")
-            height, width = (int(x) for x in data["size"])
-            return cls(
-                game=str(data["game"]),
-                title=str(data["title"]),
-                size=(height, width),
-                fps=float(data["fps"]),
-                action_spec=ActionSpec.from_json(data["action_spec"]),
-                state_names=tuple(str(x) for x in data["state_names"]),
-                objects=dict(data["objects"]),
-                recorder=dict(data["recorder"]),
-                licence=str(data["licence"]),
-                assets_licence=str(data["assets_licence"]),
-                prompts=tuple(str(x) for x in data["prompts"]),
-                attributes={str(k): dict(v) for k, v in data.get("attributes", {}).items()},
-                camera=dict(data.get("camera", {})),
+            raise ValueError(
+                f"expected schema version {SCHEMA_VERSION}, got {data['schema_version']!r}; record it again."
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"a field is missing, unknown or of the wrong kind ({error!r}).") from error
+        try:
+            return schema.from_json(cls, {"attributes": {}, "camera": {}} | data)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"a field is missing, unknown or of the wrong kind: {error}") from error
 
     @property
     def columns(self) -> dict[str, tuple[int, ...]]:
@@ -91,7 +77,7 @@ class FootageMeta:
         """Refuse footage that does not belong with this: another game, size, action space or pace.
 
         Raises:
-            ValueError: says what differs.
+            ValueError: names what differs.
         """
         mine, theirs = self.to_json(), other.to_json()
         for name in ("game", "size", "fps", "action_spec", "state_names"):
@@ -128,12 +114,9 @@ class EpisodeInfo:
             ValueError: a field is missing or of the wrong kind.
         """
         try:
-            name, length = str(data["name"]), int(data["length"])
-            if length < 2 or not name.isalnum():
-                raise ValueError(f"wants a plain name and at least 2 frames, got {name!r} and {length}")
-            return cls(
-                name=name,
-                length=length,
+            info = cls(
+                name=str(data["name"]),
+                length=int(data["length"]),
                 return_=float(data["return"]),
                 seed=None if data["seed"] is None else int(data["seed"]),
                 terminated=bool(data["terminated"]),
@@ -142,6 +125,9 @@ class EpisodeInfo:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not an episode: {error!r}") from error
+        if info.length < 2 or not info.name.isalnum():
+            raise ValueError(f"expected a plain name and at least 2 frames, got {info.name!r} and {info.length}")
+        return info
 
 
 def _short(value: Any) -> str:

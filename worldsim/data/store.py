@@ -1,7 +1,7 @@
 """Footage on disk: a folder with `footage.json`, an index `episodes.jsonl`, and one zarr v3 group an episode.
 
 An episode is listed only when it is closed: it is written beside the others under a name that nobody reads,
-renamed, and then one process appends its line to the index and syncs it. So a kill -9 at any moment loses the
+renamed, and then one process appends its line to the index and syncs it. So a kill -9 at any time loses the
 unfinished episode and nothing else: a torn last line is ignored, and cut off by the next writer.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from worldsim.data.episode import EpisodeWriter, disk_errors, read_columns, read_episode, read_frames, write_json
+from worldsim.data.episode import EpisodeWriter, disk_errors, read_columns, read_episode, write_json
 from worldsim.data.meta import EpisodeInfo, FootageMeta
 from worldsim.types import Episode
 
@@ -30,7 +30,7 @@ _META, _INDEX, _EPISODES = "footage.json", "episodes.jsonl", "episodes"
 
 
 class Footage:
-    """A footage folder, open for reading. `Footage.open(path)`, then `footage.read(i)`."""
+    """A footage folder, open for reading. `Footage.open(path)`, then `footage[i]` or `for episode in footage`."""
 
     def __init__(self, path: Path, meta: FootageMeta, episodes: list[EpisodeInfo]):
         self.path, self.meta, self.episodes = path, meta, episodes
@@ -60,7 +60,7 @@ class Footage:
         """Frames of all episodes together."""
         return sum(e.length for e in self.episodes)
 
-    def read(self, index: int) -> Episode:
+    def __getitem__(self, index: int) -> Episode:
         """Read one episode whole and check it against its hash.
 
         Raises:
@@ -74,7 +74,7 @@ class Footage:
         info, shapes = self.episodes[index], self.meta.columns
         unknown = set(names) - set(shapes)
         if unknown:
-            raise ValueError(f"columns wanted: some of {sorted(shapes)}; got {sorted(unknown)}.")
+            raise ValueError(f"expected columns of {sorted(shapes)}, got {sorted(unknown)}.")
         return read_columns(self._folder(info), {n: shapes[n] for n in names}, info.length)
 
     def read_clip(self, index: int, start: int, stop: int) -> UInt8[np.ndarray, "t h w c"]:
@@ -82,9 +82,10 @@ class Footage:
         info = self.episodes[index]
         if not 0 <= start < stop <= info.length:
             raise ValueError(
-                f"a clip of episode {info.name} wants 0 <= start < stop <= {info.length}, got {start}:{stop}."
+                f"expected 0 <= start < stop <= {info.length} for a clip of episode {info.name}, got {start}:{stop}."
             )
-        return read_frames(self._folder(info), self.meta.columns["obs"], info.length, start, stop)
+        obs = {"obs": self.meta.columns["obs"]}
+        return read_columns(self._folder(info), obs, info.length, slice(start, stop))["obs"]
 
     def digest(self) -> str:
         """A hash of the description and of every episode's content, as the index has it. Reads no pictures."""
@@ -141,15 +142,13 @@ class FootageWriter:
         """A new name for an episode in the making, which no reader looks at."""
         return self.path / _EPISODES / f"{uuid.uuid4().hex}.part"
 
-    def new_episode(self, path: Path | None = None) -> EpisodeWriter:
+    def new_episode(self) -> EpisodeWriter:
         """Begin an episode; `commit` lists it once it is closed."""
-        states = len(self.meta.state_names)
-        return EpisodeWriter(
-            path or self.part(), size=self.meta.size, num_actions=self.meta.action_spec.size, num_states=states
-        )
+        actions, states = self.meta.action_spec.size, len(self.meta.state_names)
+        return EpisodeWriter(self.part(), size=self.meta.size, num_actions=actions, num_states=states)
 
     def commit(self, part: Path, summary: Mapping[str, Any], *, seed: int | None, policy: str) -> EpisodeInfo:
-        """List a closed episode: `summary` is what `EpisodeWriter.close` gave."""
+        """List a closed episode: `summary` is what `EpisodeWriter.close` returned."""
         name = f"{len(self.episodes):06d}"
         info = EpisodeInfo.from_json({**summary, "name": name, "seed": seed, "policy": policy})
         with disk_errors(self.path):
@@ -164,7 +163,7 @@ class FootageWriter:
         return self.commit(*self.write(episode), seed=seed, policy=policy)
 
     def write(self, episode: Episode) -> tuple[Path, dict[str, Any]]:
-        """Write one whole episode without listing it, and give what `commit` wants; threads may do so side by side."""
+        """Write one whole episode, unlisted; returns the arguments of `commit`. Threads may write side by side."""
         writer = self.new_episode()
         state = [None] * len(episode.obs) if episode.state is None else episode.state
         try:

@@ -45,14 +45,14 @@ class Client:
         viewing_range: blocks that can be seen.
 
     Raises:
-        FileNotFoundError: Luanti, Xvfb or a C compiler is missing; says how to get it.
-        RuntimeError: it does not start; says what it said last.
+        FileNotFoundError: Luanti, Xvfb or a C compiler is missing; names how to get it.
+        RuntimeError: it does not start; quotes what it printed last.
     """
 
     def __init__(self, *, size: tuple[int, int], dt: float, map_seed: int, viewing_range: int):
         program = PROGRAM if Path(PROGRAM).exists() else shutil.which("minetest") or shutil.which("luanti")
         if program is None:
-            raise FileNotFoundError("Luanti is not installed: this game wants the Debian package minetest.")
+            raise FileNotFoundError("Luanti is not installed: install the Debian package minetest.")
         self._folder = tempfile.TemporaryDirectory(prefix="worldsim-luanti-")
         home = Path(self._folder.name)
         self._command, self.events = home / "world" / "command.txt", []
@@ -75,7 +75,7 @@ class Client:
             raise
 
     def set_down(self, seed: int, *, yaw: float, pitch: float, time_of_day: float, speed: float, sky: str) -> None:
-        """Begin where a seed says, and let frames pass until the picture stands still."""
+        """Begin at the place that a seed draws, and let frames pass until the picture stands still."""
         self.game.release_all()
         order = f"reset {seed} {yaw:.3f} {pitch:.3f} {time_of_day:.5f} {speed:g} {sky}\n"
         part = self._command.with_suffix(".part")

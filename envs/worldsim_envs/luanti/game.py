@@ -58,7 +58,7 @@ class LuantiGame(GameEnv):
     down, degrees a frame, to a quarter of a degree).
 
     Raises:
-        FileNotFoundError: Luanti, Xvfb or a C compiler is missing; says how to get it.
+        FileNotFoundError: Luanti, Xvfb or a C compiler is missing; names how to get it.
         RuntimeError: the game died; the next reset starts it again.
     """
 
@@ -97,7 +97,7 @@ class LuantiGame(GameEnv):
                 "died",
             ],
             "attributes": attributes(),
-            "camera": {"field_of_view": 72.0, "yaw": "yaw", "pitch": "pitch", "state": "pitch", "overlays": [HAND]},
+            "camera": {"field_of_view": 72.0, "yaw": "yaw", "pitch": "pitch", "state": "pitch", "hud_regions": [HAND]},
             "objects": {"player": {"view": {"x": "x", "y": "z", "angle": "yaw", "degrees": 90, "near": 0.3}}},
         }
     }
@@ -224,7 +224,7 @@ class LuantiGame(GameEnv):
 
     def _checked(self, action: Any) -> Any:
         if not self.action_space.contains(action):
-            raise ValueError(f"action wants to be in {self.action_space}, got {action!r}.")
+            raise ValueError(f"expected an action in {self.action_space}, got {action!r}.")
         return action
 
     @staticmethod

@@ -58,7 +58,7 @@ class Lockstep:
         env: variables of the environment beside this process's own.
 
     Raises:
-        FileNotFoundError: Xvfb, the program or a C compiler is missing; says how to get it.
+        FileNotFoundError: Xvfb, the program or a C compiler is missing; names how to get it.
         RuntimeError: the library cannot be compiled, or a process ended at once.
     """
 
@@ -68,7 +68,7 @@ class Lockstep:
         wanted = {"Xvfb": "the Debian package xvfb", command[0]: f"the program {command[0]}"}
         for program, package in wanted.items():
             if shutil.which(program) is None:
-                raise FileNotFoundError(f"{Path(program).name} is not installed: this game wants {package}.")
+                raise FileNotFoundError(f"{Path(program).name} is not installed: install {package}.")
         make_display = import_optional("Xlib.display", "python-xlib", extra="luanti").Display
         self._x, self._names = importlib.import_module("Xlib.X"), importlib.import_module("Xlib.XK")
         library = compile_library()
@@ -275,7 +275,7 @@ def compile_library() -> Path:
 
     Raises:
         FileNotFoundError: there is no C compiler.
-        RuntimeError: it refuses; says why.
+        RuntimeError: it refuses; quotes why.
     """
     digest = hashlib.sha256(SOURCE.read_bytes() + sysconfig.get_platform().encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldsim"
@@ -284,7 +284,7 @@ def compile_library() -> Path:
         return library
     compiler = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
     if compiler is None:
-        raise FileNotFoundError("no C compiler (cc, gcc, clang) is installed: this game wants one, once.")
+        raise FileNotFoundError("no C compiler (cc, gcc, clang) is installed: install one; this game needs it once.")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         made = Path(folder) / library.name

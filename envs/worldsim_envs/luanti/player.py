@@ -49,7 +49,7 @@ class Player:
             yield self._row(*buttons, yaw=yaw / frames, pitch=pitch / frames)
 
     def _level(self) -> Iterator[np.ndarray]:
-        """Bring a gaze that has gone far up or down back near the horizon."""
+        """Turn a view that has gone far up or down back near the horizon."""
         if abs(self._seen.pitch - 8) > 25:
             yield from self._turn(0.0, 8 - self._seen.pitch + self._rng.uniform(-8, 8), 6)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -16,9 +18,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from worldsim.data.policies import Policy
-from worldsim.data.spaces import action_of_row, row_of_action, spec_of_space
-from worldsim.data.store import FootageMeta
+from worldsim.data.meta import FootageMeta
+from worldsim.recording.policies import ScriptedPlayer
+from worldsim.recording.spaces import action_of_row, row_of_action, spec_of_space
 from worldsim.types import ActionSpec
 
 _FAMILY = "worldsim_envs"
@@ -41,14 +43,21 @@ class Game:
         name: a short name ("jump") or a Gymnasium id ("CartPole-v1", "my_module:MyGame-v0").
         size: height and width of the pictures; None takes the game's own.
         frame_skip: how many steps of the game one action lasts; None takes the game's own.
+        on_step: called after each step; may raise to end the episode.
 
     Raises:
         ValueError: no such game, or one whose pictures or actions cannot be recorded.
         ModuleNotFoundError: the game's package is not installed.
     """
 
-    def __init__(self, name: str, size: tuple[int, int] | None = None, frame_skip: int | None = None):
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        size: tuple[int, int] | None = None,
+        frame_skip: int | None = None,
+        on_step: Callable[[], None] | None = None,
+    ):
+        self.name, self._on_step = name, on_step
         self._ours = is_short_name(name)
         kwargs = {"size": size, "frame_skip": frame_skip} if self._ours else {}
         kwargs = {k: v for k, v in kwargs.items() if v is not None}
@@ -61,7 +70,7 @@ class Game:
         self.state_names = tuple(self._about.get("state", ())) if self._ours else ()
 
     @property
-    def scripted(self) -> Policy | None:
+    def scripted(self) -> ScriptedPlayer | None:
         """The environment's own player, where it has one."""
         player = getattr(self._env.unwrapped, "scripted_action", None)
         return None if player is None else lambda: row_of_action(self._env.action_space, player())
@@ -80,18 +89,16 @@ class Game:
             total += float(reward)
             if terminated or truncated:
                 break
+        if self._on_step is not None:
+            self._on_step()
         return Arrival(self._picture(obs), total, bool(terminated), bool(truncated), self._state(info))
 
-    def meta(self, recorder: dict[str, Any]) -> FootageMeta:
-        """What footage of this game says about itself; resets the game to see its size."""
+    def meta(self, recorder: Mapping[str, Any]) -> FootageMeta:
+        """The description of footage of this game; resets the game to see its size."""
         height, width, _ = self.reset(0).obs.shape
         about = self._about if self._ours else {}
         package = str(about.get("package") or type(self._env.unwrapped).__module__.split(".")[0])
-        made_with = {
-            "frame_skip": self.frame_skip,
-            "package": package,
-            "version": about.get("version") or _version(package),
-        }
+        version = about.get("version") or _version(package)
         return FootageMeta(
             game=self.name,
             title=str(about.get("title", self.name)),
@@ -102,14 +109,14 @@ class Game:
             objects=about.get("objects", {}),
             attributes=about.get("attributes", {}),
             camera=about.get("camera", {}),
-            recorder={**recorder, **made_with},
+            recorder={**recorder, "frame_skip": self.frame_skip, "package": package, "version": version},
             licence=str(about.get("licence", "unknown")),
             assets_licence=str(about.get("assets_licence", "unknown")),
             prompts=tuple(about.get("prompts", ())) or (self.name,),
         )
 
     def close(self) -> None:
-        """Let the game go."""
+        """End the game."""
         self._env.close()
 
     def _fps(self) -> float:
@@ -125,7 +132,7 @@ class Game:
     def _picture(self, obs: Any) -> UInt8[np.ndarray, "h w c"]:
         picture = np.asarray(self._env.render() if self._render else obs)
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise ValueError(f"{self.name} wants to give uint8 pictures [h w 3], gave {picture.dtype} {picture.shape}.")
+            raise ValueError(f"expected uint8 pictures [h w 3] of {self.name}, got {picture.dtype} {picture.shape}.")
         if self._size and picture.shape[:2] != self._size:
             height, width = self._size
             picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
@@ -141,7 +148,7 @@ def is_short_name(name: str) -> bool:
 
 
 def _make_pictured(env_id: str, kwargs: dict[str, Any], name: str) -> tuple[gym.Env, bool]:
-    """Make an environment that shows pictures, and say whether they come from render()."""
+    """An environment that shows pictures, and whether they come from render()."""
     env = _make(env_id, kwargs, name)
     space = env.observation_space
     if isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[2] == 3:
@@ -150,7 +157,7 @@ def _make_pictured(env_id: str, kwargs: dict[str, Any], name: str) -> tuple[gym.
     env.close()
     if "rgb_array" not in modes:
         raise ValueError(
-            f"{name} wants uint8 RGB observations or rgb_array rendering, has {space} and renders {modes}."
+            f"expected uint8 RGB observations or rgb_array rendering of {name}, got {space} and render modes {modes}."
         )
     return _make(env_id, {**kwargs, "render_mode": "rgb_array"}, name), True
 
@@ -171,8 +178,6 @@ def _unknown(name: str) -> str:
 
 
 def _version(package: str) -> str:
-    from importlib import metadata
-
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -7,9 +7,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from worldsim.types import ActionSpec, Axis, Button, Choice
+from worldsim.types import ActionSpec, Axis, Button, Choice, Control, discrete
+
+_KINDS: tuple[tuple[type[gym.Space], ...], ...] = (  # of the leaves of a space, in the order of an ActionSpec's columns
+    (gym.spaces.Discrete, gym.spaces.MultiDiscrete),
+    (gym.spaces.MultiBinary,),
+    (gym.spaces.Box,),
+)
 
 
 def spec_of_space(space: gym.Space, labels: list[str] | None = None) -> ActionSpec:
@@ -22,64 +28,61 @@ def spec_of_space(space: gym.Space, labels: list[str] | None = None) -> ActionSp
     Raises:
         ValueError: a space of another kind, a Box without bounds, or a Discrete of one option.
     """
-    controls = [c for path, leaf in _leaves(space) for c in _controls(leaf, path)]
-    choices = tuple(c for c in controls if isinstance(c, Choice))
     if labels and isinstance(space, gym.spaces.Discrete) and len(labels) == space.n:
-        choices = (Choice(name="action", labels=tuple(labels), keys=((),) * len(labels)),)
-    buttons = tuple(c for c in controls if isinstance(c, Button))
-    return ActionSpec(choices=choices, buttons=buttons, axes=tuple(c for c in controls if isinstance(c, Axis)))
+        return discrete(tuple(labels))
+    return ActionSpec.of(c for path, leaf in _leaves(space) for c in _controls(leaf, path))
 
 
 def row_of_action(space: gym.Space, action: Any) -> Float[np.ndarray, " a"]:
     """Turn an action of the space into a row: choices, then buttons, then axes."""
-    parts: tuple[list, list, list] = ([], [], [])
+    parts = []
     for path, leaf in _leaves(space):
         value = action
         for name in path:
             value = value[name]
-        flat = np.ravel(np.asarray(value, np.float64)) - np.ravel(_start(leaf))
-        parts[_group(leaf)].extend(flat)
-    return np.array([x for part in parts for x in part], np.float32)
+        parts.append(np.ravel(np.asarray(value, np.float64)) - np.ravel(_start(leaf)))
+    return np.concatenate(parts)[_columns(space)].astype(np.float32)
 
 
 def action_of_row(space: gym.Space, row: Float[np.ndarray, " a"]) -> Any:
     """Turn a row into an action of the space, the inverse of `row_of_action`."""
-    sizes = [0, 0, 0]
-    for _, leaf in _leaves(space):
-        sizes[_group(leaf)] += _count(leaf)
-    used = [0, sizes[0], sizes[0] + sizes[1]]
+    flat = np.empty_like(row)
+    flat[_columns(space)] = row
+    values = iter(flat)
 
     def build(space: gym.Space) -> Any:
         if isinstance(space, gym.spaces.Dict):
             return {name: build(sub) for name, sub in space.spaces.items()}
         if isinstance(space, gym.spaces.Tuple):
             return tuple(build(sub) for sub in space.spaces)
-        group, count = _group(space), _count(space)
-        part = row[used[group] : used[group] + count]
-        used[group] += count
+        part = np.array([next(values) for _ in range(_count(space))])
         if isinstance(space, gym.spaces.Discrete):
             return int(part[0]) + int(space.start)
-        shape, dtype = space.shape or (), space.dtype
-        value = part.reshape(shape) if group == 2 else np.rint(part).reshape(shape) + _start(space)
-        return value.astype(dtype)
+        value = part if isinstance(space, gym.spaces.Box) else np.rint(part) + np.ravel(_start(space))
+        return value.reshape(space.shape or ()).astype(space.dtype)
 
     return build(space)
 
 
 def _leaves(space: gym.Space, path: tuple = ()) -> Iterator[tuple[tuple, gym.Space]]:
-    if isinstance(space, gym.spaces.Dict):
-        for name, sub in space.spaces.items():
+    if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
+        subs = space.spaces.items() if isinstance(space, gym.spaces.Dict) else enumerate(space.spaces)
+        for name, sub in subs:
             yield from _leaves(sub, (*path, name))
-    elif isinstance(space, gym.spaces.Tuple):
-        for i, sub in enumerate(space.spaces):
-            yield from _leaves(sub, (*path, i))
     else:
         yield path, space
 
 
-def _controls(leaf: gym.Space, path: tuple) -> list[Choice | Button | Axis]:
+def _columns(space: gym.Space) -> Int[np.ndarray, " a"]:
+    """For each column of a row, which of the leaves' values it is."""
+    groups = [group for _, leaf in _leaves(space) for group in [_group(leaf)] * _count(leaf)]
+    return np.argsort(groups, kind="stable")
+
+
+def _controls(leaf: gym.Space, path: tuple) -> list[Control]:
+    count = _count(leaf)
     name = ".".join(str(x) for x in path) or "action"
-    names = [name] if _count(leaf) == 1 else [f"{name}.{i}" for i in range(_count(leaf))]
+    names = [name] if count == 1 else [f"{name}.{i}" for i in range(count)]
     if isinstance(leaf, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
         counts = np.ravel(leaf.n if isinstance(leaf, gym.spaces.Discrete) else leaf.nvec)
         options = [tuple(str(i) for i in range(n)) for n in counts]
@@ -93,12 +96,11 @@ def _controls(leaf: gym.Space, path: tuple) -> list[Choice | Button | Axis]:
 
 def _group(leaf: gym.Space) -> int:
     """Which columns a leaf's values go to: 0 choices, 1 buttons, 2 axes."""
-    kinds = ((gym.spaces.Discrete, gym.spaces.MultiDiscrete), gym.spaces.MultiBinary, gym.spaces.Box)
-    for group, kind in enumerate(kinds):
-        if isinstance(leaf, kind):
+    for group, kinds in enumerate(_KINDS):
+        if isinstance(leaf, kinds):
             return group
     wanted = "Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of them"
-    raise ValueError(f"an action space wants to be {wanted}, got {leaf}.")
+    raise ValueError(f"expected {wanted} for an action space, got {leaf}.")
 
 
 def _count(leaf: gym.Space) -> int:

@@ -22,4 +22,4 @@ class FullDisk(Toy):
         return super().reset(**kwargs)
 
 
-gym.register("worldsim_test/FullDisk-v0", entry_point="tests.data.full_disk_env:FullDisk")
+gym.register("worldsim_test/FullDisk-v0", entry_point="tests.recording.full_disk_env:FullDisk")

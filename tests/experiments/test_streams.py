@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streams import StreamCutter, StreamRows
 
 from tests.data.footage_factory import assert_same_episode
 from worldsim.data.store import Episode
-from worldsim.data.streams import StreamCutter, StreamRows
 
 ENDS = st.sampled_from(["terminated", "truncated"])
 STREAM = st.lists(st.tuples(st.integers(1, 9), ENDS, st.integers(0, 3)), max_size=4)  # steps, end, rows of waiting

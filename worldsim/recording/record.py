@@ -1,0 +1,199 @@
+"""Record a game: processes play, this one lists their episodes in order.
+
+The order and the content of the episodes depend on the seed alone, never on the number of workers: a worker that is
+ahead waits in line, and what was played beyond the frames asked for is deleted. So a recording that goes on after
+any interruption ends as the same footage as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import queue
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from worldsim.data.store import Footage, FootageMeta, FootageWriter
+from worldsim.recording.episode import record_episode
+from worldsim.recording.policies import PolicyMaker, check_policy
+from worldsim.recording.process import GameProcess, Inbox
+
+_TRIES = 2  # an episode whose worker died is tried once more
+
+OnProgress = Callable[[int, int], None]
+
+
+def record(
+    game: str,
+    out: Path | str,
+    *,
+    num_frames: int,
+    policy: str = "noisy",
+    seed: int = 0,
+    num_workers: int = 1,
+    size: tuple[int, int] | None = None,
+    frame_skip: int | None = None,
+    max_episode_len: int = 1000,
+    on_progress: OnProgress | None = None,
+    agent: PolicyMaker | None = None,
+) -> Footage:
+    """Record whole episodes of a game until the folder holds at least `num_frames` frames.
+
+    Footage of the same game, size and actions that is already there counts, and goes on with its next episode.
+
+    Args:
+        game: a short name ("jump") or a Gymnasium id ("CartPole-v1", "my_module:MyGame-v0").
+        out: folder of the footage, new or of an earlier recording.
+        num_frames: frames wanted in the folder, those of earlier recordings included.
+        policy: "noisy" (the game's scripted player with 10 to 30 % noise, else random) or "random"; with `agent` the
+            name that the footage gives it.
+        seed: episode i is a pure function of the seed and i.
+        num_workers: processes that play.
+        size: height and width in pixels; None takes the game's own.
+        frame_skip: steps of the game for each action; None takes the game's own.
+        max_episode_len: actions after which an episode is cut, marked truncated.
+        on_progress: called with frames done and frames wanted, about twice a second.
+        agent: makes the policy of a trained agent; `worldsim.agent.record` gives it.
+
+    Returns:
+        The footage, open for reading.
+
+    Raises:
+        ValueError: no such game or policy, other footage in the folder, a number out of range.
+        ModuleNotFoundError: the game's package is not installed; the message says which extra has it.
+        OSError: no room on the disk.
+        RuntimeError: a game died twice in the same episode.
+    """
+    counts = {"num_frames": num_frames, "num_workers": num_workers, "max_episode_len": max_episode_len}
+    for name, value, least in (*((*x, 1) for x in counts.items()), ("frame_skip", frame_skip, 1), ("seed", seed, 0)):
+        if value is not None and value < least:
+            raise ValueError(f"expected a whole number of at least {least} for {name}, got {value}.")
+    if size is not None and min(size) < 1:
+        raise ValueError(f"expected a height and a width of at least 1 pixel for size, got {size}.")
+    if agent is None:
+        check_policy(policy)
+    _Recording(
+        game=(game, size, frame_skip),
+        how={"policy": policy, "seed": seed, "max_episode_len": max_episode_len},
+        agent=agent,
+        out=Path(out),
+        wanted=num_frames,
+        num_workers=num_workers,
+        on_progress=on_progress or (lambda done, wanted: None),
+    ).run()
+    return Footage.open(out)
+
+
+@dataclass
+class _Task:
+    """The episode that a worker plays."""
+
+    index: int
+    part: Path
+    num_frames: int = 0
+
+
+@dataclass(kw_only=True)
+class _Recording:
+    """The parent's side of one call to `record`."""
+
+    game: tuple[str, tuple[int, int] | None, int | None]  # name, size, frame skip
+    how: dict[str, Any]  # policy, seed, max_episode_len
+    agent: PolicyMaker | None
+    out: Path
+    wanted: int
+    num_workers: int
+    on_progress: OnProgress
+    inbox: Inbox = field(default_factory=queue.Queue)
+    tasks: dict[GameProcess, _Task | None] = field(default_factory=dict)
+    finished: dict[int, tuple[Path, dict]] = field(default_factory=dict)  # played, waiting for an earlier one
+    retry: list[int] = field(default_factory=list)
+    tries: dict[int, int] = field(default_factory=dict)
+    next_index: int = 0
+    writer: FootageWriter | None = None
+
+    def run(self) -> None:
+        try:
+            self._start_worker()
+            while self.writer is None or self.writer.num_frames < self.wanted:
+                worker, kind, value = self.inbox.get()
+                task = self.tasks[worker]
+                if kind == "error":
+                    raise value
+                if kind == "died":
+                    self._died(worker, task)
+                elif kind == "meta":
+                    self._ready(worker, value)
+                elif task is not None and kind == "progress":
+                    task.num_frames = value + 1
+                elif task is not None and kind == "result":
+                    self._finished(worker, task, value)
+                self._report()
+        finally:
+            for worker in self.tasks:
+                worker.leave()
+            for worker in self.tasks:
+                worker.close()
+            if self.writer is not None:
+                self.writer.close()
+
+    def _ready(self, worker: GameProcess, meta: FootageMeta) -> None:
+        if self.writer is None:  # the first worker knows the game; now the others can start
+            if self.agent is not None:  # one that does not fit is refused before there is a folder
+                self.agent(meta.action_spec, meta.size, 0)
+            name, size, _ = self.game
+            command = ["worldsim", "record", name, "--policy", self.how["policy"], "--seed", str(self.how["seed"])]
+            command += ["--size", *map(str, size)] if size else []
+            recorder = {**self.how, "command": " ".join(command), **meta.recorder}
+            self.writer = FootageWriter(self.out, replace(meta, recorder=recorder))
+            self.next_index = len(self.writer.episodes)
+            if self.writer.num_frames < self.wanted:
+                for _ in range(self.num_workers - 1):
+                    self._start_worker()
+        self.writer.meta.check_same_world(meta)
+        self._give_task(worker)
+
+    def _give_task(self, worker: GameProcess) -> None:
+        assert self.writer is not None
+        if self.retry:
+            index = self.retry.pop(0)
+        elif self.writer.num_frames + self._num_waiting < self.wanted:
+            index, self.next_index = self.next_index, self.next_index + 1
+        else:
+            return  # what is being played or waits is enough
+        self.tries[index] = self.tries.get(index, 0) + 1
+        self.tasks[worker] = task = _Task(index, self.writer.part())
+        worker.call(record_episode, task.part.absolute(), index=index, agent=self.agent, **self.how)
+
+    def _finished(self, worker: GameProcess, task: _Task, summary: dict[str, Any]) -> None:
+        assert self.writer is not None
+        self.finished[task.index], self.tasks[worker] = (task.part, summary), None
+        while len(self.writer.episodes) in self.finished and self.writer.num_frames < self.wanted:
+            part, summary = self.finished.pop(len(self.writer.episodes))
+            self.writer.commit(part, summary, seed=self.how["seed"], policy=self.how["policy"])
+        self._give_task(worker)
+
+    def _died(self, worker: GameProcess, task: _Task | None) -> None:
+        what = worker.death()
+        del self.tasks[worker]
+        worker.close()
+        if task is None or self.tries[task.index] >= _TRIES:
+            kept = 0 if self.writer is None else len(self.writer.episodes)
+            raise RuntimeError(f"{what}; {kept} whole episodes are kept, and recording again goes on after them.")
+        warnings.warn(f"{what}; episode {task.index} is played again.", RuntimeWarning, stacklevel=2)
+        self.retry.append(task.index)
+        self._start_worker()
+
+    @property
+    def _num_waiting(self) -> int:
+        """Frames of episodes that wait for an earlier one."""
+        return sum(summary["length"] for _, summary in self.finished.values())
+
+    def _report(self) -> None:
+        if self.writer is not None:
+            playing = sum(task.num_frames for task in self.tasks.values() if task is not None)
+            self.on_progress(min(self.writer.num_frames + self._num_waiting + playing, self.wanted), self.wanted)
+
+    def _start_worker(self) -> None:
+        self.tasks[GameProcess(*self.game, inbox=self.inbox)] = None
