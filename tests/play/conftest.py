@@ -13,6 +13,19 @@ import websockets.sync.client as client
 from worldsim.play.background import wait_for_background
 
 
+def unpack(data: bytes):
+    """The inverse of `pack`, as the page does it."""
+    from worldsim.play.frames import HEADER, UNCERTAINTY_KNOWN, Frame
+
+    _, flags, _, number, answered, length, clock, reward, total, uncertainty, real_reward, real_total, model_ms = (
+        HEADER.unpack_from(data)
+    )
+    picture = data[HEADER.size : HEADER.size + length]
+    known = uncertainty if flags & UNCERTAINTY_KNOWN else None
+    real = data[HEADER.size + length :]
+    return Frame(number, answered, clock, flags, reward, total, known, model_ms, picture, real_reward, real_total, real)
+
+
 class Page:
     """What a page does, without a browser: acknowledges frames and keeps what comes."""
 
@@ -23,28 +36,26 @@ class Page:
         self.acks, self.frames, self.texts = acks, [], []
         self._n = 0
 
-    def say(self, **message) -> None:
+    def send(self, **message) -> None:
         self.socket.send(json.dumps(message))
 
     def do(self, what: str, **args) -> None:
-        self.say(type="do", what=what, **args)
+        self.send(type="do", what=what, **args)
 
     def hold(self, *keys: str) -> int:
         self._n += 1
-        self.say(type="input", n=self._n, keys=list(keys))
+        self.send(type="input", n=self._n, keys=list(keys))
         return self._n
 
     def next(self, timeout: float = 30.0):
         """The next message: a Frame or a dict."""
-        from worldsim.play.frames import unpack
-
         message = self.socket.recv(timeout=timeout)
         if isinstance(message, str):
             self.texts.append(json.loads(message))
             return self.texts[-1]
         self.frames.append(unpack(message))
         if self.acks:
-            self.say(type="ack", frame=self.frames[-1].number)
+            self.send(type="ack", frame=self.frames[-1].number)
         return self.frames[-1]
 
     def frame(self, wanted=lambda frame: True):
@@ -77,11 +88,10 @@ class Page:
 @pytest.fixture(scope="session")
 def restless_world(tmp_path_factory):
     """A bundle whose every frame differs, after its noise: an untrained world, shaken."""
-    from tests.worlds import random_world
-    from worldsim.checkpoint import save_world
+    from tests.worlds import change, random_world
+    from worldsim.world import FootageSource, save_world
 
-    world, rng = random_world(), np.random.default_rng(0)
-    world.card["footage"]["recorder"] = {"seed": 1}
+    world, rng = change(random_world(), footage=FootageSource(recorder={"seed": 1})), np.random.default_rng(0)
     params = jax.tree.map(lambda x: (x + 0.3 * rng.normal(size=x.shape)).astype(x.dtype), world.params)
     path = tmp_path_factory.mktemp("restless") / "bar"
     save_world(dataclasses.replace(world, params=params), path)
@@ -91,18 +101,18 @@ def restless_world(tmp_path_factory):
 @pytest.fixture(scope="session")
 def stepper(restless_world):
     """The model of the small world, shared by all servers, so that it is compiled once."""
-    from worldsim.checkpoint import load_world
     from worldsim.play.stepper import Stepper
+    from worldsim.world import load_world
 
     return Stepper(load_world(restless_world), 3)
 
 
 @pytest.fixture
 def serve(stepper, restless_world, tmp_path):
-    """Start a server with settings; gives its address, its hub and a way to open pages."""
-    from worldsim.play.hub import Hub
-    from worldsim.play.recording import Archive
+    """Start a server with settings; gives its address, its manager and a way to open pages."""
+    from worldsim.play.archive import Archive
     from worldsim.play.server import bind, make_server
+    from worldsim.play.sessions import SessionManager
 
     ends = []
 
@@ -110,14 +120,14 @@ def serve(stepper, restless_world, tmp_path):
         folder, model = world or (restless_world, stepper)
         settings = {"max_players": 3, "fps": None if world else 40.0, "idle_s": 600.0, "seed": 0} | settings
         settings["max_players"] = min(settings["max_players"], model.max_players)
-        hub = Hub(folder, model, Archive(tmp_path / "played"), **settings)
-        line = bind("127.0.0.1", 0)
+        manager = SessionManager(folder, model, Archive(tmp_path / "played"), **settings)
+        listener = bind("127.0.0.1", 0)
         ready = threading.Event()
-        server = make_server(hub, line, ready.set)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [line]}, daemon=True)
+        server = make_server(manager, listener, ready.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         assert ready.wait(30)
-        running = Running(f"127.0.0.1:{line.getsockname()[1]}", hub, server, thread)
+        running = Running(f"127.0.0.1:{listener.getsockname()[1]}", manager, server, thread)
         ends.append(running.stop)
         return running
 
@@ -129,8 +139,8 @@ def serve(stepper, restless_world, tmp_path):
 class Running:
     """A server that runs, and the pages that were opened."""
 
-    def __init__(self, address, hub, server, thread):
-        self.address, self.hub, self.server, self.thread = address, hub, server, thread
+    def __init__(self, address, manager, server, thread):
+        self.address, self.manager, self.server, self.thread = address, manager, server, thread
         self.pages = []
 
     def page(self, **settings) -> Page:

@@ -51,7 +51,7 @@ def test_a_signal_ends_it_within_five_seconds_with_open_pages_and_whole_recordin
     page.close()
     out, err = process.communicate()
     assert process.returncode == 0 and out == "stopped\n" and "Traceback" not in err and "terminate" not in err
-    assert Footage.open(tmp_path / "played" / "bar-dream").read(0).obs.shape[1:] == (16, 16, 3)
+    assert Footage.open(tmp_path / "played" / "bar-dream")[0].obs.shape[1:] == (16, 16, 3)
 
 
 def test_a_port_that_is_taken_is_a_clear_error(capsys, untrained_world):
@@ -65,11 +65,11 @@ def test_a_port_that_is_taken_is_a_clear_error(capsys, untrained_world):
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--fps", 0, "--fps wants"),
-        ("--fps", "nan", "--fps wants"),
-        ("--max-players", 0, "--max-players wants"),
-        ("--port", 70000, "--port wants"),
-        ("--idle-minutes", -1, "--idle-minutes wants"),
+        ("--fps", 0, "for --fps, got"),
+        ("--fps", "nan", "for --fps, got"),
+        ("--max-players", 0, "for --max-players, got"),
+        ("--port", 70000, "for --port, got"),
+        ("--idle-minutes", -1, "for --idle-minutes, got"),
         ("--host", "192.0.2.1", "cannot serve at"),
     ],
 )

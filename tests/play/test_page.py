@@ -22,7 +22,7 @@ ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="wants Chromium: apt-get install chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def browser():
 @pytest.fixture(scope="module")
 def pong():
     """The shipped world, compiled once for this file."""
-    from worldsim.checkpoint import find_world, load_world
     from worldsim.play.stepper import Stepper
+    from worldsim.world import find_world, load_world
 
     folder = find_world("pong")
     return folder, Stepper(load_world(folder), 2)
@@ -109,7 +109,7 @@ def test_keys_move_the_paddle_the_right_way(serve, tabs, pong, key, sign):
     tab = tabs(serve(pong))
     until(tab, "window.worldsim?.frames > 3")
     moves = []
-    for _ in range(3):  # from three recorded moments, since a paddle may be at its end already
+    for _ in range(3):  # from three recorded contexts, since a paddle may be at its end already
         count = tab.evaluate("worldsim.frames")
         tab.keyboard.press("n")
         until(tab, f"worldsim.frames > {count + 2}")
@@ -124,7 +124,7 @@ def test_keys_move_the_paddle_the_right_way(serve, tabs, pong, key, sign):
     assert sign * np.nanmedian(moves) > 1, moves
 
 
-def test_a_saved_moment_comes_back_to_the_pixel(serve, tabs, pong):
+def test_a_saved_state_comes_back_to_the_pixel(serve, tabs, pong):
     tab = tabs(serve(pong))
     until(tab, "window.worldsim?.frames > 8")
     held(tab)
@@ -150,8 +150,8 @@ def test_what_was_recorded_can_be_read_back(serve, tabs, pong):
     with tab.expect_download() as download:
         tab.click("#toasts a")
     assert download.value.path().read_bytes()[4:8] == b"ftyp"
-    footage = Footage.open(running.hub.archive.folder / "pong-dream")
-    assert footage.meta.recorder["source"] == "dream" and len(footage.read(0).obs) > 5
+    footage = Footage.open(running.manager.archive.folder / "pong-dream")
+    assert footage.meta.recorder["source"] == "dream" and len(footage[0].obs) > 5
 
 
 def test_two_players_do_not_see_each_others_world(serve, tabs, pong):
@@ -196,7 +196,7 @@ def test_every_command_can_be_reached_without_a_mouse(serve, tabs, pong):
     for _ in range(40):
         tab.keyboard.press("Tab")
         reached.add(tab.evaluate("document.activeElement.dataset.do || document.activeElement.id"))
-    assert {"pause", "step", "rewind", "save", "record", "pilot", "prompt", "start", "nothing", "picture"} <= reached
+    assert {"pause", "step", "rewind", "save", "record", "policy", "prompt", "start", "nothing", "picture"} <= reached
 
 
 def test_a_text_that_names_no_world_is_answered_and_typing_plays_no_keys(serve, tabs, pong, somewhere_empty):

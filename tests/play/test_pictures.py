@@ -8,14 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from worldsim.play.frames import HEADER, Frame, pack, unpack
-from worldsim.play.picture import MAX_PICTURE_BYTES, decode, encode
+from tests.play.conftest import unpack
+from worldsim.play.frames import HEADER, MAX_PICTURE_BYTES, Frame, decode_picture, encode_picture, pack
 
 OBS = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
 
 
 def test_webp_keeps_every_pixel_and_jpeg_is_near():
-    back = {kind: np.asarray(Image.open(io.BytesIO(encode(OBS, kind))).convert("RGB")) for kind in ("webp", "jpeg")}
+    back = {
+        kind: np.asarray(Image.open(io.BytesIO(encode_picture(OBS, kind))).convert("RGB")) for kind in ("webp", "jpeg")
+    }
     assert (back["webp"] == OBS).all()
     assert np.abs(back["jpeg"].astype(int) - OBS).mean() < 20
 
@@ -28,7 +30,7 @@ def test_webp_keeps_every_pixel_and_jpeg_is_near():
     st.binary(max_size=40),
     st.binary(max_size=40),
 )
-def test_a_frame_survives_the_line(number, answered, clock, uncertainty, picture, real):
+def test_a_frame_survives_pack_and_unpack(number, answered, clock, uncertainty, picture, real):
     frame = Frame(number, answered, clock, 5, 1.0, -2.5, uncertainty, 4.0, picture, 0.5, 1.5, real)
     back = unpack(pack(frame))
     known = 32 if uncertainty is not None else 0
@@ -44,7 +46,7 @@ def saved(image: Image.Image, kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
 def test_a_picture_of_any_kind_and_shape_becomes_a_frame(kind):
-    frame = decode(saved(Image.new("RGB", (90, 30), (40, 80, 120)), kind), (16, 24))
+    frame = decode_picture(saved(Image.new("RGB", (90, 30), (40, 80, 120)), kind), (16, 24))
     assert frame.shape == (16, 24, 3) and frame.dtype == np.uint8
     assert np.abs(frame.astype(int) - (40, 80, 120)).max() < 8
 
@@ -52,11 +54,11 @@ def test_a_picture_of_any_kind_and_shape_becomes_a_frame(kind):
 def test_the_middle_of_a_picture_is_kept_with_its_shape():
     picture = np.zeros((10, 30, 3), np.uint8)
     picture[:, 10:20] = 255
-    assert (decode(saved(Image.fromarray(picture), "PNG"), (8, 8)) == 255).all()
+    assert (decode_picture(saved(Image.fromarray(picture), "PNG"), (8, 8)) == 255).all()
 
 
 def test_what_is_transparent_is_black():
-    frame = decode(saved(Image.new("RGBA", (8, 8), (255, 0, 0, 0)), "PNG"), (8, 8))
+    frame = decode_picture(saved(Image.new("RGBA", (8, 8), (255, 0, 0, 0)), "PNG"), (8, 8))
     assert (frame == 0).all()
 
 
@@ -79,5 +81,5 @@ def bomb() -> bytes:
     ids=["empty", "header", "cut", "heavy", "bomb", "tiff", "svg"],
 )
 def test_a_bad_picture_is_a_clear_error(raw):
-    with pytest.raises(ValueError, match="picture wants"):
-        decode(raw, (16, 16))
+    with pytest.raises(ValueError, match="for a picture"):
+        decode_picture(raw, (16, 16))

@@ -1,4 +1,4 @@
-"""The line between page and server: what is played over it, and every way to break its rules."""
+"""The connection of page and server: what is played over it, and every way to break its rules."""
 
 import io
 import json
@@ -14,8 +14,8 @@ from websockets.exceptions import InvalidStatus
 
 from worldsim.data.store import Footage
 from worldsim.play import frames
+from worldsim.play.frames import MAX_PICTURE_BYTES
 from worldsim.play.messages import MAX_TEXT_BYTES
-from worldsim.play.picture import MAX_PICTURE_BYTES
 
 
 def pixels(frame) -> np.ndarray:
@@ -139,22 +139,22 @@ def test_a_number_of_steps_that_the_world_has_not_is_a_note(serve):
     assert "(1, 2, 4)" in page.text("note")["text"]
 
 
-def test_a_pilot_takes_the_stick_and_gives_it_back(serve):
+def test_a_policy_takes_control_and_gives_it_back(serve):
     seen = []
 
     def right(seed):
         return lambda obs, row: seen.append((obs.shape, row)) or np.array([2], np.float32)
 
-    page = serve(pilots={"right": right}).page()
+    page = serve(policies={"right": right}).page()
     assert page.text("hello")["policies"] == ["right", "random"]
     for policy in ("right", "random", None):
-        page.do("pilot", policy=policy)
-        page.text("status", lambda s, policy=policy: s["pilot"] == policy)
+        page.do("policy", name=policy)
+        page.text("status", lambda s, policy=policy: s["policy"] == policy)
         for _ in range(4):
             page.frame()
     assert seen and seen[0][0] == (16, 16, 3) and seen[-1][1] == [2]
-    page.do("pilot", policy="/etc/passwd")
-    assert "there is no pilot" in page.text("note")["text"]
+    page.do("policy", name="/etc/passwd")
+    assert "expected one of random, right for policy" in page.text("note")["text"]
 
 
 def test_a_dropped_picture_is_where_the_dream_begins(serve):
@@ -175,7 +175,7 @@ def test_a_picture_that_cannot_be_read_is_a_note_and_play_goes_on(serve, raw):
     page.frame()
     page.socket.send(raw)
     note = page.text("note")
-    assert note["level"] == "error" and "picture wants" in note["text"]
+    assert note["level"] == "error" and "for a picture" in note["text"]
     page.frame()
 
 
@@ -207,8 +207,8 @@ def test_a_recording_can_be_read_back_and_watched(serve):
         page.frame()
     page.do("record", on=False)
     recorded = page.text("recorded")
-    footage = Footage.open(server.hub.archive.folder / "bar-dream")
-    episode = footage.read(0)
+    footage = Footage.open(server.manager.archive.folder / "bar-dream")
+    episode = footage[0]
     assert recorded["source"] == "dream" and recorded["frames"] == len(episode.obs) > 8
     seen = [pixels(frame) for frame in page.frames]
     assert all(any((obs == other).all() for other in seen) for obs in episode.obs)
@@ -229,7 +229,7 @@ def test_a_rewind_cuts_the_recording_in_two(serve):
         page.frame()
     page.close()
     server.stop()
-    footage = Footage.open(server.hub.archive.folder / "bar-dream")
+    footage = Footage.open(server.manager.archive.folder / "bar-dream")
     assert len(footage) == 2 and footage.episodes[0].length == first["frames"]
 
 
@@ -262,7 +262,7 @@ def test_an_idle_player_is_let_go(serve):
 
 
 def test_a_silent_page_is_let_go(serve, monkeypatch):
-    monkeypatch.setattr("worldsim.play.hub.SILENT_S", 0.5)
+    monkeypatch.setattr("worldsim.play.sessions.SILENT_S", 0.5)
     page = serve().page(acks=False)
     assert page.end()[0] == 4001
 
@@ -284,13 +284,13 @@ BAD = {
     "motion is infinite": '{"type": "input", "n": 1, "keys": [], "motion": [1e999, 0]}',
     "motion is NaN": '{"type": "input", "n": 1, "keys": [], "motion": [NaN, 0]}',
     "motion of three": '{"type": "input", "n": 1, "keys": [], "motion": [1, 2, 3]}',
-    "stick too far": '{"type": "input", "n": 1, "keys": [], "sticks": {"x": 2}}',
+    "axis too far": '{"type": "input", "n": 1, "keys": [], "axes": {"x": 2}}',
     "unknown command": '{"type": "do", "what": "exec"}',
     "command is a private name": '{"type": "do", "what": "__init__"}',
     "rewind into the future": '{"type": "do", "what": "rewind", "seconds": -1}',
     "empty prompt": '{"type": "do", "what": "start", "prompt": " "}',
     "long prompt": json.dumps({"type": "do", "what": "start", "prompt": "x" * 201}),
-    "policy is a number": '{"type": "do", "what": "pilot", "policy": 3}',
+    "policy is a number": '{"type": "do", "what": "policy", "name": 3}',
     "unknown format": '{"type": "do", "what": "settings", "format": "svg"}',
     "pause is a number": '{"type": "do", "what": "pause", "on": 1}',
     "deep nesting": "[" * 2000,
@@ -309,7 +309,7 @@ def test_every_bad_message_closes_its_own_page_with_a_reason_and_no_other(serve)
         assert code == 1008 and reason, name
     before = len(good.frames)
     good.frame()
-    assert len(good.frames) > before and len(server.hub.places) == 1
+    assert len(good.frames) > before and len(server.manager.places) == 1
 
 
 def test_a_picture_that_is_too_large_closes_the_page(serve):
@@ -324,7 +324,7 @@ def test_a_flood_closes_the_page(serve):
     page.frame()
     try:
         for _ in range(3000):
-            page.say(type="ping")
+            page.send(type="ping")
     except Exception:
         pass
     code, reason = page.end()
@@ -374,7 +374,7 @@ def test_a_stop_says_so_to_the_pages_closes_recordings_and_takes_less_than_five_
     assert page.end() == (1001, "the server has stopped")
     server.thread.join(10)
     assert time.monotonic() - began < 5
-    assert Footage.open(server.hub.archive.folder / "bar-dream").episodes[0].length > 5
+    assert Footage.open(server.manager.archive.folder / "bar-dream").episodes[0].length > 5
 
 
 def test_ticks_keep_their_pace_and_do_not_drift(serve):

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from tests.worlds import random_world
-from worldsim.checkpoint import save_world, words_of
-from worldsim.nn.words import PromptConfig
 from worldsim.play import frames
+from worldsim.play.archive import Archive
 from worldsim.play.messages import Command
 from worldsim.play.player import Player
-from worldsim.play.recording import Archive
 from worldsim.play.stepper import Stepper
+from worldsim.text.prompt import PromptConfig
+from worldsim.world import parse_prompt, save_world
 
 LANDS = PromptConfig(
     attributes=(("biome", (("desert", "사막"), ("forest", "숲"))),),
@@ -30,7 +30,7 @@ def start(stepper, tmp_path, prompt):
     player = Player(stepper, Archive(tmp_path), seed=1)
     player.do(Command("start", {"prompt": prompt}))
     leaves = [
-        np.asarray(x) for x in jax.tree.leaves(player.now.dreamt.state) if jax.numpy.issubdtype(x.dtype, np.floating)
+        np.asarray(x) for x in jax.tree.leaves(player.now.result.state) if jax.numpy.issubdtype(x.dtype, np.floating)
     ]
     return leaves, player.notes, player.flags
 
@@ -44,12 +44,12 @@ def test_other_words_are_another_world(stepper, tmp_path):
     assert any(not np.array_equal(a, b) for a, b in zip(one, other))
 
 
-def test_words_that_the_world_never_saw_are_refused_with_what_it_knows(stepper, tmp_path):
+def test_words_that_the_world_never_saw_are_refused_with_those_that_it_knows(stepper, tmp_path):
     _, notes, _ = start(stepper, tmp_path, "spaceship")
     assert notes[0][0] == "error" and "desert" in notes[0][1]
 
 
-def test_a_world_without_words_begins_at_a_recorded_moment(tmp_path):
+def test_a_world_without_words_begins_from_a_recorded_context(tmp_path):
     stepper = Stepper(random_world(), 1)
     _, notes, flags = start(stepper, tmp_path, "bar by night")
     assert not notes and flags & frames.BEGUN and not stepper.reads_words
@@ -58,5 +58,5 @@ def test_a_world_without_words_begins_at_a_recorded_moment(tmp_path):
 def test_a_prompt_says_words_and_a_name_or_path_none(tmp_path, monkeypatch):
     save_world(random_world(), tmp_path / "runs" / "bar" / "world")
     monkeypatch.chdir(tmp_path)
-    assert words_of("bar") is None and words_of(str(tmp_path / "runs" / "bar")) is None
-    assert words_of("play bar at dusk") == "play bar at dusk"
+    assert parse_prompt("bar") is None and parse_prompt(str(tmp_path / "runs" / "bar")) is None
+    assert parse_prompt("play bar at dusk") == "play bar at dusk"

@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
 from typing import Any
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
@@ -15,29 +15,19 @@ _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 def in_background(function: Callable[..., Any], *args: Any) -> asyncio.Future:
     """Run a function in a daemon thread; the future gets its result. An executor's threads would be waited for."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+    future: Future = Future()
+    future.set_running_or_notify_cancel()
 
     def work() -> None:
         try:
-            outcome = function(*args), None
+            future.set_result(function(*args))
         except BaseException as error:
-            outcome = None, error
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, *outcome)
+            future.set_exception(error)
 
     thread = threading.Thread(target=work, daemon=True)
     _threads.add(thread)
     thread.start()
-    return future
+    return asyncio.wrap_future(future)
 
 
 def wait_for_background(seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""From what a person holds to an action row, and which keys do what beside the game.
+"""From what a person holds to an action row, and the keys of the commands.
 
 A world's ActionSpec names its keys. A choice takes the option whose keys are all held: the longest combination wins,
 among equals the one that was pressed last, and none is option 0, the no-op.
@@ -7,15 +7,16 @@ among equals the one that was pressed last, and none is option 0, the no-op.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from worldsim.play.messages import Input
-from worldsim.types import ActionSpec, Axis, Choice
+from worldsim.types import ActionSpec, Axis, Button, Choice, Control
 
 DEGREES_PER_PIXEL = 0.15
 MOUSE = ("mouse_x", "mouse_y")
@@ -40,7 +41,7 @@ SHORTCUTS = {
     "start": "KeyN",
     "nothing": "KeyO",
     "prompt": "Slash",
-    "pilot": "KeyA",
+    "policy": "KeyA",
     "real": "KeyG",
     "sync": "KeyY",
     "record": "KeyR",
@@ -50,14 +51,14 @@ SHORTCUTS = {
 }
 
 
-class Hands:
+class InputState:
     """What a person holds between two ticks: the last input wins, mouse movement adds up, and no tap is lost."""
 
     def __init__(self):
         self._held = Input()
         self._taps: tuple[str, ...] = ()  # pressed since the last tick
 
-    def hold(self, now: Input) -> None:
+    def update(self, now: Input) -> None:
         """Take an input."""
         pressed = tuple(key for key in now.keys if key not in self._held.keys)
         self._taps = (*(key for key in self._taps if key not in pressed), *pressed)
@@ -74,88 +75,89 @@ class Hands:
 
 def row_of_input(spec: ActionSpec, held: Input) -> Float[np.ndarray, " a"]:
     """Turn what is held into an action row within the spec's bounds."""
-    choices = [float(_option(choice, held.keys)) for choice in spec.choices]
-    buttons = [float(any(key in held.keys for key in button.keys)) for button in spec.buttons]
-    low, high = spec.bounds
-    row = np.array(choices + buttons + [_axis(axis, held) for axis in spec.axes], np.float32)
-    return np.clip(row, low, high)
+    return np.clip(np.array([_value(control, held) for control in spec.controls], np.float32), *spec.bounds)
 
 
-def _option(choice: Choice, keys: Sequence[str]) -> int:
+def _value(control: Control, held: Input) -> float:
+    if isinstance(control, Choice):
+        return float(_option(control, held.keys))
+    if isinstance(control, Button):
+        return float(any(key in held.keys for key in control.keys))
+    return _push(control, held)
+
+
+def _option(choice: Choice, held: Sequence[str]) -> int:
     def rank(option: int) -> tuple[int, int]:
-        wanted = choice.keys[option]
-        return len(wanted), max((keys.index(key) for key in wanted), default=-1)
+        keys = choice.keys[option]
+        return len(keys), max((held.index(key) for key in keys), default=-1)
 
-    fitting = [i for i, wanted in enumerate(choice.keys) if all(key in keys for key in wanted) and (wanted or i == 0)]
+    fitting = [i for i, keys in enumerate(choice.keys) if all(key in held for key in keys) and (keys or i == 0)]
     return max(fitting, key=rank, default=0)
 
 
-def _axis(axis: Axis, held: Input) -> float:
-    rest = min(max(0.0, axis.low), axis.high)
-    if axis.name in held.sticks:
-        push = held.sticks[axis.name]
-        return rest + push * (axis.high - rest if push > 0 else rest - axis.low)
+def _push(axis: Axis, held: Input) -> float:
+    if axis.name in held.axes:
+        push = held.axes[axis.name]
+        return axis.rest + push * (axis.high - axis.rest if push > 0 else axis.rest - axis.low)
     if axis.keys and axis.keys[0] in MOUSE:
         return held.motion[MOUSE.index(axis.keys[0])] * DEGREES_PER_PIXEL
     ends = [end for key, end in zip(axis.keys, (axis.low, axis.high)) if key in held.keys]
-    return ends[0] if len(ends) == 1 else rest
+    return ends[0] if len(ends) == 1 else axis.rest
 
 
 def with_keys(spec: ActionSpec) -> ActionSpec:
     """Give keys to the controls that name none: arrows and space by their labels, else spare keys."""
-    used = {key for name in _all_keys(spec) for key in name}
+    used = _used_keys(spec)
     spare = iter([key for key in _SPARE if key not in used])
-    choices = tuple(x if any(x.keys) else replace(x, keys=_option_keys(x.labels, spare)) for x in spec.choices)
-    buttons = tuple(x if x.keys else replace(x, keys=_word_keys(x.name) or _next(spare, 1)) for x in spec.buttons)
-    axes = tuple(x if x.keys else replace(x, keys=_next(spare, 2)) for x in spec.axes)
-    return ActionSpec(choices=choices, buttons=buttons, axes=axes)
+    return ActionSpec.of(x if _keys(x) else replace(x, keys=_new_keys(x, spare)) for x in spec.controls)
 
 
-def _option_keys(labels: Sequence[str], spare: Any) -> tuple[tuple[str, ...], ...]:
-    words = [_word_keys(label) for label in labels[1:]]
+def _new_keys(control: Control, spare: Iterator[str]) -> tuple:
+    if isinstance(control, Button):
+        return _word_keys(control.name) or _take(spare, 1)
+    if isinstance(control, Axis):
+        return _take(spare, 2)
+    words = [_word_keys(label) for label in control.labels[1:]]
     if all(words) and len({frozenset(keys) for keys in words}) == len(words):
         return ((), *words)
-    return ((), *(_next(spare, 1) for _ in labels[1:]))
+    return ((), *(_take(spare, 1) for _ in words))
 
 
 def _word_keys(label: str) -> tuple[str, ...]:
-    """The arrows and the space that a label such as UPRIGHTFIRE speaks of."""
+    """The arrows and the space that a label such as UPRIGHTFIRE names."""
     return tuple(dict.fromkeys(_WORDS[word] for word in re.findall("|".join(_WORDS), label.lower())))
 
 
-def _next(spare: Any, count: int) -> tuple[str, ...]:
-    keys = tuple(key for key in (next(spare, None) for _ in range(count)) if key)
+def _take(spare: Iterator[str], count: int) -> tuple[str, ...]:
+    keys = tuple(islice(spare, count))
     return keys if len(keys) == count else ()
 
 
-def _all_keys(spec: ActionSpec) -> list[tuple[str, ...]]:
-    return [keys for x in spec.choices for keys in x.keys] + [x.keys for x in (*spec.buttons, *spec.axes)]
+def _keys(control: Control) -> tuple[str, ...]:
+    """All keys of a control."""
+    return tuple(key for keys in control.keys for key in keys) if isinstance(control, Choice) else control.keys
+
+
+def _used_keys(spec: ActionSpec) -> set[str]:
+    return {key for control in spec.controls for key in _keys(control)}
 
 
 def shortcuts(spec: ActionSpec) -> dict[str, dict[str, Any]]:
     """The key of each command: `{code, alt}`, with Alt where the game has the key for itself."""
-    used = {key for keys in _all_keys(spec) for key in keys}
+    used = _used_keys(spec)
     return {name: {"code": code, "alt": code in used} for name, code in SHORTCUTS.items()}
 
 
-def describe(spec: ActionSpec) -> list[Mapping[str, Any]]:
+def describe(spec: ActionSpec) -> list[dict[str, Any]]:
     """The controls as the page shows them."""
-    choices = [
-        {
-            "name": x.name,
-            "kind": "choice",
-            "options": [{"label": label, "keys": keys} for label, keys in zip(x.labels, x.keys)],
-        }
-        for x in spec.choices
-    ]
-    buttons = [{"name": x.name, "kind": "button", "keys": x.keys} for x in spec.buttons]
-    axes = [
-        {"name": x.name, "kind": "axis", "keys": x.keys, "unit": x.unit, "low": x.low, "high": x.high}
-        for x in spec.axes
-    ]
-    return [*choices, *buttons, *axes]
+    controls = [{"kind": type(control).__name__.lower(), **asdict(control)} for control in spec.controls]
+    for control in controls:
+        if control["kind"] == "choice":
+            pairs = zip(control.pop("labels"), control.pop("keys"))
+            control["options"] = [{"label": label, "keys": keys} for label, keys in pairs]
+    return controls
 
 
 def has_mouse(spec: ActionSpec) -> bool:
-    """Whether the world is looked around in with a mouse."""
-    return any(key in MOUSE for axis in spec.axes for key in axis.keys)
+    """Whether the mouse moves an axis of the world."""
+    return not _used_keys(spec).isdisjoint(MOUSE)

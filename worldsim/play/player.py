@@ -1,7 +1,7 @@
-"""One player in one world: the present moment, those to go back to, who holds the stick, and what is recorded.
+"""One player in one world: the present state, those to go back to, the policy that plays, and what is recorded.
 
-Knows no sockets and no clock. A `SimState` is immutable, so that saving a moment is keeping it: `save`, `load` and
-`rewind` cost nothing, and going on from an old moment branches.
+Knows no sockets and no clock. A `SimState` is immutable, so that saving it is keeping it: `save`, `load` and `rewind`
+cost nothing, and going on from an old state branches.
 """
 
 from __future__ import annotations
@@ -9,69 +9,54 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from worldsim.data.policies import sticky_random
-from worldsim.data.real import RealGame
+from worldsim.initial import InitialContext
 from worldsim.play import frames
-from worldsim.play.beside import Beside
+from worldsim.play.archive import Archive, Recorded, Tape, dream_meta, game_meta
 from worldsim.play.messages import Command
-from worldsim.play.picture import decode
-from worldsim.play.recording import Archive, Recorded, Tape, dream_meta, game_meta
-from worldsim.play.stepper import Dreamt, Stepper, Wish
-from worldsim.simulator import NOTHING
+from worldsim.play.reference import ReferenceGame
+from worldsim.play.stepper import Stepper, StepRequest, StepResult
+from worldsim.recording.policies import Policy, sticky_random
+from worldsim.recording.real import RealGame
 
 SAVES = 9
 RANDOM = "random"
+NOTHING = "nothing"  # begins from noise
 HISTORY_S, HISTORY_EVERY_S = 30.0, 0.25
-_HOLD = 8
-_STRANGE_DB = 6.0  # a picture that the tokenizer knows this much worse than its footage is said to be strange
+_UNFAMILIAR_DB = 6.0  # a picture whose reconstruction is this much worse than the footage's is told as such
+
+Policies = Mapping[str, Callable[[int], Policy]]
+"""Policies that can play beside random keys: name -> a new policy from a seed."""
 
 
-Pilot = Callable[[Any, Any], Any]
-"""Who can hold the stick: from a frame uint8 `[h w c]` and the row that led to it (NaN: unknown) to the next row."""
-
-
-class Moment(NamedTuple):
+class Snapshot(NamedTuple):
     """A point in a dream to go back to."""
 
-    dreamt: Dreamt
+    result: StepResult
     total: float
     age: int  # steps since the start
 
 
 class Player:
-    """A world of one's own.
+    """A world of one's own. `seed` is of all that is drawn; `policies` can play in place of the person."""
 
-    Args:
-        stepper: of the world.
-        archive: where recordings go.
-        seed: of all that is drawn; another player's differs.
-        pilots: who can take the stick beside random keys: name -> a new pilot from a seed.
-    """
-
-    def __init__(
-        self,
-        stepper: Stepper,
-        archive: Archive,
-        seed: int | None = None,
-        pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
-    ):
-        self.stepper, self.archive, self.pilots = stepper, archive, pilots or {}
+    def __init__(self, stepper: Stepper, archive: Archive, seed: int | None = None, policies: Policies | None = None):
+        self.stepper, self.archive, self.policies = stepper, archive, policies or {}
         self._rng = np.random.default_rng(secrets.randbits(64) if seed is None else seed)
         self.num_denoise_steps, self.noise_scale = stepper.num_denoise_steps, stepper.noise_scale
         self.paused, self.steps_due, self.picture_format = False, 0, "webp"
-        self.pilot: Pilot | None = None
-        self.pilot_name: str | None = None
-        self.real: Beside | None = None
+        self.policy: Policy | None = None
+        self.policy_name: str | None = None
+        self.real: ReferenceGame | None = None
         self.tapes: dict[str, Tape] = {}  # by source: dream, game
-        self.saves: deque[Moment] = deque(maxlen=SAVES)
+        self.saves: deque[Snapshot] = deque(maxlen=SAVES)
         self.notes: list[tuple[str, str]] = []  # level, text
         self.recorded: list[Recorded] = []
-        self.now: Moment
+        self.now: Snapshot
         self.flags = 0
         self.begin()
 
@@ -82,61 +67,64 @@ class Player:
         """Whether the next tick moves this world on."""
         return not self.paused or self.steps_due > 0
 
-    def wish(self, row: Float[np.ndarray, " a"]) -> Wish:
-        """What the model is asked for; sends the row to the real game too."""
-        if self.pilot is not None:
-            row = self.pilot(self.now.dreamt.obs, self._last_row)
+    def request(self, row: Float[np.ndarray, " a"]) -> StepRequest:
+        """The step that the model is asked for; sends the row to the real game too."""
+        if self.policy is not None:
+            row = self.policy(self.now.result.obs, self._last_row)
         self._last_row = row
         if self.real is not None:
-            self._guard_real(lambda real: real.game.send(row))
-        return Wish(self.now.dreamt.state, row, self.num_denoise_steps, self.noise_scale)
+            self._guard_real(lambda real: real.game.send_step(row))
+        return StepRequest(self.now.result.state, row, self.num_denoise_steps, self.noise_scale)
 
-    def arrive(self, wish: Wish, dreamt: Dreamt) -> None:
+    def advance(self, request: StepRequest, result: StepResult) -> None:
         """Take a step of the model, and of the real game where it runs."""
-        self.now = Moment(dreamt, self.now.total + dreamt.reward, self.now.age + 1)
-        self.flags = (frames.TERMINATED if dreamt.terminated else 0) | (frames.HELD if self.paused else 0)
+        self.now = Snapshot(result, self.now.total + result.reward, self.now.age + 1)
+        self.flags = (frames.TERMINATED if result.terminated else 0) | (frames.HELD if self.paused else 0)
         self.steps_due = max(0, self.steps_due - 1)
         self._keep()
         if self.real is not None:
-            self._guard_real(lambda real: self._arrive_real(real, wish.row))
+            self._guard_real(lambda real: self._advance_real(real, request.row))
         if "dream" in self.tapes:
-            self.tapes["dream"].step(wish.row, dreamt.obs, dreamt.reward, dreamt.terminated)
-            if dreamt.terminated or self.tapes["dream"].is_full:
+            self.tapes["dream"].step(request.row, result.obs, result.reward, result.terminated)
+            if result.terminated or self.tapes["dream"].is_full:
                 self._cut("dream", again=True)
 
     def _keep(self) -> None:
-        every = max(1, round(HISTORY_EVERY_S * self.stepper.card["fps"]))
+        every = max(1, round(HISTORY_EVERY_S * self.stepper.card.fps))
         if self.now.age % every == 0:
             self.history.append(self.now)
 
     # --- commands
 
     def do(self, command: Command) -> None:
-        """Do what a page asks for; what cannot be done becomes a note."""
+        """Do a command of the page; what cannot be done becomes a note."""
         try:
             getattr(self, f"_do_{command.what}")(**command.args)  # `messages` lets known names through, no others
         except (ValueError, OSError, RuntimeError) as error:
-            self.notes.append(("error", " ".join(str(error).split())))
+            self.note_error(error)
 
-    def begin(self, prompt: Any = None, prompt_actions: Any = None) -> None:
-        """Begin anew: at a recorded moment, from "nothing", from frames `[t h w c]`, or from words."""
-        dreamt = self.stepper.begin(int(self._rng.integers(2**32)), prompt, prompt_actions)
-        self.history: deque[Moment] = deque(maxlen=round(HISTORY_S / HISTORY_EVERY_S))
-        self._jump(Moment(dreamt, 0.0, 0), frames.BEGUN)
+    def note_error(self, error: Exception) -> None:
+        """Tell the person of an error, in one line."""
+        self.notes.append(("error", " ".join(str(error).split())))
+
+    def begin(self, initial: InitialContext | None = None) -> None:
+        """Begin anew, from a recorded context by default."""
+        result = self.stepper.begin(int(self._rng.integers(2**32)), initial)
+        self.history: deque[Snapshot] = deque(maxlen=round(HISTORY_S / HISTORY_EVERY_S))
+        self._jump(Snapshot(result, 0.0, 0), frames.BEGUN)
         self._keep()
 
     def begin_from_picture(self, raw: bytes) -> None:
-        """Begin from a stranger's picture, fitted to the world; says so where it is unlike all that the world knows."""
+        """Begin from a stranger's picture, fitted to the world; notes where it is unlike all footage of the world."""
         try:
-            obs = decode(raw, self.stepper.size)
+            obs = frames.decode_picture(raw, self.stepper.size)
         except ValueError as error:
-            self.notes.append(("error", str(error)))
-            return
-        known = self.stepper.card["metrics"].get("fidelity", {}).get("psnr_tokenizer")
+            return self.note_error(error)
+        known = self.stepper.world.metrics.get("fidelity", {}).get("psnr_tokenizer")
         psnr = self.stepper.reconstruction_psnr(obs)
-        self.begin(obs[None])
-        if known is not None and psnr < known - _STRANGE_DB:
-            text = f"this picture is unlike the footage that this world knows ({psnr:.0f} dB against {known:.0f})"
+        self.begin(InitialContext.frames(obs[None]))
+        if known is not None and psnr < known - _UNFAMILIAR_DB:
+            text = f"this picture is unlike the footage that this world learned from ({psnr:.0f} dB, not {known:.0f})"
             self.notes.append(("info", f"{text}: expect a strange dream"))
 
     def _do_save(self) -> None:
@@ -144,14 +132,14 @@ class Player:
 
     def _do_load(self, slot: int | None = None) -> None:
         if not self.saves:
-            raise ValueError("no moment is saved yet.")
+            raise ValueError("no state is saved yet.")
         if slot is not None and slot >= len(self.saves):
-            raise ValueError(f"there are {len(self.saves)} saved moments, got slot {slot}.")
+            raise ValueError(f"expected a slot in 0..{len(self.saves) - 1}, got {slot}.")
         self._go_back(self.saves[-1 if slot is None else slot])
 
     def _do_rewind(self, seconds: float) -> None:
-        wanted = self.now.age - seconds * self.stepper.card["fps"]
-        while len(self.history) > 1 and self.history[-1].age > wanted:
+        age = self.now.age - seconds * self.stepper.card.fps
+        while len(self.history) > 1 and self.history[-1].age > age:
             self.history.pop()
         if self.history:
             self._go_back(self.history[-1])
@@ -164,22 +152,23 @@ class Player:
         self.paused = True
 
     def _do_start(self, prompt: str) -> None:
-        is_known = prompt == NOTHING or (prompt != "random" and self.stepper.reads_words)
-        self.begin(prompt if is_known else None)
+        if prompt == NOTHING:
+            return self.begin(InitialContext.noise())
+        is_text = prompt != RANDOM and self.stepper.reads_words
+        self.begin(InitialContext.from_text(prompt) if is_text else None)
 
-    def _do_pilot(self, policy: str | None) -> None:
-        if policy not in (None, RANDOM, *self.pilots):
-            raise ValueError(f"there is no pilot {policy!r}; there are {', '.join((RANDOM, *self.pilots))}.")
-        self.pilot_name, self.pilot = policy, None
-        if policy == RANDOM:
-            keys = sticky_random(self.stepper.spec, self._rng, _HOLD)
-            self.pilot = lambda obs, row: keys()
-        elif policy is not None:
-            self.pilot = self.pilots[policy](int(self._rng.integers(2**31)))
+    def _do_policy(self, name: str | None) -> None:
+        if name not in (None, RANDOM, *self.policies):
+            raise ValueError(f"expected one of {', '.join((RANDOM, *self.policies))} for policy, got {name!r}.")
+        self.policy_name, self.policy = name, None
+        if name == RANDOM:
+            self.policy = sticky_random(self.stepper.spec, self._rng)
+        elif name is not None:
+            self.policy = self.policies[name](int(self._rng.integers(2**31)))
 
     def _do_settings(self, num_denoise_steps: int | None = None, noise_scale: float | None = None, format="") -> None:
         if num_denoise_steps is not None and num_denoise_steps not in self.stepper.steps:
-            raise ValueError(f"this world draws frames in {self.stepper.steps} steps, got {num_denoise_steps}.")
+            raise ValueError(f"expected one of {self.stepper.steps} denoising steps, got {num_denoise_steps}.")
         self.num_denoise_steps = num_denoise_steps or self.num_denoise_steps
         self.noise_scale = self.noise_scale if noise_scale is None else noise_scale
         self.picture_format = format or self.picture_format
@@ -188,26 +177,29 @@ class Player:
         self.stop_recording()
         if on:
             card = self.stepper.card
-            self.tapes["dream"] = self.archive.open(f"{card['name']}-dream", dream_meta(card), "dream")
-            self.tapes["dream"].begin(self.now.dreamt.obs)
+            self.tapes["dream"] = self.archive.open(f"{card.name}-dream", dream_meta(card), "dream")
+            self.tapes["dream"].begin(self.now.result.obs)
             self._record_real()
 
     def _do_sync(self) -> None:
         if self.real is None:
             raise ValueError("the real game is not running.")
-        self.begin(*self.real.prompt())
+        self.begin(InitialContext.frames(*self.real.context()))
 
-    def _go_back(self, moment: Moment) -> None:
-        while self.history and self.history[-1].age > moment.age:
+    def _do_real(self, on: bool) -> None:
+        assert not on, "the room starts the real game, since that takes seconds"
+        self.drop_real()
+
+    def _go_back(self, snapshot: Snapshot) -> None:
+        while self.history and self.history[-1].age > snapshot.age:
             self.history.pop()
-        self._jump(moment, frames.JUMPED)
+        self._jump(snapshot, frames.JUMPED)
 
-    def _jump(self, moment: Moment, flag: int) -> None:
-        """Be at another moment, with no step that leads there."""
-        self.now, self.flags = moment, flag
+    def _jump(self, snapshot: Snapshot, flag: int) -> None:
+        """Go to another state, with no step that leads there."""
+        self.now, self.flags = snapshot, flag
         self._last_row = np.full(self.stepper.spec.size, np.nan, np.float32)
-        if "dream" in self.tapes:
-            self._cut("dream", again=True)
+        self._cut("dream", again=True)
 
     # --- the real game
 
@@ -215,11 +207,10 @@ class Player:
         """Play a real game beside the dream from now on, and dream on from where it is."""
         self.drop_real()
         try:
-            self.real = Beside(game, self.stepper.prompt_len, self._rng)
+            self.real = ReferenceGame(game, self.stepper.prompt_len, self._rng)
         except RuntimeError as error:
-            self.notes.append(("error", str(error)))
-            game.close()
-            return
+            self.note_error(error)
+            return game.close()
         self._do_sync()
         if self.tapes:
             self._record_real()
@@ -231,35 +222,30 @@ class Player:
         if real is not None:
             real.game.close()
 
-    def _do_real(self, on: bool) -> None:
-        assert not on, "the room starts the real game, since that takes seconds"
-        self.drop_real()
-
-    def _arrive_real(self, real: Beside, row: Float[np.ndarray, " a"]) -> None:
-        real.arrive(row)
-        came = real.now
-        if "game" in self.tapes:
-            self.tapes["game"].step(row, came.obs, came.reward, came.terminated, came.truncated, came.state)
-        is_full = "game" in self.tapes and self.tapes["game"].is_full
+    def _advance_real(self, real: ReferenceGame, row: Float[np.ndarray, " a"]) -> None:
+        real.receive_step(row)
+        came, tape = real.now, self.tapes.get("game")
+        if tape is not None:
+            tape.step(row, came.obs, came.reward, came.terminated, came.truncated, came.state)
         if real.has_ended:
             self.flags |= frames.REAL_ENDED
             real.reset()
-        if is_full or self.flags & frames.REAL_ENDED:
+        if self.flags & frames.REAL_ENDED or (tape is not None and tape.is_full):
             self._cut("game", again=True)
 
     def _record_real(self) -> None:
         if self.real is not None:
-            name = f"{self.stepper.card['name']}-game"
+            name = f"{self.stepper.card.name}-game"
             self.tapes["game"] = self.archive.open(name, game_meta(self.real.game.meta), "game")
             self.tapes["game"].begin(self.real.now.obs, self.real.now.state)
 
-    def _guard_real(self, use: Callable[[Beside], None]) -> None:
+    def _guard_real(self, use: Callable[[ReferenceGame], None]) -> None:
         """Let the real game go where it fails; the dream goes on."""
         assert self.real is not None
         try:
             use(self.real)
         except RuntimeError as error:
-            self.notes.append(("error", str(error)))
+            self.note_error(error)
             self.drop_real()
 
     # --- recordings
@@ -285,6 +271,6 @@ class Player:
         if not again:
             del self.tapes[source]
         elif source == "dream":
-            tape.begin(self.now.dreamt.obs)
+            tape.begin(self.now.result.obs)
         elif self.real is not None:
             tape.begin(self.real.now.obs, self.real.now.state)

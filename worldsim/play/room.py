@@ -2,7 +2,7 @@
 
 Ticks keep the world's pace by the clock: the next one is due a period after the last was due, not after it was done,
 so that they do not drift. Where the model is slower the tick waits for it and starts anew from there: the game slows
-down, no step is skipped, and the page is told. The event loop speaks with people; one thread owns model and players.
+down, no step is skipped, and the page is told. The event loop serves the pages; one thread owns model and players.
 """
 
 from __future__ import annotations
@@ -10,44 +10,34 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from worldsim.data.real import RealGame
+from worldsim import schema
 from worldsim.play import frames
 from worldsim.play.background import in_background
 from worldsim.play.controls import describe, has_mouse, row_of_input, shortcuts, with_keys
 from worldsim.play.messages import Command, Input
-from worldsim.play.picture import encode
-from worldsim.play.player import RANDOM, Pilot, Player
-from worldsim.play.recording import Archive
-from worldsim.play.seat import Seat
-from worldsim.play.stepper import Dreamt, Stepper, Wish
+from worldsim.play.player import RANDOM, Player
+from worldsim.play.session import Session
+from worldsim.play.stepper import Stepper
+from worldsim.recording.real import RealGame
 
 STATUS_EVERY_S = 1.0
 _SLOW = 0.92  # of the wanted pace; below it the page is told that the tick is held
+_START_REAL = Command("real", {"on": True})
 
 
 class Turn(NamedTuple):
     """What one player brings to a tick."""
 
-    seat: Seat
+    session: Session
     player: Player
     commands: tuple[Command | bytes, ...]
     held: Input
-
-
-class Shown(NamedTuple):
-    """What one player gets from a tick."""
-
-    dreamt: Dreamt
-    flags: int
-    model_ms: float
-    picture: bytes
-    real_picture: bytes
 
 
 class Room:
@@ -55,69 +45,58 @@ class Room:
 
     Args:
         stepper: of the world.
-        archive: where recordings go.
         thread: one worker, shared by all rooms, that owns models and players.
         fps: ticks a second; the world's own by default.
-        seed: of the first player; the others count on from it. Drawn by default.
-        pilots: who can take the stick beside random keys.
+        new_player: makes a player of the world; called in the thread.
     """
 
     def __init__(
-        self,
-        stepper: Stepper,
-        archive: Archive,
-        thread: ThreadPoolExecutor,
-        fps: float | None,
-        seed: int | None = None,
-        pilots: Mapping[str, Callable[[int], Pilot]] | None = None,
+        self, stepper: Stepper, thread: ThreadPoolExecutor, fps: float | None, new_player: Callable[[], Player]
     ):
-        self.pilots = pilots or {}
-        self.stepper, self.archive, self.thread = stepper, archive, thread
+        self.stepper, self.thread, self._new_player = stepper, thread, new_player
         self.card, self.spec = stepper.card, with_keys(stepper.spec)
-        self.fps = float(fps or self.card["fps"])
-        self.seats: list[Seat] = []
+        self.fps = float(fps or self.card.fps)
+        self.sessions: list[Session] = []
         self.model_ms: deque[float] = deque(maxlen=120)
-        self._seed = seed
         self._real_tasks: set[asyncio.Task] = set()
         self._status_at = 0.0
         self._start = time.monotonic()
 
     # --- people come and go
 
-    async def enter(self, seat: Seat, hello: dict[str, Any]) -> None:
-        """Give a seat a player of its own."""
-        seed, self._seed = self._seed, None if self._seed is None else self._seed + 1
-        player = await self._in_thread(Player, self.stepper, self.archive, seed, self.pilots)
-        if seat.is_gone:
+    async def enter(self, session: Session, hello: dict[str, Any]) -> None:
+        """Give a session a player of its own."""
+        player = await self._in_thread(self._new_player)
+        if session.is_gone:
             await self._in_thread(player.close)
             return
-        seat.send(self.hello() | hello)
-        seat.player = player
-        self.seats.append(seat)
+        session.send(self.hello(player) | hello)
+        session.player = player
+        self.sessions.append(session)
         self._status_at = 0.0
 
-    async def leave(self, seat: Seat) -> None:
-        """Let a seat go; what it recorded is whole."""
-        if seat in self.seats:
-            self.seats.remove(seat)
-        player, seat.player = seat.player, None
+    async def leave(self, session: Session) -> None:
+        """Let a session go; what it recorded is whole."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+        player, session.player = session.player, None
         if player is not None:
             await self._in_thread(player.close)
-            self._tell(seat, player)
+            self._tell(session, player)
         self._status_at = 0.0
 
-    def hello(self) -> dict[str, Any]:
+    def hello(self, player: Player) -> dict[str, Any]:
         """What a page has to know of a world."""
         card = self.card
         names = ("name", "title", "game", "size", "fps", "licence", "limits", "prompts")
         return {
             "type": "hello",
-            "world": {name: card[name] for name in names},
+            "world": {name: schema.to_json(getattr(card, name)) for name in names},
             "controls": describe(self.spec),
             "has_mouse": has_mouse(self.spec),
             "shortcuts": shortcuts(self.spec),
             "steps": self.stepper.steps,
-            "policies": [*self.pilots, RANDOM],
+            "policies": [*player.policies, RANDOM],
             "fps": self.fps,
         }
 
@@ -129,146 +108,141 @@ class Room:
         due = time.monotonic()
         while True:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            if self.seats:
+            if self.sessions:
                 try:
                     await self._tick((due - self._start) * 1e3)
                 except Exception:
-                    for seat in self.seats:
-                        seat.send((1011, "the model has failed; the server's log says how"))
+                    for session in self.sessions:
+                        session.send((1011, "the model has failed; the server's log says how"))
                     raise
             now = time.monotonic()
             due = due + period if now < due + period else now  # held: the model was slower than the game
 
     async def _tick(self, clock_ms: float) -> None:
-        turns = [turn for seat in self.seats if (turn := self._turn(seat)) is not None]
-        shown = await self._in_thread(self._work, turns) if turns else []
-        for turn, result in zip(turns, shown):
-            if result is not None:
-                self._show(turn, result, clock_ms)
-            self._tell(turn.seat, turn.player)
-            self._start_real(turn)
-        if turns and any(turn.commands for turn in turns):
+        turns = [turn for session in self.sessions if (turn := self._turn(session)) is not None]
+        shown = await self._in_thread(self._work, turns, clock_ms) if turns else []
+        for turn, frame in zip(turns, shown):
+            if frame is not None:
+                turn.session.number += 1
+                turn.session.send(frames.pack(frame._replace(number=turn.session.number)))
+            self._tell(turn.session, turn.player)
+            if _START_REAL in turn.commands:
+                self._start_real(turn)
+        if any(turn.commands for turn in turns):
             self._status_at = 0.0
         if time.monotonic() >= self._status_at:
             self._status_at = time.monotonic() + STATUS_EVERY_S
-            for seat in self.seats:
-                if seat.player is not None:
-                    seat.send(self.status(seat, seat.player))
+            for session in self.sessions:
+                if session.player is not None:
+                    session.send(self.status(session, session.player))
 
-    def _turn(self, seat: Seat) -> Turn | None:
-        player = seat.player
+    def _turn(self, session: Session) -> Turn | None:
+        player = session.player
         if player is None:
             return None
         moves = player.is_due or player.flags != 0
-        seat.line_held = moves and not seat.has_room
-        if seat.line_held:
+        session.line_held = moves and not session.has_room
+        if session.line_held:
             return None  # its commands wait too, so that none is done unseen
-        commands = tuple(seat.commands)
-        seat.commands.clear()
-        if any(isinstance(x, Command) and x.what == "real" and x.args["on"] for x in commands):
-            seat.wants_real = True
-        return Turn(seat, player, commands, seat.hands.take()) if moves or commands else None
+        commands = tuple(session.commands)
+        session.commands.clear()
+        return Turn(session, player, commands, session.input.take()) if moves or commands else None
 
-    def _show(self, turn: Turn, shown: Shown, clock_ms: float) -> None:
-        seat, real = turn.seat, turn.player.real
-        seat.number += 1
-        frame = frames.Frame(
-            seat.number,
-            turn.held.n,
-            clock_ms,
-            shown.flags,
-            shown.dreamt.reward,
-            turn.player.now.total,
-            shown.dreamt.uncertainty,
-            shown.model_ms,
-            shown.picture,
-            0.0 if real is None else real.now.reward,
-            0.0 if real is None else real.total,
-            shown.real_picture,
-        )
-        seat.send(frames.pack(frame))
-
-    def _tell(self, seat: Seat, player: Player) -> None:
+    def _tell(self, session: Session, player: Player) -> None:
         for level, text in player.notes:
-            seat.note(text, level)
+            session.note(text, level)
         for recorded in player.recorded:
-            seat.send({"type": "recorded", **recorded._asdict()})
+            session.send({"type": "recorded", **recorded._asdict()})
         player.notes.clear()
         player.recorded.clear()
 
-    def status(self, seat: Seat, player: Player) -> dict[str, Any]:
+    def status(self, session: Session, player: Player) -> dict[str, Any]:
         """What the panel shows."""
         model_ms = float(np.median(self.model_ms)) if self.model_ms else 0.0
-        slow = not player.paused and 0 < seat.fps < _SLOW * self.fps
+        slow = not player.paused and 0 < session.fps < _SLOW * self.fps
         history = player.history
         return {
             "type": "status",
-            "fps": seat.fps,
+            "fps": session.fps,
             "wanted_fps": self.fps,
-            "held": ("line" if seat.line_held else "model") if slow else None,
+            "held": ("line" if session.line_held else "model") if slow else None,
             "model_ms": model_ms,
-            "players": len(self.seats),
+            "players": len(self.sessions),
             "paused": player.paused,
-            "pilot": player.pilot_name,
+            "policy": player.policy_name,
             "num_denoise_steps": player.num_denoise_steps,
             "noise_scale": player.noise_scale,
             "format": player.picture_format,
             "saves": len(player.saves),
-            "rewindable_s": (player.now.age - history[0].age) / self.card["fps"] if history else 0.0,
+            "rewindable_s": (player.now.age - history[0].age) / self.card.fps if history else 0.0,
             "recording": {"frames": len(player.tapes["dream"])} if player.tapes else None,
             "real": player.real is not None,
         }
 
     # --- in the model's thread
 
-    def _work(self, turns: list[Turn]) -> list[Shown | None]:
+    def _work(self, turns: list[Turn], clock_ms: float) -> list[frames.Frame | None]:
         """Do the commands, then one step for all who are due and have not just jumped."""
         for turn in turns:
             for command in turn.commands:
                 if isinstance(command, bytes):
                     turn.player.begin_from_picture(command)
-                elif not (command.what == "real" and command.args["on"]):
+                elif command != _START_REAL:
                     turn.player.do(command)
         moving = [turn for turn in turns if turn.player.is_due and not turn.player.flags]
         began = time.perf_counter()
-        wishes: list[Wish] = [turn.player.wish(row_of_input(self.spec, turn.held)) for turn in moving]
-        dreamt = self.stepper.step(wishes) if wishes else []
+        requests = [turn.player.request(row_of_input(self.spec, turn.held)) for turn in moving]
+        results = self.stepper.step(requests) if requests else []
         model_ms = (time.perf_counter() - began) * 1e3
         if moving:
             self.model_ms.append(model_ms)
-        for turn, wish, result in zip(moving, wishes, dreamt):
-            turn.player.arrive(wish, result)
+        for turn, request, result in zip(moving, requests, results):
+            turn.player.advance(request, result)
         moved = {id(turn) for turn in moving}
-        return [self._paint(turn, model_ms) if id(turn) in moved or turn.player.flags else None for turn in turns]
+        return [
+            self._frame(turn, clock_ms, model_ms) if id(turn) in moved or turn.player.flags else None for turn in turns
+        ]
 
-    def _paint(self, turn: Turn, model_ms: float) -> Shown:
+    def _frame(self, turn: Turn, clock_ms: float, model_ms: float) -> frames.Frame:
+        """What the player gets to see; the loop numbers it."""
         player = turn.player
+        result, real, kind = player.now.result, player.real, player.picture_format
         flags, player.flags = player.flags, 0
-        dreamt, kind = player.now.dreamt, player.picture_format
-        real = b"" if player.real is None else encode(player.real.now.obs, kind)
-        return Shown(dreamt, flags, model_ms, encode(dreamt.obs, kind), real)
+        frame = frames.Frame(
+            number=0,
+            answered=turn.held.n,
+            clock_ms=clock_ms,
+            flags=flags,
+            reward=result.reward,
+            total=player.now.total,
+            uncertainty=result.uncertainty,
+            model_ms=model_ms,
+            picture=frames.encode_picture(result.obs, kind),
+        )
+        if real is None:
+            return frame
+        picture = frames.encode_picture(real.now.obs, kind)
+        return frame._replace(real_reward=real.now.reward, real_total=real.total, real_picture=picture)
 
-    async def _in_thread(self, function: Any, *args: Any) -> Any:
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.thread, function, *args)
 
     # --- the real game
 
     def _start_real(self, turn: Turn) -> None:
         """Start the real game beside the loop, since it takes seconds."""
-        if turn.seat.wants_real:
-            turn.seat.wants_real = False
-            task = asyncio.create_task(self._bring_real(turn.seat, turn.player))
-            self._real_tasks.add(task)
-            task.add_done_callback(self._real_tasks.discard)
+        task = asyncio.create_task(self._bring_real(turn.session, turn.player))
+        self._real_tasks.add(task)
+        task.add_done_callback(self._real_tasks.discard)
 
-    async def _bring_real(self, seat: Seat, player: Player) -> None:
-        seat.note(f"starting the real {self.card['title']} …")
+    async def _bring_real(self, session: Session, player: Player) -> None:
+        session.note(f"starting the real {self.card.title} …")
         try:
             game = await in_background(RealGame, self.card)
         except (ValueError, ModuleNotFoundError, RuntimeError) as error:
-            seat.note(" ".join(str(error).split()), "error")
+            session.note(" ".join(str(error).split()), "error")
             return
-        if seat.player is not player or seat.is_gone:
+        if session.player is not player or session.is_gone:
             await in_background(game.close)
             return
         await self._in_thread(player.take_real, game)

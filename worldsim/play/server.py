@@ -1,6 +1,6 @@
 """The web server of `worldsim play`: one static page, one WebSocket, the recordings, and what keeps strangers out.
 
-It binds to the loopback unless told otherwise. A WebSocket is taken only from the page's own origin, so that another
+It binds to the loopback unless told otherwise. A WebSocket is accepted only from the page's own origin, so that another
 site in the same browser cannot play; messages are limited in size and rate and checked one by one; a page that breaks
 the rules is closed with the reason, and nobody else notices. No address leads to a file but the few of the page.
 """
@@ -12,6 +12,7 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,10 +27,10 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from worldsim.play.hub import Full, Hub
+from worldsim.play.frames import MAX_PICTURE_BYTES
 from worldsim.play.messages import BadMessage, parse
-from worldsim.play.picture import MAX_PICTURE_BYTES
-from worldsim.play.seat import Seat
+from worldsim.play.session import Session
+from worldsim.play.sessions import Full, SessionManager
 
 MESSAGES_A_SECOND, BURST = 250.0, 500.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -41,11 +42,11 @@ _HEADERS = {
 }
 
 
-def make_app(hub: Hub, hosts: tuple[str, ...] | None) -> Starlette:
+def make_app(manager: SessionManager, hosts: tuple[str, ...] | None) -> Starlette:
     """Build the ASGI app.
 
     Args:
-        hub: the rooms.
+        manager: the rooms.
         hosts: names under which the page may be asked for; None = any (bound to more than the loopback). On the
             loopback this keeps out sites whose name was made to point here (DNS rebinding).
     """
@@ -55,7 +56,7 @@ def make_app(hub: Hub, hosts: tuple[str, ...] | None) -> Starlette:
         return FileResponse(str(page / "index.html"))
 
     async def recording(request: Request) -> Response:
-        video = await asyncio.to_thread(hub.archive.video, request.path_params["token"])
+        video = await asyncio.to_thread(manager.archive.video, request.path_params["token"])
         if video is None:
             return PlainTextResponse("there is no such recording", 404)
         headers = {"content-disposition": 'attachment; filename="worldsim.mp4"'}
@@ -63,19 +64,16 @@ def make_app(hub: Hub, hosts: tuple[str, ...] | None) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        hub.start()
+        manager.start()
         try:
             yield
         finally:
-            await hub.close()
-
-    async def play(line: WebSocket) -> None:
-        await serve(line, hub)
+            await manager.close()
 
     routes = [
         Route("/", index),
         Route("/recordings/{token:str}.mp4", recording),
-        WebSocketRoute("/play", play),
+        WebSocketRoute("/play", partial(serve, manager=manager)),
         Mount("/page", StaticFiles(directory=str(page))),
     ]
     return Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(Guard, hosts=hosts)])
@@ -84,16 +82,16 @@ def make_app(hub: Hub, hosts: tuple[str, ...] | None) -> Starlette:
 class _Server(uvicorn.Server):
     """Sends the players home before the sockets are taken from under them."""
 
-    def __init__(self, config: uvicorn.Config, hub: Hub, on_ready: Callable[[], None]):
+    def __init__(self, config: uvicorn.Config, manager: SessionManager, on_ready: Callable[[], None]):
         super().__init__(config)
-        self._hub, self._on_ready = hub, on_ready
+        self._manager, self._on_ready = manager, on_ready
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         self._on_ready()
 
     async def shutdown(self, sockets: Any = None) -> None:
-        await self._hub.close()
+        await self._manager.close()
         await super().shutdown(sockets)
 
 
@@ -104,20 +102,20 @@ def bind(host: str, port: int) -> socket.socket:
         OSError: it is taken, or not one of this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    line = socket.socket(family)
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        line.bind((host, port))
+        listener.bind((host, port))
     except (OSError, OverflowError) as error:
-        line.close()
+        listener.close()
         raise OSError(f"cannot serve at {host}:{port} ({error}); choose another with --port, 0 for any.") from error
-    return line
+    return listener
 
 
-def make_server(hub: Hub, line: socket.socket, on_ready: Callable[[], None]) -> uvicorn.Server:
-    """Make a server whose `run(sockets=[line])` ends seconds after ctrl-c or SIGTERM, with all recordings whole."""
-    host = line.getsockname()[0]
-    app = make_app(hub, LOOPBACK if host in LOOPBACK else None)
+def make_server(manager: SessionManager, listener: socket.socket, on_ready: Callable[[], None]) -> uvicorn.Server:
+    """Make a server whose `run(sockets=[listener])` ends seconds after ctrl-c or SIGTERM, with all recordings whole."""
+    host = listener.getsockname()[0]
+    app = make_app(manager, LOOPBACK if host in LOOPBACK else None)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -129,7 +127,7 @@ def make_server(hub: Hub, line: socket.socket, on_ready: Callable[[], None]) -> 
         server_header=False,
         proxy_headers=False,
     )
-    return _Server(config, hub, on_ready)
+    return _Server(config, manager, on_ready)
 
 
 class Guard:
@@ -171,83 +169,70 @@ def _name(address: str) -> str:
         return ""
 
 
-class Bucket:
-    """Lets `rate` messages a second through, and a burst now and then."""
-
-    def __init__(self, rate: float, burst: float, now: Callable[[], float] = time.monotonic):
-        self.rate, self.burst, self.now = rate, burst, now
-        self.level, self.at = burst, now()
-
-    def take(self) -> bool:
-        """Whether one more may pass."""
-        now = self.now()
-        self.level, self.at = min(self.burst, self.level + (now - self.at) * self.rate), now
-        self.level -= 1
-        return self.level >= 0
-
-
-async def serve(line: WebSocket, hub: Hub) -> None:
-    """One connection from beginning to end: one task listens, one sends; when either ends the seat is free."""
-    await line.accept()
-    seat = Seat()
-    tasks = {asyncio.create_task(_listen(line, seat, hub)), asyncio.create_task(_send(line, seat))}
+async def serve(websocket: WebSocket, manager: SessionManager) -> None:
+    """One connection from beginning to end: one task receives, one sends; when either ends the place is free."""
+    await websocket.accept()
+    session = Session()
+    tasks = {asyncio.create_task(_receive(websocket, session, manager)), asyncio.create_task(_send(websocket, session))}
     try:
-        await hub.join(seat)
+        await manager.join(session)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     except Full as error:
-        await _close(line, 1013, str(error))
+        await _close(websocket, 1013, str(error))
     finally:
-        seat.is_gone = True
+        session.is_gone = True
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        await hub.leave(seat)
+        await manager.leave(session)
         failed = [r for r in results if isinstance(r, Exception)]
         why = (1011, "the server has failed; its log says how") if failed else (1000, "")
-        await _close(line, *next((r for r in results if isinstance(r, tuple)), why))
+        await _close(websocket, *next((r for r in results if isinstance(r, tuple)), why))
     for error in failed:
         raise error
 
 
-async def _listen(line: WebSocket, seat: Seat, hub: Hub) -> tuple[int, str] | None:
-    """Take messages; give back why the connection is to be closed, or None where the page has left."""
-    bucket = Bucket(MESSAGES_A_SECOND, BURST)
+async def _receive(websocket: WebSocket, session: Session, manager: SessionManager) -> tuple[int, str] | None:
+    """Take messages; returns why the connection is to be closed, or None where the page has left."""
+    allowed, at = BURST, time.monotonic()  # a token bucket
     while True:
-        message = await line.receive()
+        message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
             return None
-        if not bucket.take():
+        now = time.monotonic()
+        allowed, at = min(BURST, allowed + (now - at) * MESSAGES_A_SECOND) - 1, now
+        if allowed < 0:
             return 1008, f"more than {MESSAGES_A_SECOND:g} messages a second"
         text, raw = message.get("text"), message.get("bytes")
         if raw is not None and len(raw) > MAX_PICTURE_BYTES:
-            return 1009, f"a picture wants at most {MAX_PICTURE_BYTES >> 20} MiB"
-        if seat.num_waiting > 32:
+            return 1009, f"expected at most {MAX_PICTURE_BYTES >> 20} MiB for a picture"
+        if len(session.commands) > 32:
             return 1008, "more commands than the game can follow"
         try:
             if raw is not None:
-                seat.give(raw)
+                session.add(raw)
             elif text is not None:
-                await hub.hear(seat, parse(text))
+                await manager.receive(session, parse(text))
         except BadMessage as error:
             return 1008, str(error)[:120]
 
 
-async def _send(line: WebSocket, seat: Seat) -> tuple[int, str] | None:
-    """Empty the outbox onto the line."""
+async def _send(websocket: WebSocket, session: Session) -> tuple[int, str] | None:
+    """Send what is in the outbox."""
     while True:
-        message = await seat.outbox.get()
+        message = await session.outbox.get()
         if isinstance(message, tuple):
             return message
         try:
-            await (line.send_bytes(message) if isinstance(message, bytes) else line.send_text(message))
+            await (websocket.send_bytes(message) if isinstance(message, bytes) else websocket.send_text(message))
         except (WebSocketDisconnect, RuntimeError):
             return None
-        if seat.is_gone:
+        if session.is_gone:
             return 1008, "this page reads too slowly"
 
 
-async def _close(line: WebSocket, code: int, reason: str) -> None:
-    if WebSocketState.DISCONNECTED in (line.client_state, line.application_state):
+async def _close(websocket: WebSocket, code: int, reason: str) -> None:
+    if WebSocketState.DISCONNECTED in (websocket.client_state, websocket.application_state):
         return
     with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-        await line.close(code, reason[:120])
+        await websocket.close(code, reason[:120])

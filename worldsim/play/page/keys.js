@@ -1,4 +1,4 @@
-// What a person holds: keyboard, mouse, touch pads and gamepad become one list of keys, oldest first.
+// The input of a person: keyboard, mouse, touch pads and gamepad become one list of keys, oldest first.
 
 const GLYPHS = {
   ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", Space: "Space", Backspace: "⌫", Period: ".", Minus: "−",
@@ -13,7 +13,7 @@ const MOTION_MAX = 10000; // pixels in one message; more is an accident of the p
 const DEADZONE = 0.35;
 const CROSS_DEADZONE = 0.2;
 const DIAGONAL = Math.tan(Math.PI / 8);
-const LOOK = 0.75; // pixels a millisecond, by a stick that is pushed to its end
+const LOOK = 0.75; // pixels a millisecond, by a joystick that is pushed to its end
 
 export const glyph = (code) => GLYPHS[code] || code.replace(/^(Key|Digit)/, "");
 
@@ -33,14 +33,14 @@ export function gameKeys(controls) {
   return [...found].map(([code, label]) => ({ code, label }));
 }
 
-export class Hands {
-  /** send({ keys, motion, sticks }) is called at every change. */
+export class InputState {
+  /** send({ keys, motion, axes }) is called at every change. */
   constructor(send) {
     this.send = send;
     this.sources = { keyboard: [], touch: [], pad: [] };
     this.held = [];
     this.motion = [0, 0];
-    this.sticks = {};
+    this.analog = {};
     this.game = new Set();
     addEventListener("blur", () => this.releaseAll());
     document.addEventListener("visibilitychange", () => document.hidden && this.releaseAll());
@@ -72,10 +72,10 @@ export class Hands {
   }
 
   releaseAll() {
-    const hadSticks = Object.keys(this.sticks).length > 0;
+    const hadAnalog = Object.keys(this.analog).length > 0;
     this.sources = { keyboard: [], touch: [], pad: [] };
-    this.sticks = {};
-    this.update(hadSticks);
+    this.analog = {};
+    this.update(hadAnalog);
   }
 
   set(source, codes) {
@@ -95,7 +95,7 @@ export class Hands {
   flush() {
     const motion = this.motion.map((way) => Math.max(-MOTION_MAX, Math.min(MOTION_MAX, way)));
     this.motion = [0, 0];
-    this.send({ keys: this.held.slice(0, 16), motion, sticks: this.sticks });
+    this.send({ keys: this.held.slice(0, 16), motion, axes: this.analog });
   }
 
   // --- mouse: looking around while the pointer is locked, or by a finger on the picture
@@ -131,7 +131,7 @@ export class Hands {
     this.flushSoon();
   }
 
-  /** Movement is gathered, so that a quick mouse does not flood the line; keys never wait. */
+  /** Movement is gathered, so that a quick mouse does not flood the connection; keys never wait. */
   flushSoon() {
     if (this.motionTimer) return;
     this.motionTimer = setTimeout(() => {
@@ -171,7 +171,7 @@ export class Hands {
     return pad ? [pad.dataset.key] : [];
   }
 
-  /** The directions that a thumb or a stick points to: one, or two of eight. */
+  /** The directions that a thumb or a joystick points to: one, or two of eight. */
   toward(x, y, deadzone) {
     if (Math.hypot(x, y) < deadzone) return [];
     const [up, down, left, right] = this.directions;
@@ -189,11 +189,11 @@ export class Hands {
     const isHere = document.hasFocus();
     const now = performance.now();
     const codes = new Set();
-    const before = JSON.stringify(this.sticks);
-    this.sticks = {};
+    const before = JSON.stringify(this.analog);
+    this.analog = {};
     for (const pad of isHere ? pads : []) this.readPad(pad, codes, now - then);
     this.set("pad", [...codes].filter((code) => this.game.has(code)));
-    if (JSON.stringify(this.sticks) !== before) this.flushSoon();
+    if (JSON.stringify(this.analog) !== before) this.flushSoon();
     if (pads.length) this.padTimer = requestAnimationFrame(() => this.pollPads(now));
   }
 
@@ -204,8 +204,8 @@ export class Hands {
     this.directions.forEach((code, side) => isDown(12 + side) && codes.add(code));
     this.others.forEach((code, i) => i < 12 && isDown(i) && codes.add(code));
     if (this.hasMouse && Math.hypot(lookX, lookY) > DEADZONE) this.look(lookX * spanMs * LOOK, lookY * spanMs * LOOK);
-    const analog = this.axes.filter((axis) => !axis.keys.some((key) => key.startsWith("mouse_")));
-    analog.forEach(({ name }, i) => round(pad.axes[i]) && (this.sticks[name] = round(pad.axes[i])));
+    const pushed = this.axes.filter((axis) => !axis.keys.some((key) => key.startsWith("mouse_")));
+    pushed.forEach(({ name }, i) => round(pad.axes[i]) && (this.analog[name] = round(pad.axes[i])));
   }
 }
 

@@ -1,7 +1,7 @@
-// Live numbers, toasts, and what the world says of itself.
+// Live numbers, toasts, and the facts of the world.
 
 import { element, glyph } from "./keys.js";
-import { FLAGS } from "./line.js";
+import { FLAGS } from "./connection.js";
 
 const SPARK_S = 10;
 const NOTABLE = 0.3; // a learned reward is never quite 0
@@ -12,9 +12,9 @@ const MAX_TOASTS = 4;
 const byId = (id) => document.getElementById(id);
 const signed = (value) => (Math.abs(value) < 0.005 ? "0" : value.toFixed(2).replace("-", "−"));
 
-export function quantile(values, share) {
+export function quantile(values, fraction) {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted.length ? sorted[Math.floor(share * (sorted.length - 1))] : NaN;
+  return sorted.length ? sorted[Math.floor(fraction * (sorted.length - 1))] : NaN;
 }
 
 export class Panel {
@@ -66,7 +66,7 @@ export class Panel {
 
   paint() {
     const { last, latencies } = this;
-    const [median, high] = [0.5, 0.95].map((share) => quantile(latencies, share).toFixed(0));
+    const [median, high] = [0.5, 0.95].map((fraction) => quantile(latencies, fraction).toFixed(0));
     byId("fps").textContent = `${this.fps.toFixed(0)} of ${this.hello.fps.toFixed(0)}`;
     byId("latency").textContent = latencies.length ? `${median} / ${high} ms` : "press a key";
     if (!byId("reward").matches(".flash")) byId("reward").textContent = signed(last.reward);
@@ -116,12 +116,12 @@ export class Panel {
   }
 }
 
-function paceText({ held, fps, wanted_fps, paused, pilot }) {
+function paceText({ held, fps, wanted_fps, paused, policy }) {
   if (paused) return "paused";
-  const who = { model: "model", line: "line" }[held];
+  const who = { model: "model", line: "connection" }[held];
   if (who) return `held: the ${who} is slower than the game, ${fps.toFixed(0)} of ${wanted_fps.toFixed(0)} frames a second`;
-  if (!pilot) return "";
-  return pilot === "random" ? "random keys are playing" : "the agent is playing";
+  if (!policy) return "";
+  return policy === "random" ? "random keys are playing" : "the agent is playing";
 }
 
 export function toast(text, { level = "info", link = null } = {}) {

@@ -1,18 +1,18 @@
-// Wires the line, the hands, the view and the panel together, and says what each command does.
+// Wires connection, input, display and panel together, and defines what each command does.
 
-import { gameKeys, glyph, Hands } from "./keys.js";
-import { FLAGS, Line } from "./line.js";
+import { Connection, FLAGS } from "./connection.js";
+import { Display } from "./display.js";
+import { gameKeys, glyph, InputState } from "./keys.js";
 import { fillHelp, Panel, toast } from "./panel.js";
-import { View } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
 const MAX_PICTURE = 4 << 20;
 const LATENCIES = 200;
 const REPEATING = new Set(["step", "rewind", "cooler", "warmer"]);
 const LABELS = {
-  pause: "pause and go on", step: "one frame", rewind: "ten seconds back", save: "save this moment", load: "go back to it",
-  start: "begin at a recorded moment", nothing: "begin from nothing", prompt: "say a world", pilot: "let it play by itself",
-  real: "the real game beside", sync: "dream on from the real game", record: "record", steps: "more or fewer denoising steps",
+  pause: "pause and go on", step: "one frame", rewind: "ten seconds back", save: "save this state", load: "go back to it",
+  start: "begin from recorded frames", nothing: "begin from nothing", prompt: "name a world", policy: "let it play by itself",
+  real: "the real game beside it", sync: "dream on from the real game", record: "record", steps: "more or fewer denoising steps",
   cooler: "temperature down", warmer: "temperature up", panel: "numbers", help: "this help", fullscreen: "full screen",
 };
 
@@ -25,16 +25,16 @@ let pending = new Map(); // inputs on their way: n -> when they were sent
 const stats = { frames: 0, latency: [], last: null };
 
 const panel = new Panel();
-const view = new View(byId("stage"), byId("dream"), byId("game"), drawn);
-const hands = new Hands((input) => {
-  if (!line.say({ type: "input", n: ++inputs, ...input })) return;
+const display = new Display(byId("stage"), byId("dream"), byId("game"), drawn);
+const held = new InputState((input) => {
+  if (!connection.send({ type: "input", n: ++inputs, ...input })) return;
   if (!status?.paused && !document.hidden) pending.set(inputs, performance.now()); // what no frame answers soon is no latency
 });
-const line = new Line({ text: heard, frame: (frame) => hello && view.show(frame), closed });
+const connection = new Connection({ text: received, frame: (frame) => hello && display.show(frame), closed });
 
 // --- what comes in
 
-function heard(message) {
+function received(message) {
   const act = { hello: enter, status: update, queue: wait, note, recorded }[message.type];
   act?.(message);
 }
@@ -42,9 +42,9 @@ function heard(message) {
 function enter(message) {
   [hello, status] = [message, null];
   document.title = byId("title").textContent = hello.world.title;
-  view.enter(hello.world.size, hello.fps);
+  display.enter(hello.world.size, hello.fps);
   panel.enter(hello, (settings) => tell("settings", settings));
-  hands.enter(hello, { caps: byId("caps"), pads: byId("pads"), canvas: byId("dream") });
+  held.enter(hello, { caps: byId("caps"), pads: byId("pads"), canvas: byId("dream") });
   pending = new Map();
   byId("worlds").replaceChildren(...hello.worlds.map((name) => new Option(name)));
   labelCommands();
@@ -76,13 +76,13 @@ function update(message) {
   if (status.paused) pending.clear();
   panel.status(status);
   press("pause", status.paused);
-  press("pilot", status.pilot !== null);
+  press("policy", status.policy !== null);
   press("record", status.recording !== null);
   press("real", status.real);
   button("load").disabled = !status.saves;
   button("rewind").disabled = status.rewindable_s < 0.2;
   button("sync").hidden = !status.real;
-  view.showPair(status.real);
+  display.showPair(status.real);
   byId("recording").hidden = !status.recording;
   if (status.recording) byId("recording").textContent = recordingText(status.recording.frames);
 }
@@ -106,8 +106,8 @@ function recorded({ frames, seconds, video, source }) {
 }
 
 function closed({ reason, retries }) {
-  hands.releaseAll();
-  view.leave();
+  held.releaseAll();
+  display.leave();
   overlay(retries ? `${reason} Trying again …` : reason, { pulse: retries, reconnect: true });
 }
 
@@ -121,21 +121,21 @@ function overlay(text, { pulse = false, reconnect = false } = {}) {
 
 // --- commands
 
-const tell = (what, args = {}) => line.say({ type: "do", what, ...args });
+const tell = (what, args = {}) => connection.send({ type: "do", what, ...args });
 const begin = (prompt) => tell("start", { prompt });
 const scaled = (change) => tell("settings", { noise_scale: Math.max(0, Math.min(2, Math.round(10 * (status.noise_scale + change)) / 10)) });
 const commands = {
   pause: () => tell("pause", { on: !status.paused }),
   step: () => tell("step"),
   rewind: () => tell("rewind", { seconds: 10 }),
-  save: () => tell("save") && toast("This moment is saved."),
+  save: () => tell("save") && toast("This state is saved."),
   load: () => tell("load"),
   start: () => begin("random"),
   again: () => begin("random"),
   nothing: () => begin("nothing"),
   prompt: () => byId("prompt").focus(),
   picture: () => byId("picture").click(),
-  pilot: () => tell("pilot", { policy: [...hello.policies, null][hello.policies.indexOf(status.pilot) + 1] }), // each in turn, then the person
+  policy: () => tell("policy", { name: [...hello.policies, null][hello.policies.indexOf(status.policy) + 1] }), // each in turn, then the person
   real: () => hello.has_real && tell("real", { on: !status.real }),
   sync: () => status.real && tell("sync"),
   record: () => tell("record", { on: !status.recording }),
@@ -145,7 +145,7 @@ const commands = {
   panel: () => {
     const hidden = document.body.classList.toggle("no-panel");
     button("panel").setAttribute("aria-expanded", !hidden);
-    view.fit();
+    display.fit();
   },
   help: () => (byId("help").open ? byId("help").close() : byId("help").showModal()),
   fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen?.()),
@@ -154,7 +154,7 @@ const commands = {
 const ALWAYS = new Set(["panel", "help", "fullscreen", "prompt", "picture"]);
 
 function run(name) {
-  if (ALWAYS.has(name) || (hello && status && line.isOpen)) commands[name]();
+  if (ALWAYS.has(name) || (hello && status && connection.isOpen)) commands[name]();
 }
 
 function button(name) {
@@ -202,7 +202,7 @@ const isSliding = ({ code }) => code.startsWith("Arrow") && document.activeEleme
 
 /** Keys that belong to something else than the game and its commands. */
 function isElsewhere(event) {
-  const isBrowsers = event.metaKey || (event.ctrlKey && !hands.game.has("ControlLeft"));
+  const isBrowsers = event.metaKey || (event.ctrlKey && !held.game.has("ControlLeft"));
   return isTyping() || isPressing(event) || isSliding(event) || isBrowsers;
 }
 
@@ -220,19 +220,19 @@ function runHeld(command, repeat) {
 
 addEventListener("keydown", (event) => {
   if (event.code === "Escape" && !byId("help").open) byId("dream").focus();
-  if (event.metaKey) hands.releaseAll(); // macOS tells of no key that is let go beside Command
+  if (event.metaKey) held.releaseAll(); // macOS tells of no key that is let go beside Command
   if (!hello || isElsewhere(event)) return;
   const command = commandOf(event);
   if (byId("help").open && command !== "help") return;
-  if (hands.game.has(event.code) && !event.altKey) {
+  if (held.game.has(event.code) && !event.altKey) {
     event.preventDefault();
-    if (!event.repeat) hands.press(event.code);
+    if (!event.repeat) held.press(event.code);
   } else if (command) {
     event.preventDefault();
     runHeld(command, event.repeat);
   }
 });
-addEventListener("keyup", (event) => hands.release(event.code));
+addEventListener("keyup", (event) => held.release(event.code));
 
 document.addEventListener("click", ({ target, detail }) => {
   const pressed = target.closest("[data-do]");
@@ -250,13 +250,13 @@ byId("scale").addEventListener("change", ({ target }) => tell("settings", { nois
 byId("jpeg").addEventListener("change", ({ target }) => tell("settings", { format: target.checked ? "jpeg" : "webp" }));
 byId("reconnect").addEventListener("click", () => {
   overlay("waking the dream …", { pulse: true });
-  line.connect();
+  connection.connect();
 });
 
 async function sendPicture(file) {
   if (!file) return;
   if (file.size > MAX_PICTURE) return toast("A picture may have at most 4 MiB.", { level: "error" });
-  line.say(await file.arrayBuffer());
+  connection.send(await file.arrayBuffer());
 }
 byId("picture").addEventListener("change", ({ target }) => {
   sendPicture(target.files[0]);
@@ -280,6 +280,6 @@ window.worldsim = Object.freeze({
   get lastFrame() { return stats.last; },
   get status() { return status; },
   get hello() { return hello; },
-  pixels: () => view.pixels(),
+  pixels: () => display.pixels(),
   resetStats: () => Object.assign(stats, { frames: 0, latency: [] }),
 });

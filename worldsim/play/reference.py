@@ -1,4 +1,4 @@
-"""The real game beside the dream: what it shows now, and the last frames, from which the dream can go on."""
+"""The real game under the same keys as its dream: its present frame, and the last frames to dream on from."""
 
 from __future__ import annotations
 
@@ -8,26 +8,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from worldsim.data.game import Arrival
-from worldsim.data.real import RealGame
+from worldsim.recording.game import Arrival
+from worldsim.recording.real import RealGame
 
 
-class Beside:
-    """A real game that gets the same keys.
-
-    Args:
-        game: the running game; it is reset here.
-        prompt_len: frames that a dream begins from.
-        rng: draws the seeds of its episodes.
+class ReferenceGame:
+    """A real game that gets the same actions as a dream, which begins from `context_len` frames.
 
     Raises:
         RuntimeError: here and in all methods, where the game has died or hangs.
     """
 
-    def __init__(self, game: RealGame, prompt_len: int, rng: np.random.Generator):
+    def __init__(self, game: RealGame, context_len: int, rng: np.random.Generator):
         self.game, self._rng = game, rng
-        self._past: deque[tuple[Any, Any]] = deque(maxlen=prompt_len)  # frames, and the rows that led to them
-        self.total = 0.0
+        self._past: deque[tuple[Any, Any]] = deque(maxlen=context_len)  # frames, and the rows that led to them
         self.reset()
 
     def reset(self) -> None:
@@ -37,9 +31,9 @@ class Beside:
         self._past.clear()
         self._past.append((self.now.obs, None))
 
-    def arrive(self, row: Float[np.ndarray, " a"]) -> None:
+    def receive_step(self, row: Float[np.ndarray, " a"]) -> None:
         """Take the step that was sent."""
-        self.now = self.game.receive()
+        self.now = self.game.receive_step()
         self.total += self.now.reward
         self._past.append((self.now.obs, row))
 
@@ -48,7 +42,7 @@ class Beside:
         """Whether the episode is over."""
         return self.now.terminated or self.now.truncated
 
-    def prompt(self) -> tuple[np.ndarray, np.ndarray | None]:
+    def context(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Frames `[t h w c]` and rows `[t a]` to dream on from: as many as a dream begins from, or the last alone,
         since each other number would have to be compiled."""
         if len(self._past) < (self._past.maxlen or 1):

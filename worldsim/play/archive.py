@@ -9,18 +9,17 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from worldsim.data.episode import EpisodeWriter
 from worldsim.data.store import Footage, FootageMeta, FootageWriter
-from worldsim.types import ActionSpec
 from worldsim.video import write_video
+from worldsim.world import Card
 
 POLICY = "human"
 MAX_FRAMES = 108_000  # an hour at 30 frames a second; then the episode is closed
@@ -37,11 +36,7 @@ class Recorded(NamedTuple):
 
 
 class Archive:
-    """The footage folders of one server, opened when something is first recorded.
-
-    Args:
-        folder: gets a footage folder a world and source, such as `pong-dream` and `pong-game`.
-    """
+    """The footage folders of one server, such as `pong-dream` and `pong-game`, opened at their first recording."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -58,13 +53,13 @@ class Archive:
         """
         if name not in self._writers:
             self._writers[name] = FootageWriter(self.folder / name, meta)
-        return Tape(self, name, self._writers[name], source)
+        return Tape(self, self._writers[name], source)
 
-    def listed(self, name: str, index: int) -> str:
-        """Give a committed episode an address that cannot be guessed."""
+    def publish(self, path: Path, index: int) -> str:
+        """Give a committed episode of the footage at `path` an address that cannot be guessed."""
         token = secrets.token_urlsafe(12)
-        self._videos[token] = self.folder / name, index
-        return token
+        self._videos[token] = path, index
+        return f"/recordings/{token}.mp4"
 
     def video(self, token: str) -> bytes | None:
         """The mp4 of a recorded episode, made now; None for an address that nobody was given."""
@@ -78,18 +73,16 @@ class Archive:
 
     def close(self) -> None:
         """Let go of all folders; episodes that were not closed are gone."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        while self._writers:
+            self._writers.popitem()[1].close()
 
 
 class Tape:
     """One recording that goes on: `begin`, `step` for step, `cut` where an episode ends."""
 
-    def __init__(self, archive: Archive, name: str, writer: FootageWriter, source: str):
-        self._archive, self._name, self._writer, self.source = archive, name, writer, source
+    def __init__(self, archive: Archive, writer: FootageWriter, source: str):
+        self._archive, self._writer, self._source = archive, writer, source
         self._episode: EpisodeWriter | None = None
-        self._path: Path | None = None
 
     def __len__(self) -> int:
         return 0 if self._episode is None else len(self._episode)
@@ -97,7 +90,6 @@ class Tape:
     def begin(self, obs: UInt8[np.ndarray, "h w c"], state: Float[np.ndarray, " s"] | None = None) -> None:
         """Begin an episode at a frame."""
         self._episode = self._writer.new_episode()
-        self._path = self._episode.path
         self._episode.reset(obs, state)
 
     def step(
@@ -121,32 +113,31 @@ class Tape:
     def cut(self) -> Recorded | None:
         """End the episode and list it; one without a step is dropped."""
         episode, self._episode = self._episode, None
-        if episode is None or self._path is None:
+        if episode is None:
             return None
         if len(episode) < 2:
             episode.abandon()
-            shutil.rmtree(self._path, ignore_errors=True)
+            shutil.rmtree(episode.path, ignore_errors=True)
             return None
-        info = self._writer.commit(self._path, episode.close(), seed=None, policy=POLICY)
-        token = self._archive.listed(self._name, len(self._writer.episodes) - 1)
+        info = self._writer.commit(episode.path, episode.close(), seed=None, policy=POLICY)
+        video = self._archive.publish(self._writer.path, len(self._writer.episodes) - 1)
         seconds = (info.length - 1) / self._writer.meta.fps
-        return Recorded(info.name, info.length, seconds, f"/recordings/{token}.mp4", self.source)
+        return Recorded(info.name, info.length, seconds, video, self._source)
 
 
-def dream_meta(card: Mapping[str, Any]) -> FootageMeta:
+def dream_meta(card: Card) -> FootageMeta:
     """Describe footage of a dream: it looks like its game's footage, and says that a model painted it."""
-    licence = card["licence"]
     return FootageMeta(
-        game=card["game"],
-        title=f"{card['title']}, dreamed",
-        size=tuple(card["size"]),
-        fps=float(card["fps"]),
-        action_spec=ActionSpec.from_json(card["action_spec"]),
+        game=card.game,
+        title=f"{card.title}, dreamed",
+        size=card.size,
+        fps=card.fps,
+        action_spec=card.action_spec,
         objects={},
-        recorder={"policy": POLICY, "source": "dream", "world": card["name"], "weights": card["weights"]["sha256"]},
-        licence=str(licence.get("weights", "unknown")),
-        assets_licence=str(licence.get("assets", "unknown")),
-        prompts=tuple(card["prompts"]),
+        recorder={"policy": POLICY, "source": "dream", "world": card.name, "weights": card.weights.sha256},
+        licence=card.licence.get("weights", "unknown"),
+        assets_licence=card.licence.get("assets", "unknown"),
+        prompts=card.prompts,
     )
 
 

@@ -1,4 +1,4 @@
-"""One connection: what its person holds, what is on its way to them, and whether they are still there."""
+"""One connection: what its person holds, which messages are on their way, and whether the person is still there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import Any
 
-from worldsim.play.controls import Hands
+from worldsim.play.controls import InputState
 from worldsim.play.messages import Ack, Command, Input, Message
 from worldsim.play.player import Player
 
@@ -17,49 +17,43 @@ _OUTBOX = 64
 _RATE_SPAN_S = 2.0
 
 
-class Seat:
-    """A place at a world. The event loop owns all of it but `player`, which the model's thread owns during a tick."""
+class Session:
+    """A page and its player. The event loop owns all of it but `player`, which the model's thread owns in a tick."""
 
     def __init__(self):
         self.player: Player | None = None  # None until the room has made one, and in the queue
-        self.hands = Hands()
-        self.commands: deque[Command | bytes] = deque()
+        self.input = InputState()
+        self.commands: deque[Command | bytes] = deque()  # that no tick has taken yet
         self.outbox: asyncio.Queue[str | bytes | tuple[int, str]] = asyncio.Queue(_OUTBOX)
-        self.heard_at = self.used_at = time.monotonic()
+        self.last_message_at = self.last_input_at = time.monotonic()
         self.number = 0
-        self.wants_real = False
         self.is_gone = False
+        self.line_held = False
         self._acked = 0
         self._sent_at: deque[float] = deque(maxlen=512)
-        self.line_held = False
 
-    def hear(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
         """Take a message of the page."""
-        self.heard_at = time.monotonic()
+        self.last_message_at = time.monotonic()
         if isinstance(message, Input):
-            self.hands.hold(message)
-            self.used_at = self.heard_at
+            self.input.update(message)
+            self.last_input_at = self.last_message_at
         elif isinstance(message, Ack):
             self._acked = max(self._acked, min(message.frame, self.number))
         elif isinstance(message, Command):
-            self.give(message)
+            self.add(message)
 
-    def give(self, command: Command | bytes) -> None:
+    def add(self, command: Command | bytes) -> None:
         """Queue a command, or a picture to begin from, for the next tick."""
-        self.heard_at = self.used_at = time.monotonic()
+        self.last_message_at = self.last_input_at = time.monotonic()
         self.commands.append(command)
-
-    @property
-    def num_waiting(self) -> int:
-        """Commands that no tick has taken yet."""
-        return len(self.commands)
 
     @property
     def has_room(self) -> bool:
         """Whether another frame may be sent: at most two are on their way."""
         return self.number - self._acked < IN_FLIGHT
 
-    def send(self, message: Any) -> None:
+    def send(self, message: dict[str, Any] | bytes | tuple[int, str]) -> None:
         """Put a message into the outbox: a dict as JSON, bytes as they are, (code, reason) as the end."""
         if self.is_gone:
             return
@@ -71,7 +65,7 @@ class Seat:
             self.is_gone = True  # reads nothing: the socket's side ends it
 
     def note(self, text: str, level: str = "info") -> None:
-        """Say something to the person."""
+        """Show the person a text for a while."""
         self.send({"type": "note", "text": text, "level": level})
 
     @property

@@ -1,4 +1,4 @@
-// The WebSocket: frames in, messages out. docs/play-protocol.md says what each byte means.
+// The WebSocket: frames in, messages out. docs/play-protocol.md defines each byte.
 
 export const FLAGS = { terminated: 1, truncated: 2, begun: 4, held: 8, realEnded: 16, uncertaintyKnown: 32, jumped: 64 };
 const HEADER = 48;
@@ -7,19 +7,19 @@ const RETRY_MS = 2000;
 const RETRY_FOR_MS = 60000;
 const REASONS = {
   1001: "The server has stopped.",
-  1006: "The line is broken.",
+  1006: "The connection is broken.",
   1013: "All places are taken.",
   4000: "You were away for a while.",
-  4001: "The server has not heard from this page.",
+  4001: "The server got no message from this page.",
 };
 
-export class Line {
+export class Connection {
   /** on = { text(message), frame(frame), closed({ reason, retries }) } */
   constructor(on) {
     this.on = on;
-    this.lastSaid = 0;
+    this.lastSentAt = 0;
     this.lostAt = 0;
-    setInterval(() => performance.now() - this.lastSaid > PING_MS && this.say({ type: "ping" }), 1000);
+    setInterval(() => performance.now() - this.lastSentAt > PING_MS && this.send({ type: "ping" }), 1000);
     addEventListener("pagehide", () => this.socket.close()); // so that the place is free at once
     addEventListener("pageshow", (event) => event.persisted && this.connect());
     this.connect();
@@ -30,8 +30,8 @@ export class Line {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/play`);
     socket.binaryType = "arraybuffer";
-    socket.onmessage = ({ data }) => (typeof data === "string" ? this.heardText(JSON.parse(data)) : this.heardFrame(data));
-    socket.onclose = (event) => socket === this.socket && this.heardClose(event);
+    socket.onmessage = ({ data }) => (typeof data === "string" ? this.onText(JSON.parse(data)) : this.onFrame(data));
+    socket.onclose = (event) => socket === this.socket && this.onClose(event);
     this.socket = socket;
   }
 
@@ -39,27 +39,27 @@ export class Line {
     return this.socket.readyState === WebSocket.OPEN;
   }
 
-  say(message) {
+  send(message) {
     if (!this.isOpen) return false;
     this.socket.send(message instanceof ArrayBuffer ? message : JSON.stringify(message));
-    this.lastSaid = performance.now();
+    this.lastSentAt = performance.now();
     return true;
   }
 
-  heardText(message) {
-    this.lostAt = 0; // whoever speaks, if only of a queue, is back
+  onText(message) {
+    this.lostAt = 0; // any message, if only of a queue, means that the server is back
     this.on.text(message);
   }
 
-  heardFrame(data) {
+  onFrame(data) {
     const frame = decode(data);
-    this.say({ type: "ack", frame: frame.number }); // on arrival, so that the next one is on its way while this one is drawn
+    this.send({ type: "ack", frame: frame.number }); // on arrival, so that the next one is on its way while this one is drawn
     this.on.frame(frame);
   }
 
-  heardClose({ code, reason }) {
+  onClose({ code, reason }) {
     const now = performance.now();
-    const words = reason ? reason[0].toUpperCase() + reason.slice(1) : REASONS[code] || "The line was closed.";
+    const words = reason ? reason[0].toUpperCase() + reason.slice(1) : REASONS[code] || "The connection was closed.";
     if (!this.lostAt) [this.lostAt, this.lostWhy] = [now, words.replace(/\.?$/, ".")]; // the first reason, not that of a retry
     const retries = (code === 1006 || code === 1001) && now - this.lostAt < RETRY_FOR_MS;
     this.on.closed({ reason: this.lostWhy, retries });

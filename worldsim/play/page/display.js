@@ -39,7 +39,7 @@ class Screen {
   }
 }
 
-export class View {
+export class Display {
   /** onDrawn(frame) is called when a frame is on the canvas. */
   constructor(stage, dream, game, onDrawn) {
     this.stage = stage;
@@ -63,7 +63,7 @@ export class View {
     this.fit();
   }
 
-  /** Frames that still wait are not drawn any more: not over the word that the line is closed, nor in another world. */
+  /** Frames that still wait are not drawn any more: not over the note that the connection is closed, nor in another world. */
   leave() {
     this.visit += 1;
   }
