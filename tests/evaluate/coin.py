@@ -62,7 +62,8 @@ class Calibrated(Simulator):
         known = (benches == last).all((2, 3, 4)).any(0)
         return np.where(known, np.sqrt(belief * (1 - belief)), 1.0)
 
-    def reset(self, key, *, batch_size=None, prompt=None, prompt_actions=None):
+    def reset(self, key, *, initial, batch_size=None):
+        prompt, prompt_actions = initial.obs, initial.actions
         assert prompt is not None and prompt_actions.shape == (*prompt.shape[:2], SPEC.size)
         return SimState(key, prompt[:, -1], np.zeros(len(prompt), np.int32)), prompt[:, -1]
 

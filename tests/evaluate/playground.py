@@ -1,4 +1,4 @@
-"""A game in which all questions can be asked at once; its worlds are in `playground_worlds`.
+"""A game in which everything can be measured at once; its worlds are in `playground_worlds`.
 
 A player at the bottom goes left and right by the keys, and is paid while it stands in the left quarter. Above it a ball
 goes round on an ellipse at a steady pace, two cards show their face for 3 frames in 12, and a coin lies on its left or

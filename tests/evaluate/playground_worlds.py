@@ -27,9 +27,11 @@ from tests.evaluate.playground import (
     new_round,
     walk,
 )
+from tests.world.bundles import make_card
 from worldsim.data.store import Footage
 from worldsim.simulator import Simulator
 from worldsim.types import SimState, StepOutput
+from worldsim.world import FootageSource
 
 
 class Moment(NamedTuple):
@@ -49,15 +51,11 @@ class Perfect(Simulator):
     """Plays the game on, draws the coin by its odds, and says how unsure that makes it; 1 of a picture it never saw."""
 
     def __init__(self, recorded: Footage):
-        self.card = {
-            "game": "playground",
-            "fps": FPS,
-            "footage": {"digest": "another", "recorder": {"seed": 5}},
-            "training": {},
-        }
+        source = FootageSource(digest="another", recorder={"seed": 5})
+        self.card = make_card("playground", (SIZE, SIZE), fps=FPS, action_spec=SPEC, footage=source)
         self.action_spec, self.size, self.fps = SPEC, (SIZE, SIZE), FPS
         self.rounds = [new_round(info.seed) for info in recorded.episodes]
-        frames = [recorded.read(i).obs for i in range(len(recorded))]
+        frames = [recorded[i].obs for i in range(len(recorded))]
         pairs = [(i, t, film[t - 1 : t + 1]) for i, film in enumerate(frames) for t in range(1, len(film))]
         self.moments = {pair.tobytes(): (i, t) for i, t, pair in pairs}
         assert len(self.moments) == len(pairs)
@@ -117,7 +115,8 @@ class Perfect(Simulator):
         obs = self.shows(np.where((moment.number < 0)[:, None, None, None, None], still, obs), moment.last)
         return Moment(moment.number, when[:, -1], players[-1], obs[:, -1]), obs
 
-    def reset(self, key, *, batch_size=None, prompt=None, prompt_actions=None):
+    def reset(self, key, *, initial, batch_size=None):
+        prompt = initial.obs
         return SimState(key, self.look(prompt), np.zeros(len(prompt), np.int32)), prompt[:, -1]
 
     def rollout(self, state, actions):

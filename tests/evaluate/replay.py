@@ -6,9 +6,9 @@ A replay finds the window among the recorded ones by the frames of the prompt an
 import numpy as np
 
 from worldsim.data.dataset import Columns
-from worldsim.data.game import Game
 from worldsim.data.meta import FootageMeta
-from worldsim.data.policies import make_policy
+from worldsim.recording.game import Game
+from worldsim.recording.policies import make_policy
 from worldsim.simulator import Simulator
 from worldsim.types import SimState, StepOutput
 
@@ -39,7 +39,8 @@ class Replay(Simulator):
     def __init__(self, columns: Columns, meta: FootageMeta):
         self.columns, self.action_spec, self.size, self.fps = columns, meta.action_spec, meta.size, meta.fps
 
-    def reset(self, key, *, batch_size=None, prompt=None, prompt_actions=None):
+    def reset(self, key, *, initial, batch_size=None):
+        prompt, prompt_actions = initial.obs, initial.actions
         return SimState(key, (prompt, prompt_actions), np.zeros(len(prompt), np.int32)), prompt[:, -1]
 
     def rollout(self, state, actions):

@@ -1,4 +1,4 @@
-"""What the judge does with footage and worlds that it cannot judge: an error or a marked gap, no smaller sample."""
+"""What evaluation does with footage and worlds that it cannot measure: an error or a marked gap, no smaller sample."""
 
 import dataclasses
 
@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 
 from tests.evaluate import toy, toy_control
+from tests.evaluate.trials import trial
 from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage, FootageWriter
-from worldsim.evaluate.control import measure_control
-from worldsim.evaluate.dreams import CONTEXT, draw_windows, free_run
-from worldsim.evaluate.inverse import fit_inverse, measure_inverse
+from worldsim.evaluate.fitted.inverse import fit_inverse
+from worldsim.evaluate.metrics.control import measure_control
+from worldsim.evaluate.metrics.inverse import measure_inverse
+from worldsim.evaluate.metrics.uncertainty import measure_uncertainty
+from worldsim.evaluate.options import EvalOptions
 from worldsim.evaluate.run import evaluate, spread
-from worldsim.evaluate.uncertainty import measure_uncertainty
+from worldsim.evaluate.trial import CONTEXT, draw_windows, rollout
 from worldsim.types import SimState
+from worldsim.world import FootageSource
 
-QUICK = {"num_windows": 4, "seeds": (0,), "quick": True, "with_objects": False}
+QUICK = EvalOptions(num_windows=4, seeds=(0,), quick=True, with_objects=False)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def rewrite(footage: Footage, path, *, length: int | None = None, **changes) -> 
     stop = None if length is None else length - 1
     with FootageWriter(path, dataclasses.replace(footage.meta, **changes)) as writer:
         for number in range(len(footage)):
-            episode = footage.read(number)
+            episode = footage[number]
             parts = {"obs": episode.obs[:length], "state": episode.state[:length]}
             parts |= {name: getattr(episode, name)[:stop] for name in ("action", "reward", "terminated", "truncated")}
             writer.add(type(episode)(**parts), seed=number)
@@ -43,7 +47,7 @@ def rewrite(footage: Footage, path, *, length: int | None = None, **changes) -> 
 
 def named(game: str) -> toy.Perfect:
     world = toy.Perfect()
-    world.card |= {"game": game}
+    world.card = dataclasses.replace(world.card, game=game)
     return world
 
 
@@ -63,26 +67,26 @@ class BrokenReward(Broken):
     name, value = "reward", np.inf
 
 
-def test_footage_of_another_game_is_refused_unless_the_world_does_not_say_of_which_it_is(footage):
-    with pytest.raises(ValueError, match="is of the game 'pong', the footage of 'toy:Toy-v0'"):
-        evaluate(named("pong"), footage, **QUICK)
+def test_footage_of_another_game_is_refused(footage):
+    with pytest.raises(ValueError, match="in its game: expected pong, got toy:Toy-v0"):
+        evaluate(named("pong"), footage, QUICK)
     for world in (named("toy:Toy-v0"), toy.Perfect()):
-        assert evaluate(world, footage, **QUICK)["protocol"]["game"] == "toy:Toy-v0"
+        assert evaluate(world, footage, QUICK)["protocol"]["game"] == "toy:Toy-v0"
 
 
 def test_footage_of_another_pace_is_refused(footage, tmp_path):
     fast = rewrite(footage, tmp_path / "fast", fps=30.0)
-    with pytest.raises(ValueError, match="runs at 10 frames a second, the footage at 30"):
-        evaluate(toy.Perfect(), fast, **QUICK)
+    with pytest.raises(ValueError, match="in its fps: expected 10.0, got 30.0"):
+        evaluate(toy.Perfect(), fast, QUICK)
 
 
 @pytest.mark.parametrize(("world", "name"), [(Broken, "uncertainty"), (BrokenReward, "reward")])
 def test_a_world_that_gives_nan_is_refused_with_the_frame(world, name, footage, columns):
     said = f"NaN or infinity as {name} in 1 of 4 dreams, first in frame 3 of"
     with pytest.raises(ValueError, match=said):
-        evaluate(world(), footage, **QUICK)
+        evaluate(world(), footage, QUICK)
     with pytest.raises(ValueError, match=f"infinity as {name} in 1 of"):
-        measure_uncertainty(world(), columns, num_windows=2, seed=0)
+        measure_uncertainty(trial(world(), columns, num_windows=2, seed=0))
 
 
 def test_a_reward_that_is_no_number_on_recorded_frames_is_refused(footage):
@@ -91,7 +95,7 @@ def test_a_reward_that_is_no_number_on_recorded_frames_is_refused(footage):
             return np.full(obs.shape[:2], np.nan, np.float32), np.zeros(obs.shape[:2], np.float32)
 
     with pytest.raises(ValueError, match="NaN"):
-        evaluate(Lost(), footage, **QUICK)
+        evaluate(Lost(), footage, QUICK)
 
 
 def test_pictures_that_are_no_pixels_are_refused(columns):
@@ -101,27 +105,30 @@ def test_pictures_that_are_no_pixels_are_refused(columns):
             return state, out._replace(obs=out.obs / 255)
 
     rows = draw_windows(columns, CONTEXT + 16, 2, seed=0)
-    with pytest.raises(ValueError, match="wants uint8 frames, the world gave float64"):
-        free_run(Floats(), columns.obs[rows], columns.prev_action[rows], jax.random.key(0))
+    with pytest.raises(ValueError, match="expected uint8 frames from the world, got float64"):
+        rollout(Floats(), columns.obs[rows[:, :CONTEXT]], columns.prev_action[rows], jax.random.key(0))
 
 
 def test_footage_with_a_single_window_gives_gaps_with_reasons(footage, tmp_path):
     one = rewrite(footage, tmp_path / "one", length=CONTEXT + 16)
     world = toy.Perfect()
-    world.card = {"footage": {"digest": one.digest()}, "training": {"held_out_episodes": [one.episodes[0].name]}}
-    numbers = evaluate(world, one, num_windows=8, seeds=(0,), with_objects=False, drift_seconds=2.0)
-    fidelity, control, doubt = (numbers[question] for question in ("fidelity", "control", "uncertainty"))
+    source, held_out = FootageSource(digest=one.digest()), (one.episodes[0].name,)
+    world.card = dataclasses.replace(world.card, footage=source, held_out_episodes=held_out)
+    numbers = evaluate(world, one, EvalOptions(num_windows=8, seeds=(0,), with_objects=False, drift_seconds=2.0))
+    fidelity, control, doubt = (numbers[section] for section in ("fidelity", "control", "uncertainty"))
     assert fidelity["num_windows"] == control["num_windows"] == doubt["num_windows"] == 1
     assert fidelity["gfvd_16"] is None and "at least 2 windows, got 1" in fidelity["gfvd_reason"]
     assert fidelity["gfvd_window"] is None and "at least 2 windows" in fidelity["gfvd_window_reason"]
-    assert control["action_shuffle_ratio"] is None and "want 2 windows, got 1" in control["reason"]
+    assert control["action_shuffle_ratio"] is None and "need 2 windows, got 1" in control["reason"]
     assert control["inverse_accuracy_dream"] is None and control["inverse_reason"]
-    assert doubt["spearman_spread_1"] is None and "wants 8 windows, got 1" in doubt["spearman_reason"]
+    assert doubt["spearman_spread_1"] is None and "needs 8 windows, got 1" in doubt["spearman_reason"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4])
 def test_another_windows_actions_are_anothers_whatever_the_batch(columns, batch_size):
-    many, few = (measure_control(toy.Perfect(), columns, num_windows=4, seed=0, batch_size=b) for b in (4, batch_size))
+    many, few = (
+        measure_control(trial(toy.Perfect(), columns, num_windows=4, seed=0, batch_size=b)) for b in (4, batch_size)
+    )
     assert few["action_shuffle_ratio"] == many["action_shuffle_ratio"] > 1e6
 
 
@@ -129,7 +136,7 @@ def test_where_only_one_option_occurs_there_is_no_inverse_accuracy_and_it_says_w
     model = fit_inverse(toy.SPEC, toy_control.columns(seed=1), num_steps=0)
     held_out = toy_control.columns(seed=2)
     still = held_out._replace(prev_action=np.where(np.isnan(held_out.prev_action), np.nan, 0).astype(np.float32))
-    numbers = measure_inverse(toy_control.Perfect(), still, model, num_windows=4, seed=0)
+    numbers = measure_inverse(trial(toy_control.Perfect(), still, reference={"inverse": model}, num_windows=4, seed=0))
     assert numbers["inverse_accuracy_dream"] is None and "no two known options" in numbers["inverse_reason"]
 
 

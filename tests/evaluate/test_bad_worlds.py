@@ -1,6 +1,6 @@
-"""The whole judge: a world that is bad in one thing gets the bottom of its own question, and a fair score elsewhere.
+"""All of evaluation: a world that is bad in one thing gets the bottom of its own metric, and a fair score elsewhere.
 
-One game in which everything can be asked (`tests.evaluate.playground`), the game played on, and five worlds of one
+One game in which everything can be measured (`tests.evaluate.playground`), the game played on, and five worlds of one
 fault each, all measured by `evaluate` as any world is.
 """
 
@@ -12,15 +12,15 @@ import pytest
 
 from tests.evaluate import playground, playground_worlds
 from worldsim.data.meta import FootageMeta
-from worldsim.evaluate import questions, run
+from worldsim.evaluate import EvalOptions, reference, run
 
 
 class Column(NamedTuple):
     """A headline number."""
 
-    question: str
+    section: str
     number: str
-    bottom: float | str = 0.0  # what a world gets that knows nothing of the matter; a name is of the same question
+    bottom: float | str = 0.0  # what a world gets that has learned nothing of it; a name is of the same section
     near: float = 1e-6  # chance: how far a world may be from the game's score where its fault does not matter
     luck: float = 1e-6  # how far a guess may be above the bottom
 
@@ -29,7 +29,7 @@ COLUMNS = {
     "psnr": Column("fidelity", "score_psnr_free_16"),
     "gfvd": Column("fidelity", "score_gfvd_16", near=0.01),
     "follow": Column("control", "action_following", bottom=0.5),
-    "part": Column("control", "opposite_parting"),
+    "part": Column("control", "opposite_divergence"),
     "direct": Column("control", "opposite_direction"),
     "inverse": Column("control", "inverse_accuracy_dream", bottom="inverse_accuracy_chance", near=0.05, luck=0.06),
     "reward": Column("outcome", "reward_ap", bottom="reward_base_rate"),
@@ -43,7 +43,7 @@ COLUMNS = {
     "still": Column("drift", "collapse_seconds_still"),
 }
 
-# 0 the bottom, or below it; = as good as the game, since the fault does not touch the question; < the fault costs
+# 0 the bottom, or below it; = as good as the game, since the fault does not touch the metric; < the fault costs
 # something, but not all; > better than the game. Why, where it is not plain:
 # - Frozen is bad at everything, since standing still is wrong everywhere.
 # - Any fault costs pixels (psnr, crps). How things move differs (gfvd), save where faces are as many as they should be.
@@ -65,7 +65,7 @@ CELLS = [(row[0], column, sign) for row in ROWS for column, sign in zip(HEAD, ro
 
 
 def once(function: Callable) -> Callable:
-    """Call a function the first time only: what the judge learns from recorded frames is the same for all worlds."""
+    """Call a function the first time only: what is fitted to recorded frames is the same for all worlds."""
     kept: list[Any] = []
 
     def ask(*args, **options):
@@ -84,14 +84,14 @@ def with_player_only(meta: FootageMeta) -> FootageMeta:
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     recorded = playground.footage(tmp_path_factory.mktemp("playground") / "footage")
-    how = {"num_windows": 16, "seeds": (0,), "batch_size": 64, "drift_seconds": 8.0}
+    how = EvalOptions(num_windows=16, seeds=(0,), batch_size=64, drift_seconds=8.0)
     result = {}
     with pytest.MonkeyPatch.context() as patch:
-        fit, find = questions.fit_inverse, questions.find_targets
-        patch.setattr(questions, "find_targets", once(lambda meta, *data: find(with_player_only(meta), *data)))
-        patch.setattr(questions, "fit_inverse", once(lambda *args: fit(*args, num_steps=150)))
+        fit, find = reference.fit_inverse, reference.find_targets
+        patch.setattr(reference, "find_targets", once(lambda meta, *data: find(with_player_only(meta), *data)))
+        patch.setattr(reference, "fit_inverse", once(lambda *args: fit(*args, num_steps=150)))
         for name in ["Perfect", *(row[0] for row in ROWS)]:
-            numbers = run.evaluate(getattr(playground_worlds, name)(recorded), recorded, **how)
+            numbers = run.evaluate(getattr(playground_worlds, name)(recorded), recorded, how)
             physics = numbers["physics"]
             physics["velocity"] = 1 - physics["velocity_error"] / physics["velocity_error_copy_last"]
             result[name] = numbers
@@ -99,7 +99,7 @@ def answers(tmp_path_factory):
 
 
 def score_and_bottom(numbers: dict[str, Any], column: Column) -> tuple[float, float]:
-    own = numbers[column.question]
+    own = numbers[column.section]
     return own[column.number], own[column.bottom] if isinstance(column.bottom, str) else column.bottom
 
 
@@ -123,7 +123,7 @@ def score_and_bottom(numbers: dict[str, Any], column: Column) -> tuple[float, fl
         ("still", 8),
     ],
 )
-def test_the_game_played_on_gets_the_top_of_every_question(answers, column, least):
+def test_the_game_played_on_gets_the_top_of_every_metric(answers, column, least):
     top, _ = score_and_bottom(answers["Perfect"], COLUMNS[column])
     assert least <= top
     if column == "spread":
@@ -131,7 +131,7 @@ def test_the_game_played_on_gets_the_top_of_every_question(answers, column, leas
 
 
 @pytest.mark.parametrize(("world", "column", "sign"), CELLS, ids=lambda x: str(x))
-def test_a_fault_costs_its_own_question_all_and_the_others_what_it_touches(answers, world, column, sign):
+def test_a_fault_costs_its_own_metric_all_and_the_others_what_it_touches(answers, world, column, sign):
     of = COLUMNS[column]
     top, _ = score_and_bottom(answers["Perfect"], of)
     score, bottom = score_and_bottom(answers[world], of)

@@ -1,13 +1,24 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.evaluate import toy
 from tests.evaluate.test_report import CARD, Page
-from worldsim.evaluate import compare_worlds
-from worldsim.evaluate.compare import Difference, is_same, paired_difference, paired_differences, rows_of, say, verdict
-from worldsim.evaluate.comparison import cells, render
+from worldsim.evaluate import EvalOptions, compare_worlds
+from worldsim.evaluate.compare import (
+    Difference,
+    describe,
+    is_same,
+    paired_difference,
+    paired_differences,
+    rows_of,
+    verdict,
+)
+from worldsim.evaluate.report.comparison import cells, render_comparison
+from worldsim.world import FootageSource
 
-OPTIONS = {"num_windows": 4, "quick": True, "with_objects": False, "batch_size": 4}
+OPTIONS = EvalOptions(num_windows=4, seeds=(0, 1, 2, 3, 4), quick=True, with_objects=False, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +28,12 @@ def footage(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unlike(footage):
-    return compare_worlds(toy.Frozen(), toy.Perfect(), footage, **OPTIONS)
+    return compare_worlds(toy.Frozen(), toy.Perfect(), footage, OPTIONS)
 
 
 @pytest.fixture(scope="module")
 def alike(footage):
-    return compare_worlds(toy.Deaf(), toy.Deaf(), footage, **OPTIONS)
+    return compare_worlds(toy.Deaf(), toy.Deaf(), footage, OPTIONS)
 
 
 def test_a_world_beside_itself_differs_in_nothing(alike):
@@ -32,11 +43,11 @@ def test_a_world_beside_itself_differs_in_nothing(alike):
 
 
 def test_a_perfect_world_is_better_than_a_frozen_one_beyond_the_noise(unlike):
-    rows = {f"{question}.{name}": row for question, name, row in rows_of(unlike)}
+    rows = {f"{section}.{name}": row for section, name, row in rows_of(unlike)}
     for name in ("fidelity.psnr_free_16", "fidelity.score_psnr_free_16", "control.action_following"):
-        assert not rows[name].within_noise and say(name, rows[name]) == "B is higher: better"
+        assert not rows[name].within_noise and describe(*name.split("."), rows[name]) == "B is higher: better"
         assert rows[name].num_seeds == 5 and rows[name].low <= rows[name].difference <= rows[name].high
-    assert say("gfvd_16", rows["fidelity.gfvd_16"]) == "B is lower: better"
+    assert describe("fidelity", "gfvd_16", rows["fidelity.gfvd_16"]) == "B is lower: better"
     assert is_same(rows["fidelity.psnr_copy_last_16"]) and "by luck" in unlike["verdict"]
 
 
@@ -78,11 +89,14 @@ def test_the_verdict_tells_luck_from_difference():
     assert verdict({"q": {"x": noise}}).startswith("Within the noise")
     found = {f"x{i}": noise for i in range(19)} | {"y": Difference(1.0, 2.0, 1.0, 0.5, 1.5, 5, False)}
     assert verdict({"q": found}).startswith("1 of 20") and "about 1 would by luck" in verdict({"q": found})
-    assert say("psnr", noise) == "within the noise" and say("thing", found["y"]) == "B is higher"
+    assert (
+        describe("fidelity", "psnr", noise) == "within the noise"
+        and describe("fidelity", "thing", found["y"]) == "B is higher"
+    )
 
 
 def test_the_page_shows_the_differences_and_escapes_the_cards(unlike):
-    document = render(unlike, cards=(CARD, CARD))
+    document = render_comparison(unlike, cards=(CARD, CARD))
     page = Page(document)
     assert "script" not in page.tags and "svg" in page.tags
     assert unlike["verdict"] in page.words and "A: psnr_free" in page.words and "psnr_copy_last" in page.words
@@ -93,7 +107,7 @@ def test_the_page_shows_the_differences_and_escapes_the_cards(unlike):
 @pytest.mark.parametrize("seeds", [(0, 1, 2, 3), (0, 1, 2, 3, 3)])
 def test_fewer_than_five_seeds_are_refused(footage, seeds):
     with pytest.raises(ValueError, match="at least 5"):
-        compare_worlds(toy.Frozen(), toy.Perfect(), footage, seeds=seeds)
+        compare_worlds(toy.Frozen(), toy.Perfect(), footage, EvalOptions(seeds=seeds))
 
 
 def test_what_either_was_trained_on_is_measured_on_neither(footage):
@@ -101,13 +115,13 @@ def test_what_either_was_trained_on_is_measured_on_neither(footage):
 
     def trained(held_out):
         world = toy.Frozen()
-        source = {"digest": footage.digest(), "recorder": {}, "episodes": len(names)}
-        world.card = {"footage": source, "training": {"held_out_episodes": held_out}}
+        source = FootageSource(digest=footage.digest(), episodes=len(names))
+        world.card = dataclasses.replace(world.card, footage=source, held_out_episodes=tuple(held_out))
         return world
 
-    from worldsim.evaluate.run import held_out_columns
+    from worldsim.evaluate.reference import held_out_columns
 
     both = held_out_columns(trained(names[:2]), footage, (trained(names[1:]),))[1]
-    np.testing.assert_array_equal(both.obs, footage.read(1).obs)
-    with pytest.raises(ValueError, match="none was trained on"):
-        compare_worlds(trained(names[:2]), trained(names[2:]), footage, **OPTIONS)
+    np.testing.assert_array_equal(both.obs, footage[1].obs)
+    with pytest.raises(ValueError, match="none of the worlds was trained on"):
+        compare_worlds(trained(names[:2]), trained(names[2:]), footage, OPTIONS)

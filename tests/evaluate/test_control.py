@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 
 from tests.evaluate import toy, toy_control
-from worldsim.evaluate.detector import fit_detector
-from worldsim.evaluate.inverse import _small, balanced_accuracy, fit_inverse, measure_inverse
-from worldsim.evaluate.motion import displacement, held_displacements, held_stretches, learn_direction, shifts
-from worldsim.evaluate.objects import Target
-from worldsim.evaluate.opposite import correlation, find_pairs, learn_opposites, measure_opposite
+from tests.evaluate.trials import trial
+from worldsim.evaluate.fitted.detector import fit_detector
+from worldsim.evaluate.fitted.inverse import _small, fit_inverse
+from worldsim.evaluate.fitted.motion import displacement, fit_direction, held_displacements, held_stretches, shifts
+from worldsim.evaluate.fitted.opposite import find_pairs, fit_opposite_actions
+from worldsim.evaluate.fitted.targets import Target
+from worldsim.evaluate.metrics.inverse import balanced_accuracy, measure_inverse
+from worldsim.evaluate.metrics.opposite import correlation, measure_opposite
 from worldsim.types import ActionSpec, Axis, Button, Choice, discrete
 
 
@@ -22,13 +25,15 @@ def held_out():
 
 @pytest.fixture(scope="module")
 def opposites(calibration):
-    return learn_opposites(toy.SPEC, calibration, {})
+    return fit_opposite_actions(toy.SPEC, calibration, {})
 
 
 @pytest.fixture(scope="module")
 def answers(opposites, held_out):
     def ask(world):
-        return measure_opposite(world(), held_out, opposites, num_windows=16, seed=0, batch_size=16)
+        return measure_opposite(
+            trial(world(), held_out, reference={"opposite_actions": opposites}, num_windows=16, seed=0, batch_size=16)
+        )
 
     names = ("Perfect", "Deaf", "Swapped", "Late", "Drunk", "Stirred", "Frozen")
     return {name: ask(getattr(toy_control, name)) for name in names}
@@ -36,7 +41,7 @@ def answers(opposites, held_out):
 
 def test_in_the_game_itself_opposites_part_at_once_and_the_right_way(answers):
     numbers = answers["Perfect"]
-    assert numbers["opposite_parting"] == numbers["opposite_direction"] == numbers["latency_frames"] == 1
+    assert numbers["opposite_divergence"] == numbers["opposite_direction"] == numbers["latency_frames"] == 1
     assert numbers["opposite_direction_real"] > 0.9
     assert numbers["opposite_pairs"] == "left/right" and numbers["num_directed"] == numbers["num_windows"] == 16
 
@@ -44,49 +49,58 @@ def test_in_the_game_itself_opposites_part_at_once_and_the_right_way(answers):
 @pytest.mark.parametrize("world", ["Deaf", "Drunk", "Frozen"])
 def test_in_a_world_that_ignores_its_actions_opposites_never_part(answers, world):
     numbers = answers[world]
-    assert numbers["opposite_parting"] == numbers["opposite_direction"] == 0
-    assert numbers["latency_frames"] is None and "part at no frame of 16" in numbers["latency_reason"]
+    assert numbers["opposite_divergence"] == numbers["opposite_direction"] == 0
+    assert numbers["latency_frames"] is None and "lead apart at no frame of 16" in numbers["latency_reason"]
 
 
 def test_in_a_world_with_left_and_right_swapped_they_part_the_wrong_way(answers):
     numbers = answers["Swapped"]
-    assert numbers["opposite_parting"] == numbers["latency_frames"] == 1
+    assert numbers["opposite_divergence"] == numbers["latency_frames"] == 1
     assert numbers["opposite_direction"] == 0
 
 
 def test_a_world_that_answers_two_frames_late_is_late_and_otherwise_right(answers):
     numbers = answers["Late"]
     assert numbers["latency_frames"] == 1 + toy_control.LATE
-    assert numbers["opposite_parting"] == numbers["opposite_direction"] == 1
+    assert numbers["opposite_divergence"] == numbers["opposite_direction"] == 1
 
 
 def test_a_world_whose_actions_only_stir_its_noise_does_not_pass_for_one_that_obeys(answers):
     numbers = answers["Stirred"]
-    assert numbers["opposite_parting"] < 0.3
+    assert numbers["opposite_divergence"] < 0.3
     assert numbers["opposite_direction"] < 0.7
 
 
 def test_the_place_of_the_player_tells_the_direction_where_it_is_known(calibration, held_out):
     detector = fit_detector(calibration.obs[::4], calibration.state[::4, None], (5.0, 5.0), num_templates=8)
     target = Target(np.array([[0, 1]]), "paddle", detector, {})
-    opposites = learn_opposites(toy.SPEC, calibration, {"scenery": target._replace(kind=None), "block": target})
+    opposites = fit_opposite_actions(toy.SPEC, calibration, {"scenery": target._replace(kind=None), "block": target})
     assert opposites.target is target
     for world, share in ((toy_control.Perfect, 1), (toy_control.Swapped, 0)):
-        numbers = measure_opposite(world(), held_out, opposites, num_windows=16, seed=0, batch_size=16)
+        numbers = measure_opposite(
+            trial(world(), held_out, reference={"opposite_actions": opposites}, num_windows=16, seed=0, batch_size=16)
+        )
         assert numbers["opposite_direction"] == share and numbers["opposite_direction_by"] == "place"
         assert 0 < numbers["num_directed"] < 16  # the block is not always wholly inside the frame
 
 
 def test_the_same_seed_gives_the_same_numbers(opposites, held_out):
-    first, second = (measure_opposite(toy_control.Stirred(), held_out, opposites, num_windows=4, seed=5) for _ in "12")
+    first, second = (
+        measure_opposite(
+            trial(toy_control.Stirred(), held_out, reference={"opposite_actions": opposites}, num_windows=4, seed=5)
+        )
+        for _ in "12"
+    )
     assert first == second
 
 
 def test_without_a_direction_in_the_recorded_frames_there_is_none_and_it_says_why(calibration, held_out):
     unlabelled = calibration._replace(prev_action=np.full_like(calibration.prev_action, np.nan))
-    opposites = learn_opposites(toy.SPEC, unlabelled, {})
-    numbers = measure_opposite(toy_control.Perfect(), held_out, opposites, num_windows=4, seed=0)
-    assert numbers["opposite_parting"] == 1
+    opposites = fit_opposite_actions(toy.SPEC, unlabelled, {})
+    numbers = measure_opposite(
+        trial(toy_control.Perfect(), held_out, reference={"opposite_actions": opposites}, num_windows=4, seed=0)
+    )
+    assert numbers["opposite_divergence"] == 1
     assert numbers["opposite_direction"] is None and "for calibration" in numbers["opposite_reason"]
 
 
@@ -144,10 +158,10 @@ def test_leaps_of_the_place_are_no_movement(calibration):
 def test_a_direction_is_learned_only_where_two_actions_reliably_differ():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(2, 50, 2)) * [1, 20]
-    direction = learn_direction(noise[0] + [3, 0], noise[1])
+    direction = fit_direction(noise[0] + [3, 0], noise[1])
     assert direction is not None and direction.unit[0] > 0.99
-    assert learn_direction(noise[0], noise[1]) is None
-    assert learn_direction(noise[0, :4] + [90, 0], noise[1]) is None  # too few
+    assert fit_direction(noise[0], noise[1]) is None
+    assert fit_direction(noise[0, :4] + [90, 0], noise[1]) is None  # too few
 
 
 def test_differences_that_two_noises_share_correlate():
@@ -163,7 +177,9 @@ def inverse(calibration):
 @pytest.fixture(scope="module")
 def told(inverse, held_out):
     def ask(world):
-        return measure_inverse(world(), held_out, inverse, num_windows=24, seed=0, batch_size=16)
+        return measure_inverse(
+            trial(world(), held_out, reference={"inverse": inverse}, num_windows=24, seed=0, batch_size=16)
+        )
 
     return {name: ask(getattr(toy_control, name)) for name in ("Perfect", "Deaf", "Swapped", "Frozen", "Drunk")}
 
@@ -192,16 +208,22 @@ def test_options_that_calibration_hardly_saw_are_left_out(calibration, held_out)
     rare[np.flatnonzero(rare[:, 0] == 2)[9:]] = 1
     model = fit_inverse(toy.SPEC, calibration._replace(prev_action=rare), num_steps=0)
     assert model is not None and list(model.options[0]) == [0, 1]
-    numbers = measure_inverse(toy_control.Perfect(), held_out, model, num_windows=4, seed=0)
+    numbers = measure_inverse(
+        trial(toy_control.Perfect(), held_out, reference={"inverse": model}, num_windows=4, seed=0)
+    )
     assert numbers["inverse_accuracy_chance"] == 0.5
 
 
 def test_without_options_there_is_no_inverse_accuracy_and_it_says_why(inverse, calibration, held_out):
     assert fit_inverse(ActionSpec(axes=(Axis(name="x"),)), calibration) is None
-    numbers = measure_inverse(toy_control.Perfect(), held_out, None, num_windows=4, seed=0)
+    numbers = measure_inverse(
+        trial(toy_control.Perfect(), held_out, reference={"inverse": None}, num_windows=4, seed=0)
+    )
     assert numbers["inverse_accuracy_dream"] is None and "two options with 20" in numbers["inverse_reason"]
     unlabelled = held_out._replace(prev_action=np.full_like(held_out.prev_action, np.nan))
-    numbers = measure_inverse(toy_control.Perfect(), unlabelled, inverse, num_windows=4, seed=0)
+    numbers = measure_inverse(
+        trial(toy_control.Perfect(), unlabelled, reference={"inverse": inverse}, num_windows=4, seed=0)
+    )
     assert numbers["inverse_accuracy_dream"] is None and "not known" in numbers["inverse_reason"]
 
 

@@ -2,10 +2,18 @@ import numpy as np
 import pytest
 
 from tests.evaluate import toy_control
-from worldsim.evaluate.drift import STATISTICS, frame_statistics, measure_drift, real_bands
+from tests.evaluate.trials import trial
+from worldsim.evaluate.metrics.drift import STATISTICS, frame_statistics, measure_drift, real_bands
 from worldsim.evaluate.run import spread, write_json
 
 SECONDS = 40.0
+
+
+def measure(world, columns, num_frames, num_streams=2, seed=0):
+    """Measure streams of `num_frames` frames."""
+    return measure_drift(
+        trial(world, columns, seed=seed, drift_seconds=num_frames / world.fps), num_streams=num_streams
+    )
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +24,7 @@ def columns():
 @pytest.fixture(scope="module")
 def drift(columns):
     def ask(world):
-        return measure_drift(world(), columns, num_frames=400, num_streams=2, seed=0)
+        return measure(world(), columns, num_frames=400, num_streams=2, seed=0)
 
     return {
         world: ask(world)
@@ -85,24 +93,24 @@ def test_the_bands_leave_at_most_two_percent_a_statistic_outside_and_no_episode_
 
 
 def test_the_length_of_a_dream_may_be_any_number_of_frames(columns):
-    numbers = measure_drift(toy_control.Perfect(), columns, num_frames=37, num_streams=1, seed=1)
+    numbers = measure(toy_control.Perfect(), columns, num_frames=37, num_streams=1, seed=1)
     assert numbers["num_seconds"] == 3.7 and len(numbers["curves"]["contrast_still"]) == 37
 
 
 def test_the_same_seed_gives_the_same_numbers(columns):
     first, second, other = (
-        measure_drift(toy_control.Perfect(), columns, num_frames=40, num_streams=1, seed=seed) for seed in (3, 3, 4)
+        measure(toy_control.Perfect(), columns, num_frames=40, num_streams=1, seed=seed) for seed in (3, 3, 4)
     )
     assert first == second != other
 
 
 def test_too_little_is_refused_or_told(columns):
     with pytest.raises(ValueError, match="2 seconds, 20 frames"):
-        measure_drift(toy_control.Perfect(), columns, num_frames=19)
-    with pytest.raises(ValueError, match="want 5 contexts"):
-        measure_drift(toy_control.Perfect(), columns._replace(bounds=np.array([0, 11])), num_frames=20, num_streams=5)
+        measure(toy_control.Perfect(), columns, num_frames=19)
+    with pytest.raises(ValueError, match="expected 5 contexts"):
+        measure(toy_control.Perfect(), columns._replace(bounds=np.array([0, 11])), num_frames=20, num_streams=5)
     short = columns._replace(bounds=np.arange(0, 91, 9))
-    numbers = measure_drift(toy_control.Perfect(), short, num_frames=20)
+    numbers = measure(toy_control.Perfect(), short, num_frames=20)
     assert numbers["collapse_seconds_still"] is None and "the longest has 9" in numbers["drift_reason"]
 
 
@@ -115,4 +123,4 @@ def test_a_world_that_gives_nan_is_named(columns):
     with pytest.raises(
         ValueError, match="frames 1 to 128 of a long dream: the world gave NaN or infinity as uncertainty in 2 of 2"
     ):
-        measure_drift(Broken(), columns, num_frames=20, num_streams=1)
+        measure(Broken(), columns, num_frames=20, num_streams=1)

@@ -1,17 +1,21 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from tests.evaluate import toy
+from tests.evaluate.trials import trial
 from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage
-from worldsim.evaluate import bench, evaluate, write_json
-from worldsim.evaluate.control import action_following, changed_error, measure_control
-from worldsim.evaluate.dreams import CONTEXT, batches, draw_windows, longest_horizon
-from worldsim.evaluate.outcome import _stretches, measure_outcome
-from worldsim.evaluate.run import _training_episodes, held_out_columns, spread
+from worldsim.evaluate import EvalOptions, bench, evaluate, write_json
+from worldsim.evaluate.metrics.control import action_following, changed_error, measure_control
+from worldsim.evaluate.metrics.outcome import _stretches, measure_outcome
+from worldsim.evaluate.reference import _training_episodes, held_out_columns
+from worldsim.evaluate.run import spread
+from worldsim.evaluate.trial import CONTEXT, batches, draw_windows, longest_horizon
 from worldsim.metrics import PSNR_CEILING
+from worldsim.world import FootageSource
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def columns(footage):
 @pytest.fixture(scope="module")
 def answers(footage):
     def ask(world):
-        return evaluate(world(), footage, num_windows=8, seeds=(0, 1), batch_size=4, drift_seconds=8.0)
+        return evaluate(world(), footage, EvalOptions(num_windows=8, seeds=(0, 1), batch_size=4, drift_seconds=8.0))
 
     return {world: ask(world) for world in (toy.Perfect, toy.Frozen, toy.Blind)}
 
@@ -60,7 +64,7 @@ def test_a_world_without_the_object_has_a_fair_psnr_and_no_recall(answers):
     assert numbers["objects"]["block_error_reconstruction"] == pytest.approx(6)
 
 
-def test_a_world_that_foretells_nothing_gets_the_base_rate(answers):
+def test_a_world_that_predicts_nothing_gets_the_base_rate(answers):
     outcome = answers[toy.Blind]["outcome"]
     assert outcome["reward_ap"] == pytest.approx(outcome["reward_base_rate"])
     assert outcome["termination_ap"] == pytest.approx(outcome["termination_base_rate"])
@@ -72,7 +76,7 @@ def test_a_worse_world_is_farther_in_feature_space(answers, worse):
 
 
 def test_a_world_that_ignores_its_actions_follows_about_half_of_them(columns):
-    numbers = measure_control(toy.Deaf(), columns, num_windows=64, seed=0)
+    numbers = measure_control(trial(toy.Deaf(), columns, num_windows=64, seed=0))
     assert numbers["action_following"] == pytest.approx(0.5, abs=0.15)
     assert numbers["action_shuffle_ratio"] == pytest.approx(1)
 
@@ -81,10 +85,10 @@ def test_every_number_has_its_deviation_and_no_number_is_nan(answers, tmp_path):
     numbers = answers[toy.Perfect]
     path = write_json(numbers, tmp_path / "out" / "metrics.json")
     assert json.loads(path.read_text()) == numbers
-    for question in ("fidelity", "control", "outcome", "objects"):
-        for key, value in numbers[question].items():
+    for section in ("fidelity", "control", "outcome", "objects"):
+        for key, value in numbers[section].items():
             if isinstance(value, float) and not key.endswith("_sd") and not key.startswith("num_"):
-                assert numbers[question][f"{key}_sd"] >= 0
+                assert numbers[section][f"{key}_sd"] >= 0
 
 
 def test_objects_of_a_kind_are_averaged(answers):
@@ -93,7 +97,9 @@ def test_objects_of_a_kind_are_averaged(answers):
 
 
 def test_the_same_seeds_give_the_same_numbers(footage):
-    first, second = (evaluate(toy.Deaf(), footage, num_windows=4, seeds=(3,), quick=True) for _ in range(2))
+    first, second = (
+        evaluate(toy.Deaf(), footage, EvalOptions(num_windows=4, seeds=(3,), quick=True)) for _ in range(2)
+    )
     del first["protocol"]["seconds"], second["protocol"]["seconds"]
     assert first == second
 
@@ -106,22 +112,20 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path):
 
 def test_footage_of_another_size_is_refused(footage):
     world = toy.Perfect()
-    world.size = (64, 64)
-    with pytest.raises(ValueError, match="frames of size"):
+    world.card = dataclasses.replace(world.card, size=(64, 64))
+    with pytest.raises(ValueError, match="in its frame size: expected 64x64, got"):
         evaluate(world, footage)
 
 
 def test_episodes_that_were_trained_on_are_never_measured(footage):
     world = toy.Perfect()
     names = [episode.name for episode in footage.episodes]
-    world.card = {
-        "footage": {"digest": footage.digest(), "recorder": {}, "episodes": len(footage)},
-        "training": {"held_out_episodes": names[2:4]},
-    }
+    source = FootageSource(digest=footage.digest(), episodes=len(footage))
+    world.card = dataclasses.replace(world.card, footage=source, held_out_episodes=tuple(names[2:4]))
     assert _training_episodes(world, footage) == set(range(len(names))) - {2, 3}
     _, held_out, protocol = held_out_columns(world, footage)
     assert protocol["trained_on_this_footage"] and protocol["held_out_episodes"] == 2
-    np.testing.assert_array_equal(held_out.obs[:97], footage.read(2).obs)
+    np.testing.assert_array_equal(held_out.obs[:97], footage[2].obs)
 
 
 def test_windows_never_reach_past_an_episode(columns):
@@ -158,19 +162,19 @@ def test_a_tie_counts_one_half():
 
 def test_footage_without_actions_has_no_control_and_says_why(columns):
     unlabelled = columns._replace(prev_action=np.full_like(columns.prev_action, np.nan))
-    numbers = measure_control(toy.Perfect(), unlabelled, num_windows=4, seed=0)
+    numbers = measure_control(trial(toy.Perfect(), unlabelled, num_windows=4, seed=0))
     assert numbers["action_following"] is None and "not known" in numbers["reason"]
 
 
 def test_outcome_without_events_is_none_and_says_why(columns):
     quiet = columns._replace(reward=np.zeros_like(columns.reward))
-    numbers = measure_outcome(toy.Perfect(), quiet, num_windows=16, seed=0)
+    numbers = measure_outcome(trial(toy.Perfect(), quiet, num_windows=16, seed=0))
     assert numbers["reward_ap"] is None and "no reward" in numbers["reward_reason"]
 
 
 def test_outcome_judges_every_frame_but_the_first_exactly_once(columns):
     starts, stops = _stretches(columns.bounds)
-    numbers = measure_outcome(toy.Perfect(), columns, num_windows=len(starts), seed=0)
+    numbers = measure_outcome(trial(toy.Perfect(), columns, num_windows=len(starts), seed=0))
     assert numbers["num_frames"] == len(columns.obs) - (len(columns.bounds) - 1)
     assert numbers["termination_positives"] == columns.terminated.sum()
 

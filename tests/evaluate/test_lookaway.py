@@ -3,10 +3,11 @@ import pytest
 
 from tests.evaluate import toy
 from tests.evaluate.replay import Frozen, Replay, Static, record_columns
+from tests.evaluate.trials import trial
 from worldsim import metrics
 from worldsim.data.dataset import Columns, load_columns
 from worldsim.data.meta import FootageMeta
-from worldsim.evaluate.lookaway import CONTEXT, View, ask, find_view, measure_lookaway
+from worldsim.evaluate.metrics.lookaway import CONTEXT, View, find_query, find_view, measure_lookaway
 from worldsim.types import discrete
 
 HOW = {"num_windows": 48, "seed": 0, "batch_size": 16}
@@ -73,15 +74,15 @@ class Forgetful(Replay):
 
 
 def test_the_game_played_back_comes_back_to_the_same_view(wall):
-    numbers = measure_lookaway(Replay(*wall), *wall, **HOW)
+    numbers = measure_lookaway(trial(Replay(*wall), *wall, **HOW))
     assert numbers["lookaway_score"] == numbers["lookaway_score_tokenizer"] == 1
     assert numbers["lookaway_psnr_dream"] == numbers["lookaway_psnr_replay"] == pytest.approx(metrics.PSNR_CEILING)
     assert numbers["lookaway_psnr_unrelated"] < 12
-    assert numbers["num_lookaway_questions"] == 48 and 24 < numbers["num_lookaway_returns"] <= 48
+    assert numbers["num_lookaway_queries"] == 48 and 24 < numbers["num_lookaway_returns"] <= 48
 
 
-def test_questions_are_counted_by_angle_and_by_frames_away(wall):
-    numbers = measure_lookaway(Replay(*wall), *wall, **HOW)
+def test_queries_are_counted_by_angle_and_by_frames_away(wall):
+    numbers = measure_lookaway(trial(Replay(*wall), *wall, **HOW))
     for part, least in (("turn_", 3), ("away_", 4)):
         counts = {k.removeprefix("num_"): n for k, n in numbers.items() if k.startswith(f"num_lookaway_{part}")}
         assert sum(counts.values()) == 48 and len(counts) >= least
@@ -91,30 +92,30 @@ def test_questions_are_counted_by_angle_and_by_frames_away(wall):
 
 
 def test_a_world_that_forgets_shows_any_view(wall):
-    numbers = measure_lookaway(Forgetful(*wall, span=0), *wall, **HOW)
+    numbers = measure_lookaway(trial(Forgetful(*wall, span=0), *wall, **HOW))
     assert abs(numbers["lookaway_score"]) < 0.02
     assert all(abs(numbers[f"lookaway_score_turn_{turn}"]) < 0.05 for turn in (90, 180))
 
 
 def test_a_world_of_short_memory_comes_back_from_near_only(wall):
-    numbers = measure_lookaway(Forgetful(*wall, span=8), *wall, **{**HOW, "num_windows": 200})
+    numbers = measure_lookaway(trial(Forgetful(*wall, span=8), *wall, **{**HOW, "num_windows": 200}))
     assert numbers["lookaway_score_away_12"] == 1
     assert numbers["lookaway_score_away_24"] < 0.1 and numbers["lookaway_score_away_32"] < 0.1
 
 
 def test_a_still_world_does_not_have_the_answer_before_its_eyes(wall):
-    numbers = measure_lookaway(Frozen(*wall), *wall, **HOW)
+    numbers = measure_lookaway(trial(Frozen(*wall), *wall, **HOW))
     assert numbers["lookaway_psnr_dream"] == numbers["lookaway_psnr_copy_last"]
     assert numbers["lookaway_score"] == numbers["lookaway_score_copy_last"] < 0.05
 
 
 def test_a_grey_world_gets_as_little_as_blur(wall):
     grey = wall[0].obs.mean((0, 1, 2)).round().astype(np.uint8) + np.zeros((SIZE, SIZE, 3), np.uint8)
-    numbers = measure_lookaway(Static(wall[0], wall[1], grey), *wall, **HOW)
+    numbers = measure_lookaway(trial(Static(wall[0], wall[1], grey), *wall, **HOW))
     assert 0.02 < numbers["lookaway_score_blur"] < 0.1 and 0.02 < numbers["lookaway_score"] < 0.1
 
 
-def test_a_question_is_the_first_return_to_what_the_context_shows_and_has_out_of_view_at_its_end():
+def test_a_query_is_the_first_return_to_what_the_context_shows_and_has_out_of_view_at_its_end():
     context = np.array([0, 0, 1, 2, 3, 4, 4, 4])
     heading = np.stack(
         [
@@ -130,34 +131,34 @@ def test_a_question_is_the_first_return_to_what_the_context_shows_and_has_out_of
         ]
     )
     pose = np.stack([0 * heading, 0 * heading, STEP * heading % 360], -1).astype(float)
-    question = ask(pose, VIEW)
-    np.testing.assert_array_equal(question.asked, [CONTEXT + 4, 0, 0, CONTEXT + 5, CONTEXT + 7, CONTEXT + 4, 0])
-    np.testing.assert_array_equal(question.seen, [1, 0, 0, 1, 1, 1, 0])
-    np.testing.assert_array_equal(question.turn, [90, 0, 0, 360, 180, 90, 0])
+    query = find_query(pose, VIEW)
+    np.testing.assert_array_equal(query.returned, [CONTEXT + 4, 0, 0, CONTEXT + 5, CONTEXT + 7, CONTEXT + 4, 0])
+    np.testing.assert_array_equal(query.seen, [1, 0, 0, 1, 1, 1, 0])
+    np.testing.assert_array_equal(query.turn, [90, 0, 0, 360, 180, 90, 0])
     pose[0, CONTEXT:, 0] = 1  # not the same place
     pose[3, CONTEXT:, :2] = 0.3  # near enough
     pose[4, :, 2] = np.nan
-    np.testing.assert_array_equal(ask(pose, VIEW).asked[[0, 3, 4]], [0, CONTEXT + 5, 0])
+    np.testing.assert_array_equal(find_query(pose, VIEW).returned[[0, 3, 4]], [0, CONTEXT + 5, 0])
 
 
 def test_footage_without_a_pose_or_with_too_few_returns_says_why(wall, tmp_path):
     footage = toy.footage(tmp_path / "footage", episodes=2)
-    numbers = measure_lookaway(toy.Perfect(), load_columns(footage, range(2)), footage.meta, **HOW)
+    numbers = measure_lookaway(trial(toy.Perfect(), load_columns(footage, range(2)), footage.meta, **HOW))
     assert numbers["lookaway_score"] is None and "does not say" in numbers["lookaway_reason"]
     columns, meta = wall
     lost = columns._replace(state=columns.state + np.arange(len(columns.obs), dtype=np.float32)[:, None])
-    numbers = measure_lookaway(Replay(*wall), lost, meta, **HOW)
-    assert numbers["lookaway_score"] is None and numbers["num_lookaway_questions"] == 0
-    assert numbers["lookaway_reason"] == "wants 16 questions, got 0"
+    numbers = measure_lookaway(trial(Replay(*wall), lost, meta, **HOW))
+    assert numbers["lookaway_score"] is None and numbers["num_lookaway_queries"] == 0
+    assert numbers["lookaway_reason"] == "needs 16 queries, got 0"
     blank = columns._replace(obs=columns.obs * 0)
-    numbers = measure_lookaway(Frozen(blank, meta), blank, meta, **HOW)
+    numbers = measure_lookaway(trial(Frozen(blank, meta), blank, meta, **HOW))
     assert numbers["lookaway_score"] is None and "no nearer to itself" in numbers["lookaway_reason"]
 
 
 @pytest.mark.parametrize(
     ("view", "message"),
     [
-        ({"angle": "yaw"}, "no ground truth yaw"),
+        ({"angle": "yaw"}, "expected ground truth yaw"),
         ({"degrees": 270}, "at most 180 degrees"),
         ({"near": -1}, "0 or more near"),
         (None, "does not say y, angle, degrees, near"),
@@ -169,11 +170,11 @@ def test_a_view_that_cannot_be_is_refused(wall, view, message):
     view = {"x": "x"} if view is None else {**said, **view}
     lying = type(meta)(**{**vars(meta), "objects": {"player": {"view": view}}})
     with pytest.raises(ValueError, match=message):
-        measure_lookaway(Replay(*wall), columns, lying, **HOW)
+        measure_lookaway(trial(Replay(*wall), columns, lying, **HOW))
 
 
 def test_the_same_seed_gives_the_same_numbers(wall):
-    first, second = (measure_lookaway(Forgetful(*wall, span=8), *wall, **HOW) for _ in range(2))
+    first, second = (measure_lookaway(trial(Forgetful(*wall, span=8), *wall, **HOW)) for _ in range(2))
     assert first == second
 
 
@@ -182,7 +183,7 @@ def test_doom_is_twice_the_same_from_one_pose_and_not_from_others():
     pytest.importorskip("cv2")
     doom = record_columns("doom-lookaway", 3)
     assert find_view(doom[1]) == View([0, 1, 2], 90.0, 0.5)
-    numbers = measure_lookaway(Frozen(*doom), *doom, **HOW)
+    numbers = measure_lookaway(trial(Frozen(*doom), *doom, **HOW))
     assert numbers["lookaway_psnr_replay"] > 45 and numbers["lookaway_psnr_unrelated"] < 22
     assert abs(numbers["lookaway_score"]) < 0.15
     assert all(numbers[f"num_lookaway_turn_{turn}"] for turn in (90, 180, 360))

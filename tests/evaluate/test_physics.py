@@ -3,16 +3,10 @@ import pytest
 
 from tests.evaluate import toy
 from tests.evaluate.replay import Frozen, Replay, Static, record_columns
+from tests.evaluate.trials import trial
 from worldsim.data.dataset import load_columns
-from worldsim.evaluate.irreversible import measure_irreversible
-from worldsim.evaluate.physics import (
-    UNITS,
-    find_balls,
-    measure_physics,
-    measure_velocity,
-    soft_centroids,
-    stay_where_seen,
-)
+from worldsim.evaluate.metrics.irreversible import measure_irreversible
+from worldsim.evaluate.metrics.physics import UNITS, find_balls, measure_velocity, soft_centroids, stay_where_seen
 from worldsim_envs import phyworld, vases
 
 SCENES = ("uniform", "collision", "parabola")
@@ -68,6 +62,10 @@ class HalfGravity(Drawn):
         return places - np.stack([np.zeros(shape), np.broadcast_to(lift[None], shape)], -1)
 
 
+def measure_physics(own):
+    return measure_velocity(own) | measure_irreversible(own)
+
+
 def world(kind, footage):
     made = kind(*footage)
     made.meta = footage[1]
@@ -77,10 +75,10 @@ def world(kind, footage):
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_game_played_back_errs_as_the_parser_does_and_a_still_world_by_the_speed(scene, recorded):
     columns, meta = recorded[scene]
-    best = measure_velocity(world(Replay, recorded[scene]), columns, meta, **HOW)
+    best = measure_velocity(trial(world(Replay, recorded[scene]), columns, meta, **HOW))
     assert best["velocity_error"] == best["velocity_error_floor"] < 0.05
     assert best["num_windows"] == 8 and best["num_velocities"] > 100
-    worst = measure_velocity(world(Frozen, recorded[scene]), columns, meta, **HOW)
+    worst = measure_velocity(trial(world(Frozen, recorded[scene]), columns, meta, **HOW))
     assert worst["velocity_error"] == pytest.approx(worst["velocity_error_copy_last"], rel=1e-6)
     assert worst["velocity_error"] > 1 and worst["velocity_error_floor"] == best["velocity_error_floor"]
     assert best["ball_lost"] == worst["ball_lost"] == 0
@@ -89,7 +87,7 @@ def test_the_game_played_back_errs_as_the_parser_does_and_a_still_world_by_the_s
 
 def test_a_world_that_is_too_fast_errs_by_half_the_speed(recorded):
     columns, meta = recorded["uniform"]
-    numbers = measure_velocity(world(Drawn, recorded["uniform"]), columns, meta, **HOW)
+    numbers = measure_velocity(trial(world(Drawn, recorded["uniform"]), columns, meta, **HOW))
     assert numbers["velocity_error"] == pytest.approx(numbers["velocity_error_floor"], abs=0.005)
     slow = columns.state[columns.bounds[:-1], meta.state_names.index("ball_vx")] * UNITS < 2.2  # stay in the picture
     starts = columns.bounds[:-1][slow]
@@ -101,17 +99,17 @@ def test_a_world_that_is_too_fast_errs_by_half_the_speed(recorded):
         bounds=np.arange(len(starts) + 1) * 16,
     )
     footage = (some, meta)
-    numbers = measure_velocity(world(TooFast, footage), some, meta, **HOW)
+    numbers = measure_velocity(trial(world(TooFast, footage), some, meta, **HOW))
     assert numbers["velocity_error"] == pytest.approx(numbers["velocity_error_copy_last"] / 2, rel=0.1)
 
 
 def test_a_world_of_half_the_gravity_errs_by_half_the_velocity_it_adds(recorded):
     columns, meta = recorded["parabola"]
-    numbers = measure_velocity(world(HalfGravity, recorded["parabola"]), columns, meta, **HOW)
+    numbers = measure_velocity(trial(world(HalfGravity, recorded["parabola"]), columns, meta, **HOW))
     floor = numbers["velocity_error_floor"]
     # g/2 times the mean time of the velocities that are counted, a second or so
     assert 0.8 < numbers["velocity_error"] < 2 and numbers["velocity_error"] > 20 * floor
-    straight = measure_velocity(world(Drawn, recorded["parabola"]), columns, meta, **HOW)
+    straight = measure_velocity(trial(world(Drawn, recorded["parabola"]), columns, meta, **HOW))
     assert straight["velocity_error"] < 2 * floor
 
 
@@ -119,7 +117,7 @@ def test_a_world_that_loses_the_ball_says_so_and_errs_by_the_speed(recorded):
     columns, meta = recorded["uniform"]
     empty = np.full((64, 64, 3), 255, np.uint8)
     lost = Static(columns, meta, empty)
-    numbers = measure_velocity(lost, columns, meta, **HOW)
+    numbers = measure_velocity(trial(lost, columns, meta, **HOW))
     assert numbers["ball_lost"] == 1
     assert numbers["velocity_error"] == pytest.approx(numbers["velocity_error_copy_last"])
 
@@ -144,22 +142,22 @@ def test_a_ball_that_is_gone_stays_where_it_was_seen():
 def test_footage_without_balls_or_events_has_no_physics_and_says_why(tmp_path):
     footage = toy.footage(tmp_path / "footage", episodes=2)
     columns = load_columns(footage, range(2))
-    numbers = measure_physics(toy.Perfect(), columns, footage.meta, **HOW)
+    numbers = measure_physics(trial(toy.Perfect(), columns, footage.meta, **HOW))
     assert numbers["velocity_error"] is None and "no object" in numbers["velocity_reason"]
     assert numbers["false_revert_rate"] is None and "irreversible" in numbers["false_revert_reason"]
 
 
 def test_too_few_windows_are_none_and_say_how_many(recorded):
     columns, meta = recorded["uniform"]
-    numbers = measure_velocity(world(Replay, recorded["uniform"]), columns, meta, num_windows=2, seed=0)
+    numbers = measure_velocity(trial(world(Replay, recorded["uniform"]), columns, meta, num_windows=2, seed=0))
     assert numbers["velocity_error"] is None and numbers["num_windows"] == 2
-    assert "wants 4 windows" in numbers["velocity_reason"]
+    assert "needs 4 windows" in numbers["velocity_reason"]
 
 
 def test_a_parser_that_errs_as_much_as_a_still_film_gives_no_number(recorded):
     columns, meta = recorded["uniform"]
     grey = columns._replace(obs=np.random.default_rng(0).integers(0, 255, columns.obs.shape, np.uint8))
-    numbers = measure_velocity(world(Replay, (grey, meta)), grey, meta, **HOW)
+    numbers = measure_velocity(trial(world(Replay, (grey, meta)), grey, meta, **HOW))
     assert numbers["velocity_error"] is None and "the parser errs" in numbers["velocity_reason"]
 
 
@@ -177,11 +175,11 @@ class Reverting(Replay):
 
 def test_what_is_broken_stays_broken_in_the_game_and_not_in_a_reverting_world(broken):
     columns, meta = broken
-    best = measure_irreversible(Replay(*broken), columns, meta, **MORE)
+    best = measure_irreversible(trial(Replay(*broken), columns, meta, **MORE))
     assert best["false_revert_rate"] == best["false_break_rate"] == best["false_revert_frames"] == 0
     assert best["break_recall"] == best["break_recall_real"] == 1
     assert best["num_revert_windows"] >= 8 and best["num_breaks"] >= 8
-    worst = measure_irreversible(Reverting(*broken), columns, meta, **MORE)
+    worst = measure_irreversible(trial(Reverting(*broken), columns, meta, **MORE))
     assert worst["false_revert_rate"] == 1 and worst["false_revert_rate_real"] == 0
     assert 0.5 < worst["false_revert_frames"] < 1
     assert worst["break_recall"] == worst["false_break_rate"] == 0
@@ -189,18 +187,18 @@ def test_what_is_broken_stays_broken_in_the_game_and_not_in_a_reverting_world(br
 
 def test_a_still_world_breaks_nothing_and_one_that_shows_shards_breaks_all(broken):
     columns, meta = broken
-    still = measure_irreversible(Frozen(*broken), columns, meta, **MORE)
+    still = measure_irreversible(trial(Frozen(*broken), columns, meta, **MORE))
     assert still["break_recall"] == 0
     shards = Static(columns, meta, vases.draw(np.ones(6, bool), 100))
-    numbers = measure_irreversible(shards, columns, meta, **MORE)
+    numbers = measure_irreversible(trial(shards, columns, meta, **MORE))
     assert numbers["false_revert_rate"] == 0 and numbers["break_recall"] == 1
     assert numbers["false_break_rate"] == 1
 
 
 def test_too_few_broken_things_are_none_and_say_so(broken):
     columns, meta = broken
-    numbers = measure_irreversible(Replay(*broken), columns, meta, num_windows=2, seed=0)
-    assert numbers["false_revert_rate"] is None and "wants 4" in numbers["false_revert_reason"]
+    numbers = measure_irreversible(trial(Replay(*broken), columns, meta, num_windows=2, seed=0))
+    assert numbers["false_revert_rate"] is None and "needs 4" in numbers["false_revert_reason"]
 
 
 def test_an_irreversible_thing_that_goes_back_is_refused(broken):
@@ -209,10 +207,10 @@ def test_an_irreversible_thing_that_goes_back_is_refused(broken):
     where = meta.state_names.index("vase2_broken")
     state[10, where], state[11, where] = 1, 0
     with pytest.raises(ValueError, match="vase2 irreversible.*goes back in row 11"):
-        measure_irreversible(Replay(*broken), columns._replace(state=state), meta, **MORE)
+        measure_irreversible(trial(Replay(*broken), columns._replace(state=state), meta, **MORE))
 
 
 def test_the_same_seed_gives_the_same_numbers(recorded, broken):
     for footage in (recorded["collision"], broken):
-        first, second = (measure_physics(Replay(*footage), *footage, **HOW) for _ in range(2))
+        first, second = (measure_physics(trial(Replay(*footage), *footage, **HOW)) for _ in range(2))
         assert first == second

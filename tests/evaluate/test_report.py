@@ -5,18 +5,26 @@ import numpy as np
 import pytest
 
 from tests.evaluate import toy
+from tests.evaluate.trials import trial
+from tests.world.bundles import make_card
 from worldsim.data.dataset import load_columns
-from worldsim.evaluate.charts import charts, entries, ticks
-from worldsim.evaluate.dreams import CONTEXT, dream_clips
-from worldsim.evaluate.fidelity import Fidelity
-from worldsim.evaluate.gallery import Example, farthest_apart, gather, worst
-from worldsim.evaluate.page import element, text
-from worldsim.evaluate.report import headlines, render, section, write_report
+from worldsim.evaluate.metrics.fidelity import measure_fidelity
+from worldsim.evaluate.metrics.windowed import (
+    measure_windowed,
+    measure_windowed_clips,
+    score,
+    windowed_moments,
+    windowed_numbers,
+)
+from worldsim.evaluate.report.charts import charts, entries, ticks
+from worldsim.evaluate.report.gallery import Example, farthest_apart, gather, worst
+from worldsim.evaluate.report.page import element, text, write_text
+from worldsim.evaluate.report.report import headline_table, render_report, section_table
 from worldsim.evaluate.run import spread
-from worldsim.evaluate.windowed import WindowedDistance, measure_windowed, score
+from worldsim.evaluate.trial import CONTEXT, dream_clips
 
 HOSTILE = '</title><script>alert(1)</script><img src=x onerror="alert(2)">&amp;\u202e\x00'
-CARD = {"title": HOSTILE, "name": "toy", "fps": 10.0, "size": [32, 32], "prompts": [HOSTILE], "limits": []}
+CARD = make_card("toy", (32, 32), title=HOSTILE, fps=10.0, prompts=(HOSTILE,), limits=())
 VOID = {"meta", "img", "br", "hr"}
 
 
@@ -53,10 +61,8 @@ def columns(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fidelity(columns):
     def measure(world):
-        answer = Fidelity()
-        for clip in dream_clips(world(), columns, horizon=32, num_windows=8, seed=0, batch_size=8):
-            answer.add(clip)
-        return answer.numbers()
+        own = trial(world(), columns, horizon=32, num_windows=8, batch_size=8)
+        return measure_fidelity(own) | measure_windowed_clips(own)
 
     return {world: measure(world) for world in (toy.Perfect, toy.Frozen, toy.Blind)}
 
@@ -70,7 +76,7 @@ def examples():
 
 
 def answers(seed: int) -> dict:
-    """Answers of a seed, a question that the report has never heard of among them."""
+    """Numbers of a seed, a section without metrics among them."""
     rng = np.random.default_rng(seed)
     return {
         "fidelity": {
@@ -87,14 +93,14 @@ def answers(seed: int) -> dict:
 @pytest.fixture(scope="module")
 def options(examples):
     runs = [answers(seed) for seed in (0, 1, 2)]
-    per_seed = {question: [run[question] for run in runs] for question in runs[0]}
+    per_seed = {section: [run[section] for run in runs] for section in runs[0]}
     result = {"protocol": {"seeds": [0, 1, 2], "footage": "f00d", "command": f"worldsim eval '{HOSTILE}'"}}
-    result |= {question: spread(some) for question, some in per_seed.items()} | {"speed": {"fps_batch_1": 50.0}}
+    result |= {section: spread(some) for section, some in per_seed.items()} | {"speed": {"fps_batch_1": 50.0}}
     return {"result": result, "card": CARD, "examples": examples, "per_seed": per_seed}
 
 
 def test_a_page_is_well_formed_stands_alone_and_no_text_becomes_markup(options):
-    page = Page(render(**options))
+    page = Page(render_report(**options))
     assert "script" not in page.tags and "link" not in page.tags and page.tags.count("title") > 1
     assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "".join(page.words).count("</title><script>alert(1)</script>") >= 5
@@ -109,7 +115,7 @@ def test_the_escaping_can_fail():
 
 
 def test_pictures_come_before_curves_before_numbers_before_settings(options):
-    document = render(**options)
+    document = render_report(**options)
     order = [
         document.index(x)
         for x in ("<img", "Where it failed worst", "<svg", "Quality and speed", ">novelty</h3>", "f00d")
@@ -121,33 +127,33 @@ def test_pictures_come_before_curves_before_numbers_before_settings(options):
 
 
 def test_a_page_without_pictures_or_seeds_is_still_a_page(options):
-    page = Page(render(options["result"], card={}))
+    page = Page(render_report(options["result"], card=make_card()))
     assert "img" not in page.tags and "polygon" not in page.tags and "polyline" in page.tags
 
 
 def test_the_same_result_gives_the_same_page(options, tmp_path):
-    path = write_report(tmp_path / "out" / "report.html", **options)
-    assert path.read_text(encoding="utf-8") == render(**options)
+    path = write_text(render_report(**options), tmp_path / "out" / "report.html")
+    assert path.read_text(encoding="utf-8") == render_report(**options)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
 
 def test_what_was_not_measured_is_a_gap_with_its_reason(options):
-    html = section("outcome", options["result"]["outcome"])
+    html = section_table("outcome", options["result"]["outcome"])
     assert re.search(r'<tr class="gap"><td>reward_ap</td>.*not measured: no reward in 9 frames', html)
     assert html.count('class="gap"') == 1
-    assert "no reason was given" in section("other", {"x": None})
+    assert "no reason was given" in section_table("other", {"x": None})
 
 
 def test_every_number_has_its_row_and_its_spread(options):
-    html = section("novelty", options["result"]["novelty"])
+    html = section_table("novelty", options["result"]["novelty"])
     mean, sd = (options["result"]["novelty"][name] for name in ("surprise", "surprise_sd"))
     assert f"{mean:.4g} ± {sd:.4g}" in html and "1, –, 3" in html and "num_surprises" in html
 
 
 def test_speed_stands_in_one_table_with_quality(options):
-    html = headlines(options["result"])
+    html = headline_table(options["result"])
     assert html.count("<table>") == 1
-    assert "PSNR, 16 dreamed frames" in html and "frames a second, one world" in html and ">15<" in html
+    assert "PSNR of 16 dreamed frames" in html and "frames a second, one world" in html and ">15<" in html
 
 
 def test_lines_that_belong_together_share_a_chart():
@@ -214,19 +220,17 @@ def test_a_world_whose_ceiling_is_below_standing_still_has_no_score_and_says_why
 
 
 def test_one_window_has_no_distance_and_says_why():
-    windowed = WindowedDistance()
     video = np.zeros((1, 16, 32, 32, 3), np.uint8)
-    windowed.add(video, video, video[:, 0], np.arange(1))
-    numbers = windowed.numbers()
+    numbers = windowed_numbers(windowed_moments(video, video, video[:, 0], np.arange(1)))
     assert numbers["gfvd_window"] is None and "at least 2" in numbers["gfvd_window_reason"]
 
 
 def test_a_long_dream_goes_as_far_as_the_footage_and_agrees_with_the_short_one(columns, fidelity):
     for world, wanted in ((toy.Perfect, 1), (toy.Frozen, 0)):
-        numbers = measure_windowed(world(), columns, horizon=1024, num_windows=4, seed=0, batch_size=4)
+        numbers = measure_windowed(trial(world(), columns, windowed_horizon=1024, num_windows=4, seed=0, batch_size=4))
         assert numbers["num_frames_dreamed"] == 80 and len(numbers["gfvd_window"]) == 5
         assert numbers["score_gfvd_64"] == pytest.approx(wanted, abs=1e-4)
-    short = measure_windowed(toy.Frozen(), columns, horizon=32, num_windows=8, seed=0, batch_size=8)
+    short = measure_windowed(trial(toy.Frozen(), columns, windowed_horizon=32, num_windows=8, seed=0, batch_size=8))
     assert short["gfvd_window"] == pytest.approx(fidelity[toy.Frozen]["gfvd_window"])
     with pytest.raises(ValueError, match="at least 16 frames"):
-        measure_windowed(toy.Frozen(), columns, horizon=8, num_windows=8, seed=0)
+        measure_windowed(trial(toy.Frozen(), columns, windowed_horizon=8, num_windows=8, seed=0))

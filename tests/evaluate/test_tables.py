@@ -5,7 +5,7 @@ import pytest
 from experiments import tables
 
 README = "# x\n<!-- table: worlds -->\nold\n<!-- end -->\ntext\n" + "".join(
-    f"<!-- table: {name} -->\n<!-- end -->\nend\n" for name in ("results", "judged", "phyworld", "agents", "dreams")
+    f"<!-- table: {name} -->\n<!-- end -->\nend\n" for name in ("results", "evaluation", "phyworld", "agents", "dreams")
 )
 
 
@@ -35,7 +35,7 @@ def test_what_was_not_measured_is_left_out(root):
     assert "old" not in text and "| world |" not in text
 
 
-def test_the_judges_numbers_stand_between_their_references(root):
+def test_headline_numbers_stand_between_their_references(root):
     path = root / "experiments" / "results" / "world_pong.json"
     numbers = json.loads(path.read_text())
     numbers["uncertainty"] = {"crps_skill": 0.5, "crps_skill_sd": 0.02}
@@ -90,7 +90,7 @@ def test_agents_of_one_world_stand_side_by_side_by_how_they_dreamed(root):
         "max_uncertainty": None,
         "num_denoise_steps": None,
         "noise_scale": 1.0,
-        "clone_share": 0.15,
+        "clone_fraction": 0.15,
         "minutes": 5.01,
     }
     agent = {"mean": 5.0, "standard_error": 0.25, "dream": {"mean": 7.0, "mean_length": 90.0}, "training": how}

@@ -5,18 +5,31 @@ import pytest
 from scipy import stats
 
 from tests.evaluate import coin, toy
+from tests.evaluate.trials import trial
 from worldsim import metrics
 from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage
-from worldsim.evaluate.dreams import CONTEXT, draw_windows
-from worldsim.evaluate.ensemble import coverage, spread_skill
-from worldsim.evaluate.foreign import CORRUPTIONS, fit, measure_foreign
+from worldsim.evaluate.metrics.foreign import CORRUPTIONS, fit, measure_foreign
+from worldsim.evaluate.metrics.uncertainty import (
+    HORIZON,
+    LEVELS,
+    MAX_WINDOWS,
+    MEMBERS,
+    coverage,
+    measure_uncertainty,
+    spread_skill,
+)
 from worldsim.evaluate.run import spread, write_json
-from worldsim.evaluate.uncertainty import HORIZON, LEVELS, MAX_WINDOWS, MEMBERS, measure_uncertainty
+from worldsim.evaluate.trial import CONTEXT, draw_windows
 from worldsim.metrics import crps
 from worldsim.simulator import load
 
 WORLDS = (coin.Calibrated, coin.OverConfident, coin.UnderConfident, coin.Anywhere, coin.Frozen, coin.Contrary)
+
+
+def measure(own):
+    """All numbers of the section."""
+    return measure_uncertainty(own) | measure_foreign(own)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +39,7 @@ def columns():
 
 @pytest.fixture(scope="module")
 def answers(columns):
-    return {world: measure_uncertainty(world(), columns, num_windows=MAX_WINDOWS, seed=0) for world in WORLDS}
+    return {world: measure(trial(world(), columns, num_windows=MAX_WINDOWS, seed=0)) for world in WORLDS}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +102,7 @@ def test_doubt_goes_with_error_where_the_world_is_honest(answers):
         assert answers[coin.Contrary][f"spearman_uncertainty{kind}"] < -0.8
         assert answers[coin.Frozen][f"spearman_uncertainty{kind}"] == 0
         assert answers[coin.Frozen][f"spearman_spread{kind}"] == 0
-    assert answers[coin.Frozen]["uncertainty_reason"] == "the world says 0 of every frame"
+    assert answers[coin.Frozen]["uncertainty_reason"] == "the world reports 0 of every frame"
     assert "uncertainty_reason" not in answers[coin.Calibrated]
 
 
@@ -117,10 +130,10 @@ def test_numbers_of_several_seeds_are_averaged_and_written(answers, tmp_path):
 
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others(columns):
     first, again, other = (
-        measure_uncertainty(coin.Calibrated(), columns, num_windows=3, seed=seed, batch_size=7) for seed in (5, 5, 6)
+        measure(trial(coin.Calibrated(), columns, num_windows=3, seed=seed, batch_size=7)) for seed in (5, 5, 6)
     )
     assert first == again and first["crps"] != other["crps"]
-    assert first["num_windows"] == 3 and "wants 8 windows, got 3" in first["spearman_reason"]
+    assert first["num_windows"] == 3 and "needs 8 windows, got 3" in first["spearman_reason"]
     assert first["spearman_spread_1"] is None
 
 
@@ -130,7 +143,7 @@ def test_doubt_that_is_no_number_is_refused(columns):
             return np.full(len(last), np.nan)
 
     with pytest.raises(ValueError, match="NaN or infinity as uncertainty in 32 of 32"):
-        measure_uncertainty(Broken(), columns, num_windows=8, seed=0)
+        measure(trial(Broken(), columns, num_windows=8, seed=0))
 
 
 # --- the game played back, and the real model
@@ -143,7 +156,7 @@ def walk(tmp_path_factory):
 
 
 def test_the_game_played_back_gets_the_best_of_every_number(walk):
-    numbers = measure_uncertainty(toy.Perfect(), walk, num_windows=8, seed=0)
+    numbers = measure(trial(toy.Perfect(), walk, num_windows=8, seed=0))
     assert numbers["crps"] == numbers["crps_changed"] == 0
     assert numbers["crps_skill"] == numbers["spread_skill"] == 1
     assert [numbers[f"coverage_{level}"] for level in LEVELS] == pytest.approx([0.5, 0.8, 0.9])
@@ -152,7 +165,7 @@ def test_the_game_played_back_gets_the_best_of_every_number(walk):
 
 def test_where_nothing_changes_there_is_no_coverage_and_the_result_says_why(walk):
     still = walk._replace(obs=np.broadcast_to(walk.obs[:1], walk.obs.shape))
-    numbers = measure_uncertainty(toy.Frozen(), still, num_windows=8, seed=0)
+    numbers = measure(trial(toy.Frozen(), still, num_windows=8, seed=0))
     assert numbers["coverage_50"] is None and "nothing changes" in numbers["moved_reason"]
     assert numbers["crps_changed"] is None and "nothing changes" in numbers["changed_reason"]
     assert numbers["crps"] == 0 and numbers["crps_skill"] is None
@@ -161,7 +174,7 @@ def test_where_nothing_changes_there_is_no_coverage_and_the_result_says_why(walk
 def test_a_real_model_takes_repeated_contexts_and_unknown_actions(untrained_world, bar_folder):
     footage = Footage.open(bar_folder)
     columns = load_columns(footage, range(len(footage)))
-    numbers = measure_uncertainty(load(str(untrained_world)), columns, num_windows=2, seed=0, batch_size=19)
+    numbers = measure(trial(load(str(untrained_world)), columns, num_windows=2, seed=0, batch_size=19))
     measured = ("crps", "crps_changed", "coverage_90", "spread_skill", "uncertainty_mean", "auroc_foreign")
     assert all(np.isfinite(numbers[name]) for name in measured)
     assert numbers["crps"] > 0 and numbers["num_windows"] == 2
@@ -178,22 +191,24 @@ def test_frames_of_another_game_may_have_any_size_and_controls(columns):
         prev_action=np.zeros((n, 4), np.float32),
         bounds=np.array([0, n]),
     )
-    numbers = measure_uncertainty(coin.Calibrated(), columns, num_windows=32, seed=0, other=other)
+    numbers = measure(trial(coin.Calibrated(), columns, num_windows=32, seed=0, reference={"foreign": other}))
     assert numbers["auroc_foreign"] == 1 and numbers["foreign"] == "another game"
     assert numbers["num_own_contexts"] == 32 and numbers["num_foreign_contexts"] == n - CONTEXT + 1
 
 
 def test_footage_of_the_same_game_is_not_foreign(columns):
-    same = measure_foreign(coin.Calibrated(), columns, num_windows=64, seed=0, other=columns)
+    same = measure_foreign(trial(coin.Calibrated(), columns, num_windows=64, seed=0, reference={"foreign": columns}))
     assert same["auroc_foreign"] == 0.5
-    again = measure_foreign(coin.Calibrated(), columns, num_windows=64, seed=0, other=coin.columns(seed=1))
+    again = measure_foreign(
+        trial(coin.Calibrated(), columns, num_windows=64, seed=0, reference={"foreign": coin.columns(seed=1)})
+    )
     assert again["auroc_foreign"] == pytest.approx(0.5, abs=0.15)
 
 
 def test_too_little_of_another_game_is_refused(columns):
     short = columns._replace(bounds=np.arange(0, len(columns.obs) + 1, 5))
-    with pytest.raises(ValueError, match="another game wants an episode of 8 frames, the longest has 5"):
-        measure_foreign(coin.Calibrated(), columns, num_windows=8, seed=0, other=short)
+    with pytest.raises(ValueError, match="another game with an episode of 8 frames, the longest has 5"):
+        measure_foreign(trial(coin.Calibrated(), columns, num_windows=8, seed=0, reference={"foreign": short}))
 
 
 def test_tiles_keep_their_pixels_and_their_order_in_time():
@@ -275,7 +290,7 @@ def test_auroc_counts_pairs_and_ties_one_half():
     gaps = score[positive][:, None] - score[~positive]
     assert metrics.auroc(score, positive) == pytest.approx(((gaps > 0) + (gaps == 0) / 2).mean())
     assert metrics.auroc(score, np.ones(60, bool)) is None
-    with pytest.raises(ValueError, match="AUROC wants finite"):
+    with pytest.raises(ValueError, match="expected finite scores for AUROC"):
         metrics.auroc(np.array([0.0, np.nan]), np.array([True, False]))
 
 

@@ -8,22 +8,24 @@ import numpy as np
 import pytest
 
 from tests.evaluate import toy
+from tests.evaluate.trials import on_clip, trial
 from worldsim.cli import parse
-from worldsim.cli.measure import Eval
+from worldsim.cli.eval import Eval
 from worldsim.data.dataset import load_columns
-from worldsim.evaluate import evaluate
-from worldsim.evaluate.dreams import CONTEXT, Clip, dream_clips
-from worldsim.evaluate.network import Network
-from worldsim.evaluate.report import render
-from worldsim.evaluate.weights import FVD_SIZE, HORIZON, NamedWeights, fvd_features, load_judges
+from worldsim.evaluate import EvalOptions, evaluate
+from worldsim.evaluate.fitted.networks import CLIP_FRAMES, FVD_SIZE, Network, fvd_features, load_networks
+from worldsim.evaluate.metrics.weights import compare_clips, measure_weights
+from worldsim.evaluate.report.report import render_report
+from worldsim.evaluate.trial import CONTEXT, Clip
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 SIZE = (toy.SIZE, toy.SIZE)
 WIDTH = 6
+QUICK = {"quick": True, "with_objects": False}
 PICTURES = ["n", 3, "h", "w"]
-CLIPS = ["n", 3, HORIZON, FVD_SIZE, FVD_SIZE]
+CLIPS = ["n", 3, CLIP_FRAMES, FVD_SIZE, FVD_SIZE]
 
 
 def write(path, nodes, inputs, weights, output=("y", ["n"])):
@@ -84,10 +86,8 @@ def answers(files, footage):
     columns = load_columns(footage, range(len(footage)))
 
     def ask(world):
-        judge = NamedWeights(load_judges(**files, size=SIZE))
-        for clip in dream_clips(world(), columns, horizon=HORIZON, num_windows=6, seed=0, batch_size=4):
-            judge.add(clip)
-        return judge.numbers()
+        networks = load_networks(**files, size=SIZE)
+        return measure_weights(trial(world(), columns, reference={"networks": networks}, num_windows=6, batch_size=4))
 
     return {world: ask(world) for world in (toy.Perfect, toy.Deaf, toy.Frozen)}
 
@@ -95,11 +95,11 @@ def answers(files, footage):
 def numbers_of(files, count=4, noise=0.0):
     """The answers on clips of a moving block, dreamed with noise."""
     rng = np.random.default_rng(0)
-    video = np.stack([toy.episode(seed).obs[: CONTEXT + HORIZON] for seed in range(count)])
+    video = np.stack([toy.episode(seed).obs[: CONTEXT + CLIP_FRAMES] for seed in range(count)])
     free = np.clip(video[:, CONTEXT:] + rng.normal(0, noise, video[:, CONTEXT:].shape), 0, 255).astype(np.uint8)
-    judge = NamedWeights(load_judges(files.get("lpips"), files.get("fvd"), SIZE))
-    judge.add(Clip(video, free, video, video, None))
-    return judge.numbers()
+    networks = load_networks(files.get("lpips"), files.get("fvd"), SIZE)
+    clip = Clip(0, video, free, video, video, None)
+    return measure_weights(on_clip(toy.Perfect(), compare_clips, clip, reference={"networks": networks}))
 
 
 def test_the_game_played_back_is_at_no_distance(answers):
@@ -128,19 +128,19 @@ def test_more_noise_is_farther(files):
 
 
 def test_the_report_says_which_file_and_that_it_was_tested_with_random_weights(files, footage):
-    result = evaluate(toy.Deaf(), footage, num_windows=2, seeds=(0, 1), quick=True, with_objects=False, **files)
-    numbers, page = result["weights"], render(result, card={"name": "deaf"})
+    result = evaluate(toy.Deaf(), footage, EvalOptions(num_windows=2, seeds=(0, 1), **QUICK, **files))
+    numbers, page = result["weights"], render_report(result, card=toy.Deaf().card)
     for measure, path in files.items():
         assert numbers[f"{measure}_file"] == path.name
         assert numbers[f"{measure}_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert path.name in page and numbers[f"{measure}_sha256"] in page
         assert numbers[f"{measure}_16"] > 0 and numbers[f"{measure}_16_sd"] > 0
-    assert "tested with random weights only" in page and "LPIPS, 16 dreamed frames" in page
+    assert "tested with random weights only" in page and "LPIPS of 16 dreamed frames" in page
     assert numbers["num_fvd_clips"] == 2
 
 
 def test_nothing_is_said_where_no_file_is_named(footage):
-    assert "weights" not in evaluate(toy.Deaf(), footage, num_windows=2, seeds=(0,), quick=True, with_objects=False)
+    assert "weights" not in evaluate(toy.Deaf(), footage, EvalOptions(num_windows=2, seeds=(0,), **QUICK))
 
 
 def test_a_measure_without_a_file_says_how_to_name_one(files):
@@ -175,7 +175,7 @@ class Recorder(Network):
 
 def test_clips_go_in_at_224_pixels_between_minus_one_and_one():
     net, ramp = Recorder(), np.array([0, 255], np.uint8).reshape(1, 1, 2, 1)
-    fvd_features(net, np.broadcast_to(ramp, (HORIZON, 2, 2, 3)))
+    fvd_features(net, np.broadcast_to(ramp, (CLIP_FRAMES, 2, 2, 3)))
     ((clip,),) = net.seen
     assert clip.shape == (1, *CLIPS[1:]) and clip.dtype == np.float32
     line = clip[0, 2, 5, 100]
@@ -187,7 +187,7 @@ def test_clips_go_in_at_224_pixels_between_minus_one_and_one():
 def refused_by(measure, path):
     """What is said of a file that is named for a measure."""
     with pytest.raises(ValueError, match=path.name) as error:
-        load_judges(**{"lpips": None, "fvd": None, measure: path}, size=SIZE)
+        load_networks(**{"lpips": None, "fvd": None, measure: path}, size=SIZE)
     return str(error.value)
 
 
@@ -224,8 +224,8 @@ def test_a_picture_that_is_far_from_itself_is_refused(tmp_path):
 
 def test_frames_that_are_too_small_for_lpips_are_refused(files):
     with pytest.raises(ValueError, match=r"at least 32 pixels.*\(24, 64\)"):
-        load_judges(files["lpips"], None, (24, 64))
-    assert load_judges(None, files["fvd"], (24, 64)).fvd is not None
+        load_networks(files["lpips"], None, (24, 64))
+    assert load_networks(None, files["fvd"], (24, 64)).fvd is not None
 
 
 def test_features_that_are_no_vector_are_refused(tmp_path):
@@ -263,6 +263,6 @@ def test_nothing_is_measured_with_a_file_that_will_not_do(tmp_path):
     path.write_bytes(b"not a network")
     footage = toy.footage(tmp_path / "footage", episodes=2)
     with pytest.raises(ValueError, match=r"other\.onnx"):
-        evaluate(Untouched(), footage, quick=True, with_objects=False, fvd=path)
+        evaluate(Untouched(), footage, EvalOptions(**QUICK, fvd=path))
     with pytest.raises(FileNotFoundError):
-        evaluate(Untouched(), footage, quick=True, with_objects=False, lpips=tmp_path / "missing.onnx")
+        evaluate(Untouched(), footage, EvalOptions(**QUICK, lpips=tmp_path / "missing.onnx"))

@@ -6,10 +6,12 @@ in the left quarter.
 
 import numpy as np
 
+from tests.world.bundles import make_card
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage, FootageWriter
 from worldsim.simulator import Simulator
 from worldsim.types import Episode, SimState, StepOutput, discrete
+from worldsim.world import FootageSource
 
 SIZE, BLOCK = 32, 5
 SPEC = discrete(("stay", "left", "right"))
@@ -88,14 +90,13 @@ class Perfect(Simulator):
     """Knows the rules: its dreams are the game."""
 
     def __init__(self):
-        self.card = {
-            "footage": {"digest": "another", "recorder": {"seed": 5}, "episodes": 0},
-            "training": {"held_out_episodes": []},
-        }
+        source = FootageSource(digest="another", recorder={"seed": 5})
+        self.card = make_card("toy", (SIZE, SIZE), game="toy:Toy-v0", fps=10.0, action_spec=SPEC, footage=source)
         self.action_spec, self.size, self.fps = SPEC, (SIZE, SIZE), 10.0
         self.sampler = type("S", (), {"num_denoise_steps": 4})()
 
-    def reset(self, key, *, batch_size=None, prompt=None, prompt_actions=None):
+    def reset(self, key, *, initial=None, batch_size=None):
+        prompt = None if initial is None else initial.obs
         last = np.repeat(draw(np.array([[3, 4]])), batch_size, 0) if prompt is None else prompt[:, -1]
         return SimState(key, last, np.zeros(len(last), np.int32)), last
 
@@ -145,7 +146,7 @@ class Deaf(Perfect):
 
 
 class Blind(Frozen):
-    """Paints only the background, and foretells nothing."""
+    """Paints only the background, and predicts nothing."""
 
     def dream(self, last, actions):
         return self.reconstruct(super().dream(last, actions))

@@ -49,7 +49,8 @@ class Perfect(toy.Perfect):
 
     late = 0
 
-    def reset(self, key, *, batch_size=None, prompt=None, prompt_actions=None):
+    def reset(self, key, *, initial, batch_size=None):
+        prompt, prompt_actions = initial.obs, initial.actions
         return SimState(key, (prompt[:, -1], prompt_actions[:, -LATE:]), np.zeros(len(prompt), int)), prompt[:, -1]
 
     def rollout(self, state, actions):

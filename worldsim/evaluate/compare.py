@@ -1,6 +1,6 @@
 """Two worlds, or two checkpoints of one, on the same footage: does the difference stand above the noise?
 
-Both are asked every question on the same windows, with the same random actions and the same noise, once a seed. For
+Both are measured on the same windows, with the same random actions and the same noise, once a seed. For
 every number the differences d = B - A of the seeds have a mean and a 95 % confidence interval by Student's t,
 
     mean(d) ± t(.975, n - 1) sd(d) / sqrt(n),    sd with n - 1 below,
@@ -10,67 +10,31 @@ hard windows. Episodes that either world was trained on are left out for both.
 
 What the interval does not cover: seeds draw windows from one footage, so it speaks of these recordings; and two
 trainings of one recipe differ by more than two evaluations of one world. Among many numbers some leave the noise by
-luck: one in twenty, which is said beside the count.
+luck: one in twenty, which stands beside the count.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtrit
 
 from worldsim.data.store import Footage
-from worldsim.evaluate.run import check_same_world, evaluate, learn
+from worldsim.evaluate.metric import Numbers
+from worldsim.evaluate.metrics import better_of
+from worldsim.evaluate.options import EvalOptions
+from worldsim.evaluate.reference import Reference, open_reference
+from worldsim.evaluate.run import evaluate
 from worldsim.simulator import Simulator
 
 MIN_SEEDS = 5
+DEFAULTS = EvalOptions(seeds=(0, 1, 2, 3, 4))
 CONFIDENCE = 0.95
 LUCK = 1 - CONFIDENCE
-_MORE_IS_BETTER = (
-    "psnr",
-    "ssim",
-    "score_",
-    "vmaf",
-    "recall",
-    "action_following",
-    "shuffle_ratio",
-    "reward_ap",
-    "termination_ap",
-    "parting",
-    "opposite_direction",
-    "inverse_accuracy_dream",
-    "crps_skill",
-    "auroc",
-    "collapse_seconds",
-    "memory_score",
-    "lookaway_score",
-    "brier_skill",
-    "return_pearson",
-    "return_spearman",
-)
-_LESS_IS_BETTER = (
-    "fvd",
-    "fd_",
-    "lpips",
-    "perceptual",
-    "_error",
-    "false_positive",
-    "crps",
-    "false_revert",
-    "false_break",
-    "collapse_share",
-    "outside_share",
-    "latency_frames",
-    "born_per",
-    "gone_per",
-    "brier",
-    "calibration_error",
-    "absolute_error",
-)
 
 
 class Difference(NamedTuple):
@@ -89,54 +53,43 @@ def compare_worlds(
     a: Simulator,
     b: Simulator,
     footage: Footage,
+    options: EvalOptions = DEFAULTS,
     *,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    reference: Reference | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-    **options: Any,
-) -> dict[str, Any]:
-    """Measure two worlds on the same windows and say which numbers differ by more than the noise.
+) -> Numbers:
+    """Measure two worlds on the same windows and report which numbers differ by more than the noise.
 
-    Args:
-        a: a world.
-        b: another, of the same frame size and controls.
-        footage: recorded frames of their game.
-        seeds: at least 5 evaluation seeds.
-        on_progress: called with questions done and all questions, of both worlds.
-        options: others of `run.evaluate`, such as `num_windows` and `quick`.
+    `options` has at least 5 seeds; the rest is as in `run.evaluate`.
 
     Returns:
-        "protocol"; "a" and "b", each of `run.evaluate` with its "per_seed"; "differences", by question and number; and
+        "protocol"; "a" and "b", each of `run.evaluate` with its "per_seed"; "differences", by section and number; and
         "verdict", a sentence.
 
     Raises:
         ValueError: fewer than 5 seeds, footage that either world cannot be measured on, or no episode that both have
             never seen.
     """
-    check_seeds(seeds)
-    for sim in (a, b):
-        check_same_world(sim, footage)
-    learned = learn(a, footage, (b,), **{name: options[name] for name in ("quick", "with_objects") if name in options})
+    check_seeds(options.seeds)
+    if reference is None:
+        reference = open_reference((a, b), footage, options)
     answers = []
-    for turn, (sim, other) in enumerate(((a, b), (b, a))):
+    for turn, sim in enumerate((a, b)):
 
         def tick(done: int, total: int, turn: int = turn) -> None:
             if on_progress is not None:
                 on_progress(turn * total + done, 2 * total)
 
-        answers.append(
-            evaluate(
-                sim, footage, seeds=seeds, also=(other,), learned=learned, keep_seeds=True, on_progress=tick, **options
-            )
-        )
+        answers.append(evaluate(sim, footage, options, reference=reference, keep_seeds=True, on_progress=tick))
     differences = {
-        question: paired_differences(runs, answers[1]["per_seed"][question])
-        for question, runs in answers[0]["per_seed"].items()
+        section: paired_differences(runs, answers[1]["per_seed"][section])
+        for section, runs in answers[0]["per_seed"].items()
     }
     return {
         "protocol": answers[0]["protocol"],
         "a": answers[0],
         "b": answers[1],
-        "differences": {q: {name: d._asdict() for name, d in rows.items()} for q, rows in differences.items()},
+        "differences": {s: {name: d._asdict() for name, d in rows.items()} for s, rows in differences.items()},
         "verdict": verdict(differences),
     }
 
@@ -148,13 +101,11 @@ def check_seeds(seeds: Sequence[int]) -> None:
         ValueError: fewer than 5 seeds, or one twice.
     """
     if len(set(seeds)) < MIN_SEEDS or len(set(seeds)) < len(seeds):
-        raise ValueError(f"a comparison wants at least {MIN_SEEDS} different seeds, got {tuple(seeds)}.")
+        raise ValueError(f"expected at least {MIN_SEEDS} different seeds for a comparison, got {tuple(seeds)}.")
 
 
-def paired_differences(
-    runs_a: Sequence[Mapping[str, Any]], runs_b: Sequence[Mapping[str, Any]]
-) -> dict[str, Difference]:
-    """Compare every number that both worlds answered with at least two common seeds; counts and curves are left out."""
+def paired_differences(runs_a: Sequence[Numbers], runs_b: Sequence[Numbers]) -> dict[str, Difference]:
+    """Compare every number that both worlds have for at least two common seeds; counts and curves are left out."""
     both = [(dict(_numbers(one)), dict(_numbers(other))) for one, other in zip(runs_a, runs_b, strict=True)]
     result = {}
     for name in dict.fromkeys(name for one, _ in both for name in one):
@@ -179,8 +130,8 @@ def paired_difference(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) ->
 
 
 def verdict(differences: Mapping[str, Mapping[str, Difference]]) -> str:
-    """Say in a sentence how many numbers differ, and how many would by luck."""
-    rows = [row for question in differences.values() for row in question.values()]
+    """How many numbers differ, and how many would by luck, in a sentence."""
+    rows = [row for section in differences.values() for row in section.values()]
     alive = [row for row in rows if not is_same(row)]
     outside = sum(not row.within_noise for row in alive)
     if not alive:
@@ -191,37 +142,33 @@ def verdict(differences: Mapping[str, Mapping[str, Difference]]) -> str:
     return f"{beyond}; about {LUCK * len(alive):.0f} would by luck."
 
 
-def say(name: str, row: Difference) -> str:
+def describe(section: str, name: str, row: Difference) -> str:
     """What a difference means, in words."""
     if is_same(row):
         return "the same"
     if row.within_noise:
         return "within the noise"
-    word = "higher" if row.difference > 0 else "lower"
-    if any(part in name for part in _MORE_IS_BETTER):  # asked first: score_gfvd is no distance
-        return f"B is {word}: {'better' if row.difference > 0 else 'worse'}"
-    if any(part in name for part in _LESS_IS_BETTER):
-        return f"B is {word}: {'worse' if row.difference > 0 else 'better'}"
-    return f"B is {word}"
+    word, better = "higher" if row.difference > 0 else "lower", better_of(section, name)
+    return f"B is {word}" if better is None else f"B is {word}: {'better' if word == better else 'worse'}"
 
 
-def rows_of(result: Mapping[str, Any]) -> Iterator[tuple[str, str, Difference]]:
-    """Question, name and difference of every number of `compare`, those that differ by more than the noise first."""
-    rows = [(q, name, Difference(**d)) for q, named in result["differences"].items() for name, d in named.items()]
+def rows_of(result: Numbers) -> Iterator[tuple[str, str, Difference]]:
+    """Section, name and difference of every number of `compare`, those that differ by more than the noise first."""
+    rows = [(s, name, Difference(**d)) for s, named in result["differences"].items() for name, d in named.items()]
     yield from sorted(rows, key=lambda row: (row[2].within_noise, is_same(row[2])))
 
 
 def is_same(row: Difference) -> bool:
-    """Whether B answers as A for every seed."""
+    """Whether B has the number of A for every seed."""
     return row.difference == row.low == row.high == 0
 
 
-def _numbers(run: Mapping[str, Any], lead: str = "") -> Iterator[tuple[str, float]]:
-    """Every single number of a question, entries of lists and of nested answers among them."""
+def _numbers(run: Numbers, lead: str = "") -> Iterator[tuple[str, float]]:
+    """Every single number of a section, entries of lists and of nested objects among them."""
     for name, value in run.items():
         if name == "curves" or name.startswith("num_") or isinstance(value, (bool, str)) or value is None:
             continue
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             yield from _numbers(value, f"{lead}{name}.")
         elif isinstance(value, list):
             yield from _numbers({f"{name}[{i}]": entry for i, entry in enumerate(value)}, lead)

@@ -1,6 +1,6 @@
-"""Streams: dreams that go on and on under random actions, each held for 1 to 8 frames, as in recording.
+"""Streams: long dreams under random actions, each held for 1 to 8 frames, as in recording.
 
-Nobody begins a stream anew, not even where the game would be over.
+No stream begins anew, not even where the game would be over.
 """
 
 from __future__ import annotations
@@ -11,27 +11,20 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from worldsim.data.dataset import Columns
-from worldsim.data.policies import sticky_random
-from worldsim.evaluate.dreams import CONTEXT, draw_windows, dream_on
-from worldsim.simulator import Simulator
+from worldsim.evaluate.trial import CONTEXT, Trial, draw_windows, dream_on
+from worldsim.initial import InitialContext
+from worldsim.recording.policies import sticky_random
 
 CHUNK = 128  # frames that are dreamed, measured and forgotten together
 HOLD = 8  # a random action lasts 1 to 8 frames
 
 
 def dream_streams(
-    sim: Simulator, columns: Columns, *, num_frames: int, num_streams: int, seed: int, also_still: bool = False
+    trial: Trial, num_frames: int, num_streams: int, *, also_still: bool = False
 ) -> Iterator[UInt8[np.ndarray, "b t h w c"]]:
-    """Dream streams from held-out contexts.
+    """Dream streams of `num_frames` frames from held-out contexts.
 
-    Args:
-        sim: the world.
-        columns: recorded frames, where the streams begin.
-        num_frames: length of each stream.
-        num_streams: streams under random actions.
-        seed: of the contexts, the actions and the noise.
-        also_still: whether to dream as many again that stand still, from the same contexts; they come last.
+    With `also_still` as many again that stand still, from the same contexts, come last.
 
     Yields:
         The recorded context, CONTEXT frames, then the dreamed frames, up to CHUNK at a time.
@@ -39,15 +32,18 @@ def dream_streams(
     Raises:
         ValueError: fewer contexts than streams, or a world that gives NaN.
     """
+    sim, columns, seed = trial.sim, trial.held_out, trial.seed
     rows = draw_windows(columns, CONTEXT, num_streams, seed)
     if len(rows) < num_streams:
-        raise ValueError(f"long dreams want {num_streams} contexts of {CONTEXT} frames, the footage has {len(rows)}.")
+        raise ValueError(f"expected {num_streams} contexts of {CONTEXT} frames for long dreams, got {len(rows)}.")
     num_still = num_streams if also_still else 0
     rows = np.concatenate([rows, rows[:num_still]])
     rngs = np.random.default_rng([seed, 17]).spawn(num_streams)
     policies = [sticky_random(sim.action_spec, rng, HOLD) for rng in rngs]
     yield columns.obs[rows]
-    state, _ = sim.reset(jax.random.key(seed), prompt=columns.obs[rows], prompt_actions=columns.prev_action[rows])
+    state, _ = sim.reset(
+        jax.random.key(seed), initial=InitialContext.frames(columns.obs[rows], columns.prev_action[rows])
+    )
     for start in range(0, num_frames, CHUNK):  # whole chunks, so that one program serves all
         actions = np.stack(
             [np.stack([policy() for _ in range(CHUNK)]) for policy in policies]

@@ -1,0 +1,1 @@
+"""What is fitted to recorded frames for the metrics, and the networks that they use."""

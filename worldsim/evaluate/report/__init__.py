@@ -1,0 +1,1 @@
+"""What people see of an evaluation: pages of pictures, curves and numbers."""
