@@ -7,26 +7,26 @@ import pytest
 
 from tests.commands import run
 from tests.contracts.bar_env import ID
-from tests.worlds import PRESET
-from worldsim.agent import AgentConfig, fit_agent, fit_online, load_agent, record
-from worldsim.checkpoint import load_world
+from tests.worlds import RECIPE
+from worldsim.agent import AgentConfig, fit_agent, fit_online, load_agent, record_game
 from worldsim.data.store import Footage
 from worldsim.train import fit
+from worldsim.world import load_world
 
-CONFIG = AgentConfig(context=4, horizon=4, batch_size=4, width=16, clone_share=0.5)
+CONFIG = AgentConfig(context=4, horizon=4, batch_size=4, width=16, clone_fraction=0.5)
 MINUTES = 0.02
 
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bar") / "footage"
-    return record(ID, folder, num_frames=400, policy="random", seed=3, max_episode_len=40)
+    return record_game(ID, folder, num_frames=400, policy="random", seed=3, max_episode_len=40)
 
 
 @pytest.fixture(scope="module")
 def world(footage, tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
-    fit(footage.path, folder, preset=PRESET, num_train_steps=20, name="bar")
+    fit([footage.path], folder, preset=RECIPE, num_train_steps=20, name="bar")
     return folder / "world"
 
 
@@ -39,18 +39,18 @@ def agent(footage, world, tmp_path_factory):
 
 def test_what_an_agent_plays_is_recorded_and_is_the_same_for_the_same_seed(agent, tmp_path):
     how = {"num_frames": 60, "policy": f"agent:{agent}", "seed": 1, "max_episode_len": 40}
-    one, other = (record(ID, tmp_path / name, **how) for name in ("one", "other"))
+    one, other = (record_game(ID, tmp_path / name, **how) for name in ("one", "other"))
     assert one.digest() == other.digest() and one.episodes[0].policy.startswith("agent:")
-    again = record(ID, tmp_path / "third", **{**how, "seed": 2})
-    assert not np.array_equal(again.read(0).action, one.read(0).action)
+    again = record_game(ID, tmp_path / "third", **{**how, "seed": 2})
+    assert not np.array_equal(again[0].action, one[0].action)
 
 
 def test_an_agent_of_another_game_records_nothing(agent, tmp_path):
-    with pytest.raises(ValueError, match="other controls|sees pictures"):
-        record("vases", tmp_path / "out", num_frames=60, policy=f"agent:{agent}")
+    with pytest.raises(ValueError, match="other controls|expected frames"):
+        record_game("vases", tmp_path / "out", num_frames=60, policy=f"agent:{agent}")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="no agent at"):
-        record(ID, tmp_path / "out", num_frames=60, policy=f"agent:{tmp_path}")
+        record_game(ID, tmp_path / "out", num_frames=60, policy=f"agent:{tmp_path}")
 
 
 def test_the_loop_plays_the_real_game_and_leaves_the_footage_as_it_was(footage, world, tmp_path):
@@ -64,10 +64,10 @@ def test_the_loop_plays_the_real_game_and_leaves_the_footage_as_it_was(footage, 
     assert own.num_frames >= footage.num_frames + 60
     assert [e.policy.split(":")[0] for e in own.episodes][-1] == "agent"
     after = load_world(tmp_path / "run" / "round-1" / "world" / "world")
-    assert after.card["training"]["init"] and after.card["footage"]["digest"] == own.digest()
+    assert after.card.training["init"] and after.card.footage.digest == own.digest()
     card = load_agent(tmp_path / "run").card
-    assert card["world"]["weights"] == after.card["weights"]["sha256"]
-    assert card["real_steps"] == own.num_frames - len(own)
+    assert card.world["weights"] == after.card.weights.sha256
+    assert card.real_steps == own.num_frames - len(own)
     with pytest.raises(FileExistsError):
         fit_online(world, footage.path, tmp_path / "run", **how)
     stamp = (tmp_path / "run" / "round-1" / "agent" / "agent.json").stat().st_mtime_ns
@@ -80,9 +80,9 @@ def test_an_agent_goes_on_from_another_of_its_shape_only(agent, footage, world, 
     wider = dataclasses.replace(CONFIG, width=24)
     with pytest.raises(ValueError, match="width 24 got 16"):
         fit_agent(world, footage.path, tmp_path / "wider", config=wider, num_updates=2, init=first)
-    config = dataclasses.replace(CONFIG, learning_rate=1e-9, clone_share=0.0, recent_share=1.0)
+    config = dataclasses.replace(CONFIG, learning_rate=1e-9, clone_fraction=0.0, recent_fraction=1.0)
     after = fit_agent(world, footage.path, tmp_path / "on", config=config, num_updates=2, init=first)
-    one, other = (x.params["actor"]["act"]["kernel"] for x in (first, after))
+    one, other = (x.params["actor"]["actor_head"]["kernel"] for x in (first, after))
     np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-6)
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tests.commands import run
-from tests.worlds import PRESET, SIZE, bar_footage
+from tests.worlds import RECIPE, SIZE, bar_footage
 from worldsim.agent import AgentConfig, dream_return, fit_agent, load_agent, score_agent, score_policy
 from worldsim.agent.score import summary
-from worldsim.checkpoint import load_world
 from worldsim.simulator import Simulator
 from worldsim.train import fit
+from worldsim.world import load_world
 
 CONFIG = AgentConfig(
-    context=4, horizon=8, batch_size=16, width=32, learning_rate=3e-3, gamma=0.8, entropy=3e-3, clone_share=0.0
+    context=4, horizon=8, batch_size=16, width=32, learning_rate=3e-3, gamma=0.8, entropy=3e-3, clone_fraction=0.0
 )
 
 
@@ -25,14 +25,14 @@ def learned(tmp_path_factory):
     """Footage of the bar game, and a world that has learned it."""
     folder = tmp_path_factory.mktemp("bar")
     footage = bar_footage(folder / "footage", num_episodes=16)
-    fit(footage.path, folder / "run", preset=PRESET, num_train_steps=500, name="bar")
+    fit([footage.path], folder / "run", preset=RECIPE, num_train_steps=500, name="bar")
     return footage.path, folder / "run" / "world"
 
 
 def play_bar(agent, num_steps=30, num_games=32, seed=0):
     """Mean reward a step in the bar game itself: 1 where the bar stands at the left."""
     rng = np.random.default_rng(seed)
-    place, state = rng.integers(4, size=num_games), agent.begin(num_games)
+    place, state = rng.integers(4, size=num_games), agent.initial_state(num_games)
     rows, total = np.full((num_games, 1), np.nan, np.float32), []
     for t in range(num_steps):
         obs = np.full((num_games, *SIZE, 3), 30, np.uint8)
@@ -66,13 +66,13 @@ def test_cloning_does_as_the_recording_did(learned, tmp_path):
     source = Footage.open(learned[0])
     with FootageWriter(tmp_path / "left", source.meta) as writer:
         for i in range(len(source)):
-            episode = source.read(i)
+            episode = source[i]
             writer.add(episode._replace(action=np.ones_like(episode.action)))
-    config = dataclasses.replace(CONFIG, clone_share=0.99, slow=0.8)
+    config = dataclasses.replace(CONFIG, clone_fraction=0.99, ema_decay=0.8)
     cloned = fit_agent(learned[1], tmp_path / "left", tmp_path / "run", num_updates=60, config=config)
-    obs = source.read(0).obs[:1]
+    obs = source[0].obs[:1]
     unknown = np.full((1, 1), np.nan, np.float32)
-    acts = [int(cloned.act(jax.random.key(i), cloned.begin(1), obs, unknown)[1][0, 0]) for i in range(20)]
+    acts = [int(cloned.act(jax.random.key(i), cloned.initial_state(1), obs, unknown)[1][0, 0]) for i in range(20)]
     assert np.mean(np.array(acts) == 1) > 0.8
 
 
@@ -82,9 +82,9 @@ def test_an_agent_survives_the_disk(agent, tmp_path):
     save_agent(agent, tmp_path / "agent")
     back = load_agent(tmp_path)
     obs, rows = np.zeros((2, *SIZE, 3), np.uint8), np.zeros((2, 1), np.float32)
-    one, other = (x.act(jax.random.key(0), x.begin(2), obs, rows) for x in (agent, back))
+    one, other = (x.act(jax.random.key(0), x.initial_state(2), obs, rows) for x in (agent, back))
     assert all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(one, other))
-    assert back.card == json.loads(json.dumps(agent.card))
+    assert back.card == agent.card
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_agent(learned, tmp_path):
@@ -152,7 +152,7 @@ def test_footage_without_reward_or_end_is_refused(learned, tmp_path):
     source = Footage.open(learned[0])
     with FootageWriter(tmp_path / "dull", source.meta) as writer:
         for i in range(3):
-            episode = source.read(i)
+            episode = source[i]
             writer.add(episode._replace(reward=0 * episode.reward))
     with pytest.raises(ValueError, match="nothing to learn from"):
         fit_agent(learned[1], tmp_path / "dull", tmp_path / "run", num_updates=2)
@@ -161,10 +161,10 @@ def test_footage_without_reward_or_end_is_refused(learned, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"horizon": 0}, "horizon wants"),
+        ({"horizon": 0}, "for horizon, got"),
         ({"objective": "clone"}, "reinforce or pmpo"),
         ({"gamma": 1.0}, "within 0..1"),
-        ({"clone_share": 1.0}, "clone_share wants"),
+        ({"clone_fraction": 1.0}, "for clone_fraction, got"),
     ],
 )
 def test_bad_settings_are_refused(settings, said):

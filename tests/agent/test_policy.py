@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from worldsim.agent.objective import Trajectory, Weights, actor_critic_loss, lambda_returns
-from worldsim.agent.policy import ActorCritic, PolicyConfig, check_drivable, draw, entropy, log_prob, value_of
+from worldsim.agent.policy import ActorCritic, PolicyConfig, check_controls, entropy, log_prob, sample_action, value_of
 from worldsim.types import ActionSpec, Axis
 
 CONFIG = PolicyConfig(num_latents=4, token_dim=3, choice_sizes=(3,), num_buttons=1, width=8)
@@ -19,7 +19,7 @@ def model():
     """A policy with preferences, and a critic that expects nothing."""
     made = ActorCritic(CONFIG, rngs=nnx.Rngs(0))
     rng = np.random.default_rng(0)
-    made.act.kernel[...] = jnp.asarray(rng.normal(size=made.act.kernel.shape), jnp.float32)
+    made.actor_head.kernel[...] = jnp.asarray(rng.normal(size=made.actor_head.kernel.shape), jnp.float32)
     return made
 
 
@@ -31,14 +31,14 @@ def path(seed=0, **changes):
         "prev_action": rows,
         "reward": rng.normal(size=(B, T)),
         "alive": np.ones((B, T)),
-        "trusted": np.ones((B, T)),
+        "mask": np.ones((B, T)),
     } | changes
     return Trajectory(**{name: jnp.asarray(x, jnp.float32) for name, x in made.items()})
 
 
 def test_drawn_rows_are_legal_and_as_likely_as_their_log_probability_says():
     logits = jnp.log(jnp.array([[0.2, 0.5, 0.3, 0.9, 0.1]]))
-    rows = np.asarray(draw(jax.random.key(0), jnp.repeat(logits, 20_000, 0), CONFIG))
+    rows = np.asarray(sample_action(jax.random.key(0), jnp.repeat(logits, 20_000, 0), CONFIG))
     assert rows.shape == (20_000, 2)
     share = np.mean((rows == (1, 0)).all(1))
     said = float(jnp.exp(log_prob(logits, jnp.array([[1.0, 0.0]]), CONFIG))[0])
@@ -57,17 +57,18 @@ def test_an_unknown_action_counts_as_certain():
 
 def test_states_over_a_window_are_those_of_step_after_step(model):
     p = path()
-    whole, state = model.over(p.z, p.prev_action), model.empty(B)
+    unroll, step = jax.jit(model.unroll), jax.jit(lambda state, z, row: model.step(state, model.embed(z, row)))
+    whole, state = unroll(p.z, p.prev_action), model.initial_state(B)
     for t in range(T):
-        state = model.step(state, model.look(p.z[:, t], p.prev_action[:, t]))
+        state = step(state, p.z[:, t], p.prev_action[:, t])
         np.testing.assert_allclose(whole[:, t], state, atol=1e-5)
 
 
 def test_lambda_returns_are_those_of_the_definition():
     rng = np.random.default_rng(1)
     reward, value, alive = rng.normal(size=(3, B, T))
-    alive, trusted = np.clip(np.abs(alive), 0, 1), np.ones((B, T))
-    got = lambda_returns(*(jnp.asarray(x, jnp.float32) for x in (reward, alive, value, trusted)), 0.9, 0.8)
+    alive, mask = np.clip(np.abs(alive), 0, 1), np.ones((B, T))
+    got = lambda_returns(*(jnp.asarray(x, jnp.float32) for x in (reward, alive, value, mask)), 0.9, 0.8)
     want, ahead = np.zeros((B, T)), value[:, -1]
     for t in reversed(range(T)):
         ahead = want[:, t] = reward[:, t] + 0.9 * alive[:, t] * (0.2 * value[:, t] + 0.8 * ahead)
@@ -76,15 +77,11 @@ def test_lambda_returns_are_those_of_the_definition():
 
 def test_what_comes_after_the_end_or_after_a_frame_that_is_not_believed_changes_no_return_before_it():
     p, other = path(0), path(0)._replace(reward=path(0).reward.at[:, 5:].add(10.0))
-    for name in ("alive", "trusted"):
+    for name in ("alive", "mask"):
         cut = {name: p.alive.at[:, 4].set(0.0)}
         returns = [
             lambda_returns(
-                x.reward,
-                **({"alive": x.alive, "trusted": x.trusted} | cut),
-                value=jnp.zeros((B, T)),
-                gamma=0.9,
-                lam=0.95,
+                x.reward, **({"alive": x.alive, "mask": x.mask} | cut), value=jnp.zeros((B, T)), gamma=0.9, lam=0.95
             )
             for x in (p, other)
         ]
@@ -101,23 +98,25 @@ def test_an_action_that_paid_becomes_likelier_and_one_that_cost_less_likely(mode
 
     def loss(params):
         now = nnx.merge(graph, params)
-        return actor_critic_loss(now, model, p, 2, kind, Weights(entropy=0.0, slow=0.0))[1]["actor"]
+        return actor_critic_loss(now, model, p, 2, kind, Weights(entropy=0.0, slow_critic=0.0))[1]["actor"]
 
-    step = jax.tree.map(lambda x, g: x - 0.01 * g, params, jax.grad(loss)(params))
+    step = jax.tree.map(lambda x, g: x - 0.01 * g, params, jax.jit(jax.grad(loss))(params))
 
+    @jax.jit
     def chance(params):
         now = nnx.merge(graph, params)
-        logits = now.logits(now.over(p.z, p.prev_action))[:, 1:-1]
-        return np.exp(np.asarray(log_prob(logits, p.prev_action[:, 2:], CONFIG)))
+        logits = now.logits(now.unroll(p.z, p.prev_action))[:, 1:-1]
+        return jnp.exp(log_prob(logits, p.prev_action[:, 2:], CONFIG))
 
-    change = chance(step) - chance(params)
+    change = np.asarray(chance(step) - chance(params))
     assert change[rows[:, 2:, 0] == 1].mean() > 0 > change[rows[:, 2:, 0] == 0].mean()
 
 
 def test_frames_that_fill_the_state_get_no_blame(model):
     p = path()
     changed = p._replace(reward=p.reward.at[:, :3].add(100.0))
-    losses = [float(actor_critic_loss(model, model, x, 3, "reinforce", Weights())[0]) for x in (p, changed)]
+    loss = jax.jit(lambda x: actor_critic_loss(model, model, x, 3, "reinforce", Weights())[0])
+    losses = [float(loss(x)) for x in (p, changed)]
     assert losses[0] == pytest.approx(losses[1])
 
 
@@ -128,4 +127,4 @@ def test_the_critic_starts_at_nothing():
 
 def test_axes_are_refused():
     with pytest.raises(ValueError, match="axes too: yaw"):
-        check_drivable(ActionSpec(axes=(Axis(name="yaw"),)))
+        check_controls(ActionSpec(axes=(Axis(name="yaw"),)))

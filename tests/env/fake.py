@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from worldsim.env import WorldVectorEnv
+from worldsim.simulator import Simulator
 from worldsim.types import ActionSpec, Axis, Button, Choice, SimState, StepOutput, discrete
 
 SIZE = (6, 8)
@@ -31,7 +32,7 @@ def fake_step(state, action, lifetime):
     return SimState(fresh, {"obs": obs}, index), out
 
 
-class FakeSimulator:
+class FakeSimulator(Simulator):
     """A world whose frame moves by its action and noise, and which ends after `lifetime` frames."""
 
     fps = 10
@@ -39,13 +40,14 @@ class FakeSimulator:
     def __init__(self, action_spec=None, lifetime=10_000):
         self.action_spec = action_spec or discrete(("noop", "left", "right"))
         self.size, self.lifetime = SIZE, lifetime
-        self.world = SimpleNamespace(starts={"obs": STARTS, "prev_action": None})
+        self.world = SimpleNamespace(initial_contexts={"obs": STARTS, "prev_action": None})
         self.config = SimpleNamespace(num_latents=SIZE[0] * SIZE[1], token_dim=3)
         self.batches = []  # worlds in each step
 
-    def reset(self, key, *, batch_size, prompt, prompt_actions=None, decode=True):
+    def reset(self, key, *, initial, batch_size=None, decode=True):
+        batch_size = initial.batch_size(batch_size)
         keys = key if key.ndim else jax.random.split(key, batch_size)
-        obs = jnp.asarray(prompt[:, -1])
+        obs = jnp.asarray(initial.obs[:, -1])
         state = SimState(keys, {"obs": obs}, jnp.zeros(batch_size, jnp.int32))
         return state, obs if decode else self.encode(obs)
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from gymnasium.vector import VectorEnv
 
-from tests.contracts.check_world_env import check_world_env
 from tests.env.fake import BOTH, CAR, PAD, SIZE, FakeSimulator
-from worldsim.checkpoint import load_world
-from worldsim.env import WorldEnv, WorldVectorEnv
+from worldsim.env import WorldEnv, WorldVectorEnv, check_world_env
 from worldsim.simulator import Simulator
+from worldsim.world import load_world
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +64,7 @@ def test_gym_makes_one_world_or_one_batched_model():
 
 
 def test_the_examples_of_the_document_run(monkeypatch):
-    for module in ("front", "functional"):
-        monkeypatch.setattr(f"worldsim.env.{module}.simulator_of", lambda *_: FakeSimulator())
+    monkeypatch.setattr("worldsim.env.base.simulator_of", lambda *_: FakeSimulator())
     text = (Path(__file__).parents[2] / "docs" / "env-contract.md").read_text()
     names = {}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):

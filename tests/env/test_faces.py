@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from worldsim.checkpoint import load_world
 from worldsim.env import JaxWorldEnv, WorldEnv, WorldVectorEnv
+from worldsim.initial import InitialContext
 from worldsim.simulator import Simulator
+from worldsim.world import load_world
 
 ACTIONS = np.array([0, 1, 2, 2, 1])
 
@@ -16,8 +17,8 @@ ACTIONS = np.array([0, 1, 2, 2, 1])
 def sim(untrained_world):
     """A world that has learned nothing but to paint: an untrained decoder ends in zeros."""
     world = load_world(untrained_world)
-    brush = world.params["tokenizer"]["leave"]["kernel"]
-    world.params["tokenizer"]["leave"]["kernel"] = np.random.default_rng(0).normal(0, 0.05, brush.shape).astype("f4")
+    brush = world.params["tokenizer"]["out_proj"]["kernel"]
+    world.params["tokenizer"]["out_proj"]["kernel"] = np.random.default_rng(0).normal(0, 0.05, brush.shape).astype("f4")
     return Simulator.from_world(world, num_denoise_steps=1)
 
 
@@ -105,12 +106,13 @@ def test_a_step_in_latents_runs_no_decoder(sim):
         return {name for name, x in zip(names, jaxpr.invars, strict=True) if id(x) in used}
 
     painted = parameters_read(True) - parameters_read(False)
-    assert any("leave" in name for name in painted) and all("tokenizer" in name for name in painted)
+    assert any("out_proj" in name for name in painted) and all("tokenizer" in name for name in painted)
     assert not any("tokenizer" in name for name in parameters_read(False))
 
 
 def test_a_prompt_begins_the_same_dream_in_a_batch_and_alone(sim):
-    options = {"prompt": sim.world.starts["obs"][0], "prompt_actions": sim.world.starts["prev_action"][0]}
+    contexts = sim.world.initial_contexts
+    options = {"initial": InitialContext.frames(contexts["obs"][0], contexts["prev_action"][0])}
     single, batch = WorldEnv(sim), WorldVectorEnv(3, sim)
     single.reset(seed=8, options=options)
     batch.reset(seed=7, options=options)
@@ -118,7 +120,7 @@ def test_a_prompt_begins_the_same_dream_in_a_batch_and_alone(sim):
 
 
 def test_nothing_is_a_beginning_in_latents_too(sim):
-    options = {"prompt": "nothing"}
+    options = {"initial": InitialContext.noise()}
     picture, _ = WorldEnv(sim).reset(seed=3, options=options)
     z, _ = WorldEnv(sim, obs_type="latent").reset(seed=3, options=options)
     np.testing.assert_array_equal(sim.decode(z[None])[0], picture)

@@ -6,6 +6,7 @@ from gymnasium.error import ResetNeeded
 
 from tests.env.fake import SIZE, FakeSimulator, make_vec
 from worldsim.env import WorldEnv
+from worldsim.initial import InitialContext
 
 
 def test_the_outcome_head_ends_an_episode_as_terminated():
@@ -20,7 +21,7 @@ def test_the_horizon_ends_an_episode_as_truncated():
     assert [env.step(0)[2:4] for _ in range(3)] == [(False, False), (False, False), (False, True)]
 
 
-def test_a_step_wants_a_reset_before_and_after_an_episode():
+def test_a_step_needs_a_reset_before_and_after_an_episode():
     env = WorldEnv(FakeSimulator(), horizon=1)
     with pytest.raises(ResetNeeded):
         env.step(0)
@@ -39,26 +40,29 @@ def test_resets_without_a_seed_differ():
 def test_an_episode_starts_from_the_frames_it_is_given():
     frames = np.random.default_rng(0).integers(0, 256, (4, *SIZE, 3), dtype=np.uint8)
     env = WorldEnv(FakeSimulator())
-    obs, _ = env.reset(seed=0, options={"prompt": frames, "prompt_actions": [0, 1, 2, 0]})
+    obs, _ = env.reset(seed=0, options={"initial": InitialContext.frames(frames, [0, 1, 2, 0])})
     np.testing.assert_array_equal(obs, frames[-1])
-    obs, _ = env.reset(seed=0, options={"prompt": frames[0]})
+    obs, _ = env.reset(seed=0, options={"initial": InitialContext.frames(frames[0])})
     np.testing.assert_array_equal(obs, frames[0])
-    obs, _ = make_vec(3).reset(options={"prompt": frames})
+    obs, _ = make_vec(3).reset(options={"initial": InitialContext.frames(frames)})
     np.testing.assert_array_equal(obs, np.stack([frames[-1]] * 3))
+
+
+FRAMES = np.zeros((2, *SIZE, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"prompt": np.zeros((2, 5, 8, 3), np.uint8)}, r"uint8 frames \[t 6 8 3\] in 0..255, got uint8 \[2, 5, 8, 3\]"),
-        ({"prompt": np.zeros((2, *SIZE, 3), np.float32)}, r"uint8 frames \[t 6 8 3\] in 0..255, got float32"),
-        ({"prompt": np.zeros((0, *SIZE, 3), np.uint8)}, "got uint8"),
-        ({"prompt": np.zeros((2, *SIZE, 3), np.uint8), "prompt_actions": [0, 1, 2]}, "action wants shape"),
-        ({"prompt_actions": [0]}, "want a prompt"),
+        ({"initial": InitialContext.frames(FRAMES[:, :-1])}, r"uint8 frames .*6, 8, 3.*got uint8 \(2, 5, 8, 3\)"),
+        ({"initial": InitialContext.frames(FRAMES.astype(np.float32))}, r"uint8 frames .*6, 8, 3.*got float32"),
+        ({"initial": InitialContext.frames(FRAMES[:0])}, "got uint8"),
+        ({"initial": InitialContext.frames(FRAMES, [0, 1, 2])}, r"shape \(2, 1\).* for action"),
+        ({"initial": FRAMES}, "got ndarray"),
         ({"promt": 1}, "promt"),
     ],
 )
-def test_a_prompt_that_does_not_fit_names_what_was_wanted_and_what_came(options, message):
+def test_frames_that_do_not_fit_names_what_was_expected_and_what_came(options, message):
     with pytest.raises(ValueError, match=message):
         WorldEnv(FakeSimulator()).reset(seed=0, options=options)
 
@@ -67,5 +71,5 @@ def test_a_prompt_that_does_not_fit_names_what_was_wanted_and_what_came(options,
     "kwargs", [{"horizon": 0}, {"render_mode": "ascii"}, {"obs_type": "sound"}, {"world": "no such world"}]
 )
 def test_settings_that_make_no_sense_are_refused(kwargs):
-    with pytest.raises(ValueError, match="wants|no world"):
+    with pytest.raises(ValueError, match="expected|no world"):
         WorldEnv(**{"world": FakeSimulator()} | kwargs)

@@ -1,13 +1,14 @@
-"""Agents that learn inside the dream and are scored in the real game.
+"""Agents that train in a world's dreams and are scored in the real game.
 
-From below: `policy` (a recurrent actor-critic on latents), `imagine` (dreams under it), `objective` (what makes it
-better), `learn` (from footage and a world to an agent), `bundle` (an agent on disk), `score` (the real game's verdict),
-`dyna` (world and agent by turns, on what the agent plays).
+In the order of their imports: `policy` (a recurrent actor-critic on latents), `objective` (its loss), `imagine` (its
+rollouts in a world), `config` and `learn` (its training), `bundle` (an agent on disk), `score` (its returns in the real
+game), `dyna` (training of world and agent by turns, on what the agent plays).
 """
 
-from worldsim.agent.bundle import Agent, load_agent, pilot, pilot_of, save_agent
-from worldsim.agent.dyna import fit_online, record
-from worldsim.agent.learn import AGENT, AgentConfig, fit_agent
+from worldsim.agent.bundle import Agent, load_agent, load_policy, save_agent
+from worldsim.agent.config import AGENT, AgentConfig
+from worldsim.agent.dyna import fit_online, record_game
+from worldsim.agent.learn import fit_agent
 from worldsim.agent.score import dream_return, score_agent, score_policy
 
 __all__ = [
@@ -18,9 +19,8 @@ __all__ = [
     "fit_agent",
     "fit_online",
     "load_agent",
-    "pilot",
-    "pilot_of",
-    "record",
+    "load_policy",
+    "record_game",
     "save_agent",
     "score_agent",
     "score_policy",

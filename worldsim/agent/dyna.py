@@ -1,12 +1,12 @@
-"""The loop closed: play the real game with the present policy, learn the world from what came, dream on, play again.
+"""Train agent and world by turns: play the real game with the present policy, train the world on it, then the agent.
 
     round 0:           an agent from the world as it is
-    each next round:   the agent plays `num_steps` of the real game -> the world learns on -> the agent dreams on in it
+    each next round:   the agent plays `num_steps` of the real game -> the world trains on -> the agent trains on in it
 
-(Dyna: Sutton 1991, doi 10.1145/122344.122377; the world models of the Atari 100k benchmark work so.) Nothing of the
-user's is changed: the recorded footage is copied into the run's own folder, where the new episodes come behind it.
-Every round has a folder of its own, and what is finished is not done again, so a run that was stopped at any point goes
-on with what it was at.
+(Dyna: Sutton 1991, doi 10.1145/122344.122377; the world models of the Atari 100k benchmark work so.) The user's
+footage and world stay as they are: the footage is copied into the run's own folder and new episodes are added there.
+Every round has a folder of its own and finished work is not repeated, so a run that was stopped at any point continues
+from there.
 """
 
 from __future__ import annotations
@@ -15,33 +15,35 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from worldsim.agent.bundle import CARD, Agent, load_agent
-from worldsim.agent.learn import AGENT, AgentConfig, check, fit_agent
-from worldsim.checkpoint import World, load_world
-from worldsim.data.policies import AGENT as BY_AGENT
-from worldsim.data.record import record as record_game
+from worldsim.agent.bundle import CARD, Agent, load_agent, load_policy
+from worldsim.agent.config import AGENT, AgentConfig
+from worldsim.agent.learn import check, fit_agent
+from worldsim.claim import claim
 from worldsim.data.store import Footage
+from worldsim.recording.policies import AGENT as BY_AGENT
+from worldsim.recording.record import record
 from worldsim.train import fit
 from worldsim.train.loop import Progress
+from worldsim.world import World, load_world
 
-PILOTS = "worldsim.agent.bundle:pilot_of"
-RECENT_SHARE = 0.5
+RECENT_FRACTION = 0.5
 
 
-def record(game: str, out: Path | str, *, policy: str, **how: Any) -> Footage:
-    """Record a game as `worldsim.record` does; the policy may also be "agent:PATH", which plays by samples.
+def record_game(game: str, out: Path | str, *, policy: str, **how: Any) -> Footage:
+    """Record a game as `worldsim.record` does; the policy may also be "agent:PATH", which samples its actions.
 
     Raises:
-        ValueError: no agent there, or one that learned other controls or another size.
+        ValueError: no agent there, or one of other controls or another frame size.
     """
     if not policy.startswith(BY_AGENT):
-        return record_game(game, out, policy=policy, **how)
+        return record(game, out, policy=policy, **how)
     path = Path(policy.removeprefix(BY_AGENT)).absolute()
-    load_agent(path)  # a wrong path is said here, before a game is started
-    return record_game(game, out, policy=f"{BY_AGENT}{path}", pilots=PILOTS, **how)
+    load_agent(path)  # a wrong path is refused before a game is started
+    return record(game, out, policy=f"{BY_AGENT}{path}", agent=partial(load_policy, str(path)), **how)
 
 
 def fit_online(
@@ -64,19 +66,19 @@ def fit_online(
     """Train an agent in a world's dreams and the world on what the agent plays, by turns; write it to `out/agent`.
 
     Args:
-        world: a bundle, its path, name or prompt: where it begins.
+        world: a bundle, its path, name or prompt, to begin with.
         data: footage that the world learned from; it stays as it is.
         out: the run folder.
         num_steps: real steps of each round; whole episodes are played, so it may be some more.
-        num_rounds: of playing and learning.
-        config: how the agent learns; half of its dreams begin in the newest fifth of the footage, from round 1 on.
-        world_minutes: of training the world, a round.
-        agent_minutes: of training the agent, a round; twice that at first.
+        num_rounds: rounds of playing and training.
+        config: how the agent learns; from round 1 on half of its rollouts begin in the newest fifth of the footage.
+        world_minutes: training time of the world in a round.
+        agent_minutes: that of the agent; twice that in round 0.
         max_episode_len: steps after which an episode is cut.
         num_workers: processes that play.
         seed: of everything.
         resume: go on with the run in `out`.
-        on_record: called with frames played and wanted.
+        on_record: called with frames played and to play.
         on_progress: called with the progress of either training.
 
     Raises:
@@ -84,76 +86,49 @@ def fit_online(
         FileExistsError: `out` holds a run and `resume` is off.
     """
     if num_steps < 1 or num_rounds < 1:
-        raise ValueError(f"num_steps and num_rounds want at least 1, got {num_steps} and {num_rounds}.")
-    out, own = Path(out), Path(out) / "footage"
+        raise ValueError(f"expected at least 1 for num_steps and num_rounds, got {num_steps} and {num_rounds}.")
+    out, own, given = Path(out), Path(out) / "footage", Footage.open(data)
     world = world if isinstance(world, World) else load_world(world)
-    check(world, Footage.open(data), config)
-    if own.exists() and not resume:
-        raise FileExistsError(f"{out} holds a run; go on with it by --resume, or choose another folder.")
-    _copy(Path(data), own)
-    given = Footage.open(data)
-    agent = _agent(world, own, out / "round-0", 2 * agent_minutes, config, seed, None, on_progress)
-    later = dataclasses.replace(config, clone_share=0.0, recent_share=RECENT_SHARE)
+    check(world, given, config)
+    claim(out, {"world": world.card.weights.sha256, "seed": seed}, resume, file="online_run.json", is_shared=True)
+    _copy_footage(Path(given.path), own)
+    recording = {
+        "size": given.meta.size,
+        "frame_skip": given.meta.recorder.get("frame_skip"),
+        "max_episode_len": max_episode_len,
+        "num_workers": num_workers,
+        "on_progress": on_record,
+    }
+    training = {"minutes": agent_minutes, "on_progress": on_progress}
+    agent = _train_agent(world, own, out / "round-0", config, seed, **training | {"minutes": 2 * agent_minutes})
+    config = dataclasses.replace(config, clone_fraction=0.0, recent_fraction=RECENT_FRACTION)
     for number in range(1, num_rounds + 1):
+        num_frames, policy = given.num_frames + number * num_steps, f"{BY_AGENT}{out / f'round-{number - 1}'}"
+        record_game(world.card.game, own, policy=policy, seed=seed + number, num_frames=num_frames, **recording)
         folder = out / f"round-{number}"
-        footage = record(
-            world.card["game"],
-            own,
-            policy=f"{BY_AGENT}{out / f'round-{number - 1}'}",
-            seed=seed + number,
-            num_frames=given.num_frames + number * num_steps,
-            size=given.meta.size,
-            num_workers=num_workers,
-            frame_skip=given.meta.recorder.get("frame_skip"),
-            max_episode_len=max_episode_len,
-            on_progress=on_record,
-        )
-        if not (folder / "world" / "world" / "card.json").is_file():
-            begun = (folder / "world").is_dir()
-            fit(
-                footage.path,
-                folder / "world",
-                init=world,
-                minutes=world_minutes,
-                seed=seed,
-                resume=begun,
-                name=str(world.card["name"]),
-                on_progress=on_progress,
-            )
-        world = load_world(folder / "world" / "world")
-        agent = _agent(world, own, folder, agent_minutes, later, seed + number, agent, on_progress)
+        world = _train_world(world, own, folder / "world", seed, minutes=world_minutes, on_progress=on_progress)
+        agent = _train_agent(world, own, folder, config, seed + number, init=agent, **training)
     shutil.copytree(out / f"round-{num_rounds}" / "agent", out / "agent", dirs_exist_ok=True)
     return agent
 
 
-def _agent(
-    world: World,
-    data: Path,
-    folder: Path,
-    minutes: float,
-    config: AgentConfig,
-    seed: int,
-    init: Agent | None,
-    on_progress: Callable[[Progress], None] | None,
-) -> Agent:
-    """The agent of a round: trained, gone on with, or what is there."""
+def _train_world(world: World, data: Path, folder: Path, seed: int, **how: Any) -> World:
+    """Return the world of a round: trained, gone on with, or what is there."""
+    if not (folder / "world" / "card.json").is_file():
+        fit([data], folder, init=world, seed=seed, resume=folder.is_dir(), name=world.card.name, **how)
+    return load_world(folder / "world")
+
+
+def _train_agent(world: World, data: Path, folder: Path, config: AgentConfig, seed: int, **how: Any) -> Agent:
+    """Return the agent of a round: trained, gone on with, or what is there."""
     if (folder / "agent" / CARD).is_file():
         return load_agent(folder)
-    return fit_agent(
-        world,
-        data,
-        folder,
-        config=config,
-        minutes=minutes,
-        seed=seed,
-        init=init,
-        resume=(folder / "agent_run.json").is_file(),
-        on_progress=on_progress,
-    )
+    resume = (folder / "agent_run.json").is_file()
+    return fit_agent(world, data, folder, config=config, seed=seed, resume=resume, **how)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy footage, whole or not at all; its pictures are not doubled on the disk where links are possible."""
+def _copy_footage(source: Path, target: Path) -> None:
+    """Copy footage, whole or not at all; its episodes are hard links where the disk allows them."""
     if target.exists():
         return
     part = target.with_name(target.name + ".part")

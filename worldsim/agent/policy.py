@@ -9,7 +9,6 @@ over bins that are even in symlog space, as the reward head is (DreamerV3, arXiv
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +16,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from worldsim.nn.embedding import ActionEmbedding
+from worldsim.model.outcome import OutcomeConfig, symexp
+from worldsim.nn.embedding import ActionEmbedding, Controls
 from worldsim.nn.layers import linear, rms_norm
-from worldsim.outcome import OutcomeConfig, symexp
 from worldsim.types import ActionSpec
 
 VALUE = OutcomeConfig(num_bins=63, limit=7.0)
@@ -27,7 +26,7 @@ VALUE = OutcomeConfig(num_bins=63, limit=7.0)
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
-    """The shape of an actor-critic."""
+    """Shape of an actor-critic."""
 
     num_latents: int
     token_dim: int
@@ -37,84 +36,82 @@ class PolicyConfig:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Options of each control: choices, then buttons with two each."""
+        """Number of options of each control: choices, then two for each button."""
         return (*self.choice_sizes, *(2,) * self.num_buttons)
 
 
-def check_drivable(spec: ActionSpec) -> None:
-    """Refuse controls that a categorical policy cannot hold.
+def check_controls(spec: ActionSpec) -> None:
+    """Refuse controls that a categorical policy does not have.
 
     Raises:
         ValueError: names the axes.
     """
     if spec.axes:
         names = ", ".join(axis.name for axis in spec.axes)
-        raise ValueError(f"an agent wants choices and buttons, this world has axes too: {names}.")
+        raise ValueError(f"expected choices and buttons for an agent, this world has axes too: {names}.")
 
 
 class ActorCritic(nnx.Module):
-    """The policy and its critic on one recurrent state `[b d]`."""
+    """A policy and its critic on one recurrent state `[b d]`."""
 
     def __init__(self, config: PolicyConfig, *, rngs: nnx.Rngs):
         self.config = config
         d = config.width
-        self.see = linear(config.num_latents * config.token_dim, d, rngs=rngs)
-        self.did = ActionEmbedding(
-            d, choice_sizes=config.choice_sizes, num_buttons=config.num_buttons, axis_bounds=(), rngs=rngs
-        )
+        self.z_proj = linear(config.num_latents * config.token_dim, d, rngs=rngs)
+        self.embed_action = ActionEmbedding(d, Controls(config.choice_sizes, config.num_buttons), rngs=rngs)
         self.cell = nnx.GRUCell(d, d, rngs=rngs)
-        self.act = nnx.Linear(d, sum(config.sizes), kernel_init=nnx.initializers.zeros, rngs=rngs)
-        self.judge_in = nnx.Linear(d, d, rngs=rngs)
-        self.judge = nnx.Linear(d, VALUE.num_bins, kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self.actor_head = nnx.Linear(d, sum(config.sizes), kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self.value_hidden = nnx.Linear(d, d, rngs=rngs)
+        self.value_head = nnx.Linear(d, VALUE.num_bins, kernel_init=nnx.initializers.zeros, rngs=rngs)
 
-    def empty(self, batch: int) -> Float[Array, "b d"]:
-        """The state before the first frame."""
+    def initial_state(self, batch: int) -> Float[Array, "b d"]:
+        """Return the state before the first frame."""
         return jnp.zeros((batch, self.config.width))
 
-    def look(self, z: Float[Array, "*b n c"], prev_action: Float[Array, "*b a"]) -> Float[Array, "*b d"]:
-        """What a frame and the action that led into it say, without the past."""
+    def embed(self, z: Float[Array, "*b n c"], prev_action: Float[Array, "*b a"]) -> Float[Array, "*b d"]:
+        """Embed frames and the actions that led into them, without the past."""
         flat = z.reshape((*z.shape[:-2], -1))
-        return nnx.silu(rms_norm(self.see(flat)).astype(jnp.float32)) + self.did(prev_action)
+        return nnx.silu(rms_norm(self.z_proj(flat)).astype(jnp.float32)) + self.embed_action(prev_action)
 
-    def step(self, state: Float[Array, "b d"], seen: Float[Array, "b d"]) -> Float[Array, "b d"]:
-        """Take a frame in."""
-        return self.cell(state, seen)[0]
+    def step(self, state: Float[Array, "b d"], x: Float[Array, "b d"]) -> Float[Array, "b d"]:
+        """Return the state after one more embedded frame."""
+        return self.cell(state, x)[0]
 
-    def over(self, z: Float[Array, "b t n c"], prev_action: Float[Array, "b t a"]) -> Float[Array, "b t d"]:
-        """The states of whole windows, from nothing."""
-        seen = jnp.moveaxis(self.look(z, prev_action), 1, 0)
+    def unroll(self, z: Float[Array, "b t n c"], prev_action: Float[Array, "b t a"]) -> Float[Array, "b t d"]:
+        """Return the states of whole windows, from the initial state."""
+        xs = jnp.moveaxis(self.embed(z, prev_action), 1, 0)
 
-        def step(state, seen):
-            state = self.step(state, seen)
+        def step(state, x):
+            state = self.step(state, x)
             return state, state
 
-        return jnp.moveaxis(jax.lax.scan(step, self.empty(z.shape[0]), seen)[1], 0, 1)
+        return jnp.moveaxis(jax.lax.scan(step, self.initial_state(z.shape[0]), xs)[1], 0, 1)
 
     def logits(self, state: Float[Array, "*b d"]) -> Float[Array, "*b l"]:
-        """Log-probabilities of the options of all controls, one after another."""
-        raw = self.act(state)
+        """Return log-probabilities of the options of all controls, one after another."""
+        raw = self.actor_head(state)
         return jnp.concatenate([jax.nn.log_softmax(part) for part in _parts(raw, self.config)], -1)
 
     def value_logits(self, state: Float[Array, "*b d"]) -> Float[Array, "*b bins"]:
-        """Logits over the bins of the discounted return."""
-        return self.judge(nnx.silu(self.judge_in(state)))
+        """Return logits over the bins of the discounted return."""
+        return self.value_head(nnx.silu(self.value_hidden(state)))
 
 
 def value_of(logits: Float[Array, "*b bins"]) -> Float[Array, "*b"]:
-    """The expected return."""
+    """Return the expected discounted return."""
     bins = symexp(jnp.linspace(-VALUE.limit, VALUE.limit, VALUE.num_bins))
     return (jax.nn.softmax(logits) * bins.reshape((1,) * (logits.ndim - 1) + (-1,))).sum(-1)
 
 
-def draw(key: PRNGKeyArray, logits: Float[Array, "b l"], config: PolicyConfig) -> Float[Array, "b a"]:
-    """Sample action rows; never the mode, which a dream teaches to be stuck in."""
+def sample_action(key: PRNGKeyArray, logits: Float[Array, "b l"], config: PolicyConfig) -> Float[Array, "b a"]:
+    """Sample action rows; never the mode, since a policy trained in dreams gets stuck in it."""
     keys = jax.random.split(key, len(config.sizes))
     columns = [jax.random.categorical(k, part) for k, part in zip(keys, _parts(logits, config))]
     return jnp.stack(columns, -1).astype(jnp.float32)
 
 
 def log_prob(logits: Float[Array, "*b l"], rows: Float[Array, "*b a"], config: PolicyConfig) -> Float[Array, "*b"]:
-    """How likely rows were; an unknown action counts as certain."""
+    """Return the log-probability of rows; 0 for an unknown action."""
     index = jnp.nan_to_num(rows).astype(jnp.int32)
     parts = _parts(logits, config)
     each = [jnp.take_along_axis(part, index[..., i : i + 1], -1)[..., 0] for i, part in enumerate(parts)]
@@ -122,9 +119,9 @@ def log_prob(logits: Float[Array, "*b l"], rows: Float[Array, "*b a"], config: P
 
 
 def entropy(logits: Float[Array, "*b l"], config: PolicyConfig) -> Float[Array, "*b"]:
-    """In nats, of all controls together."""
+    """Return the entropy of all controls together, in nats."""
     return sum((-(jnp.exp(part) * part).sum(-1) for part in _parts(logits, config)), jnp.zeros(logits.shape[:-1]))
 
 
-def _parts(logits: Any, config: PolicyConfig) -> list[Any]:
+def _parts(logits: Float[Array, "*b l"], config: PolicyConfig) -> list[Array]:
     return jnp.split(logits, np.cumsum(config.sizes)[:-1].tolist(), axis=-1)

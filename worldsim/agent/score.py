@@ -1,14 +1,13 @@
-"""The real game's verdict on an agent, beside those who never dreamed; and what the dream had promised.
+"""Returns of an agent in the real game, beside recording policies on the same seeds; and its returns in the dream.
 
-Games run in processes of their own and the agent acts for all of them in one call a step. Everybody is scored by the
-same games with the same seeds: the agent by samples of its policy, the recording policies as they recorded.
+Games run in processes of their own and the agent acts for all of them in one call a step, by samples of its policy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from worldsim.agent.bundle import Agent
-from worldsim.data.real import RealGame
+from worldsim.recording.real import RealGame
+from worldsim.simulator import Simulator
+from worldsim.world import LearnedGame
 
 HUMAN = {  # (random, human): Mnih et al. 2015, extended data table 2, doi 10.1038/nature14236
     "pong": (-20.7, 9.3),
@@ -29,7 +30,7 @@ OnProgress = Callable[[int, int], None]
 
 
 class Scores(NamedTuple):
-    """Episodes of one player."""
+    """Returns and lengths of the episodes of one player."""
 
     returns: list[float]
     lengths: list[int]
@@ -45,37 +46,39 @@ def score_agent(
     max_steps: int = MAX_STEPS,
     on_progress: OnProgress | None = None,
 ) -> Scores:
-    """Let an agent play the real game.
+    """Return the scores of an agent in the real game.
 
     Args:
         agent: acts by samples.
-        num_episodes: how many episodes; episode i has seed `seed + i`, whoever plays it.
+        num_episodes: how many episodes; episode i has seed `seed + i`.
         num_games: games side by side.
         seed: of games and samples.
         max_steps: actions after which an episode is cut.
-        on_progress: called with (episodes done, wanted).
+        on_progress: called with episodes done and episodes to play.
 
     Raises:
-        ValueError: the game is not the one that the agent's world learned.
+        ValueError: the game does not fit the agent.
         RuntimeError: a game died or hangs.
     """
     num_games = min(num_games, num_episodes)
     with ExitStack() as stack:
         games = [stack.enter_context(closing(RealGame(agent.card))) for _ in range(num_games)]
-        return _Match(agent, games, num_episodes, seed, max_steps, on_progress or (lambda done, wanted: None)).run()
+        return _Games(agent, games, num_episodes, seed, max_steps, on_progress or (lambda done, wanted: None)).run()
 
 
-class _Match:
+class _Games:
     """Games side by side, each on an episode of its own."""
 
-    def __init__(self, agent: Agent, games: list[RealGame], num_episodes: int, seed: int, max_steps: int, report: Any):
+    def __init__(
+        self, agent: Agent, games: list[RealGame], num_episodes: int, seed: int, max_steps: int, report: OnProgress
+    ):
         self.agent, self.games, self.wanted, self.seed, self.max_steps = agent, games, num_episodes, seed, max_steps
         self.report, self.next = report, 0
         count, width = len(games), agent.action_spec.size
         self.playing: list[int | None] = [None] * count
-        self.state = np.array(agent.begin(count))
+        self.state = np.array(agent.initial_state(count))
         self.rows = np.full((count, width), np.nan, np.float32)
-        self.obs = np.zeros((count, *agent.card["size"], 3), np.uint8)
+        self.obs = np.zeros((count, *agent.card.size, 3), np.uint8)
         self.total, self.steps = np.zeros(count), np.zeros(count, int)
         self.results: dict[int, tuple[float, int]] = {}
         self.video: list[np.ndarray] = []
@@ -83,21 +86,21 @@ class _Match:
     def run(self) -> Scores:
         key, step = jax.random.key(self.seed), 0
         for i in range(len(self.games)):
-            self._begin(i)
+            self._start_episode(i)
         while any(episode is not None for episode in self.playing):
             state, rows = self.agent.act(jax.random.fold_in(key, step), jnp.asarray(self.state), self.obs, self.rows)
             self.state, self.rows = np.array(state), np.array(rows)
             busy = [i for i, episode in enumerate(self.playing) if episode is not None]
             for i in busy:
-                self.games[i].send(self.rows[i])
+                self.games[i].send_step(self.rows[i])
             for i in busy:
-                self._arrive(i)
+                self._receive(i)
             step += 1
         ordered = [self.results[i] for i in range(self.wanted)]
         video = np.stack(self.video) if self.video else None
         return Scores([total for total, _ in ordered], [steps for _, steps in ordered], video)
 
-    def _begin(self, i: int) -> None:
+    def _start_episode(self, i: int) -> None:
         episode, self.next = self.next, self.next + 1
         self.playing[i] = episode if episode < self.wanted else None
         if self.playing[i] is None:
@@ -105,8 +108,8 @@ class _Match:
         self.obs[i] = self.games[i].reset(self.seed + episode).obs
         self.state[i], self.rows[i], self.total[i], self.steps[i] = 0.0, np.nan, 0.0, 0
 
-    def _arrive(self, i: int) -> None:
-        arrival, episode = self.games[i].receive(), self.playing[i]
+    def _receive(self, i: int) -> None:
+        arrival, episode = self.games[i].receive_step(), self.playing[i]
         assert episode is not None
         self.obs[i] = arrival.obs
         self.total[i] += arrival.reward
@@ -116,11 +119,11 @@ class _Match:
         if arrival.terminated or arrival.truncated or self.steps[i] >= self.max_steps:
             self.results[episode] = float(self.total[i]), int(self.steps[i])
             self.report(len(self.results), self.wanted)
-            self._begin(i)
+            self._start_episode(i)
 
 
 def score_policy(
-    card: dict[str, Any],
+    card: LearnedGame,
     policy: str,
     *,
     num_episodes: int = 100,
@@ -129,7 +132,7 @@ def score_policy(
     max_steps: int = MAX_STEPS,
     on_progress: OnProgress | None = None,
 ) -> Scores:
-    """Let a recording policy, "random" or "noisy", play the same episodes."""
+    """Return the scores of a recording policy, "random" or "noisy", in the same episodes."""
     results: dict[int, tuple[float, int]] = {}
     with ExitStack() as stack:
         games = [stack.enter_context(closing(RealGame(card))) for _ in range(min(num_games, num_episodes))]
@@ -145,7 +148,7 @@ def score_policy(
 
 
 def summary(scores: Scores, game: str) -> dict[str, float]:
-    """Mean, median, standard error, and the human-normalised score where there is one."""
+    """Return mean, median, standard error, and the human-normalised score of a game that has one."""
     returns = np.array(scores.returns)
     result = {
         "mean": float(returns.mean()),
@@ -161,11 +164,11 @@ def summary(scores: Scores, game: str) -> dict[str, float]:
     return result
 
 
-def dream_return(sim: Any, agent: Agent, *, num_dreams: int = 16, num_steps: int = 500, seed: int = 0) -> Scores:
-    """What the agent gets in the dream that it was trained in, from the world's own starts, until the dream ends it."""
+def dream_return(sim: Simulator, agent: Agent, *, num_dreams: int = 16, num_steps: int = 500, seed: int = 0) -> Scores:
+    """Return the scores of an agent in a world's dreams, from initial contexts to the first termination."""
     key = jax.random.key(seed)
     world, obs = sim.reset(key, batch_size=num_dreams)
-    state, rows = agent.begin(num_dreams), jnp.full((num_dreams, agent.action_spec.size), jnp.nan)
+    state, rows = agent.initial_state(num_dreams), jnp.full((num_dreams, agent.action_spec.size), jnp.nan)
     total, steps, alive = np.zeros(num_dreams), np.zeros(num_dreams, int), np.ones(num_dreams, bool)
     video = []
     for step in range(num_steps):

@@ -9,60 +9,53 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from worldsim.env.front import simulator_of
-from worldsim.env.spaces import action_space, observation_space
-from worldsim.env.starts import begin, typed, watch_starts
+from worldsim.env.base import BaseWorldEnv, WorldLike
+from worldsim.env.initial import draw_initial, typed_key
 from worldsim.types import SimState
 
 
 class EnvParams(NamedTuple):
     """What may change between calls of a `JaxWorldEnv` without compiling anew."""
 
-    horizon: Any = 1000  # frames after which an episode is truncated
+    horizon: int | Array = 1000  # frames after which an episode is truncated
 
 
 class EnvState(NamedTuple):
     """The state of one world in a `JaxWorldEnv`."""
 
     world: SimState  # with a leading axis of 1
-    num_steps: Any  # int32 []
+    num_steps: Array  # int32 []
 
     @property
-    def key(self) -> Any:
+    def key(self) -> PRNGKeyArray:
         """The world's own stream of noise: stepping with it gives the transitions of `WorldEnv`."""
         return self.world.key[..., 0]
 
 
-class JaxWorldEnv:
+class JaxWorldEnv(BaseWorldEnv):
     """One learned world as pure functions, to be mapped over many with `jax.vmap`.
 
     The calls are those of gymnax 1: `reset(key, params)` and `step(key, state, action, params)` with a 6-tuple, and a
     world that is over begins again within the same step. `step_env` is `step` without that.
 
-    Args:
-        world: the name or path of a bundle, a prompt, a `World` or a `Simulator`.
-        num_denoise_steps: model passes a frame; None = as the simulator has it.
-        noise_scale: how much the dream varies; 0 = the same each time, None = as the simulator has it.
-        obs_type: "pixels" or "latent"; latents are what the model dreams in, and cost no decoder.
+    Arguments are as for `BaseWorldEnv`; the horizon is one of `EnvParams`.
     """
 
     def __init__(
         self,
-        world: Any = "jump",
+        world: WorldLike = "jump",
         *,
         num_denoise_steps: int | None = None,
         noise_scale: float | None = None,
         obs_type: str = "pixels",
     ):
-        self.simulator = simulator_of(world, num_denoise_steps, noise_scale)
+        super().__init__(world, num_denoise_steps=num_denoise_steps, noise_scale=noise_scale, obs_type=obs_type)
         self.default_params = EnvParams()
-        self._observation_space = observation_space(self.simulator, obs_type)
-        self._decode = obs_type == "pixels"
-        self._starts = watch_starts(self.simulator, self._decode)
+        _ = self._initial  # encoded here, outside of any jit of the caller
 
     def reset(self, key: PRNGKeyArray, params: EnvParams | None = None) -> tuple[Array, EnvState]:
-        """Begin at one of the bundle's starts, drawn by the key: (obs uint8 [h w c] or float32 [n d], state)."""
-        state, obs = begin(self._starts, typed(key)[None])
+        """Begin at an initial context of the bundle, drawn by the key: (obs uint8 [h w c] or float32 [n d], state)."""
+        state, obs = draw_initial(self._initial, typed_key(key)[None])
         return obs[0], EnvState(state, jnp.int32(0))
 
     def step(
@@ -82,7 +75,7 @@ class JaxWorldEnv:
         """
         obs, stepped, reward, terminated, truncated, info = self.step_env(key, state, action, params)
         # The step drew from split(key, 3); this is none of them.
-        fresh = self.reset(jax.random.fold_in(typed(key), 3), params)
+        fresh = self.reset(jax.random.fold_in(typed_key(key), 3), params)
         over = terminated | truncated
         following = jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, (obs, stepped))
         return *following, reward, terminated, truncated, info | {"final_observation": obs}
@@ -92,7 +85,7 @@ class JaxWorldEnv:
     ) -> tuple[Array, EnvState, Array, Array, Array, dict]:
         """Dream one frame on as `step` does, and leave the reset to the caller."""
         params = self.default_params if params is None else params
-        world = state.world._replace(key=typed(key)[None])
+        world = state.world._replace(key=typed_key(key)[None])
         world, out = self.simulator.step(world, jnp.asarray(action)[None], decode=self._decode)
         num_steps = state.num_steps + 1
         terminated = out.terminated[0]
@@ -102,8 +95,8 @@ class JaxWorldEnv:
 
     def action_space(self, params: EnvParams | None = None) -> gym.Space:
         """The space of one world's actions."""
-        return action_space(self.simulator.action_spec)
+        return self.single_action_space
 
     def observation_space(self, params: EnvParams | None = None) -> gym.spaces.Box:
         """The space of one world's observations."""
-        return self._observation_space
+        return self.single_observation_space

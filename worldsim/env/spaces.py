@@ -9,11 +9,12 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import Float
 
+from worldsim.simulator import Simulator
 from worldsim.types import ActionSpec
 
 
 def action_space(spec: ActionSpec) -> gym.Space:
-    """The Gymnasium space of a world's controls: the plainest that holds them.
+    """Return the Gymnasium space of a world's controls: the plainest that holds them.
 
     Discrete for one choice, MultiBinary for buttons only, Box for axes only, else a Dict of "choices"
     (MultiDiscrete), "buttons" (MultiBinary) and "axes" (Box), as far as there are any.
@@ -31,31 +32,31 @@ def action_space(spec: ActionSpec) -> gym.Space:
     return parts.popitem()[1] if len(parts) == 1 and not spec.choices else gym.spaces.Dict(parts)
 
 
-def observation_space(sim: Any, obs_type: str) -> gym.spaces.Box:
-    """The Gymnasium space of a simulator's observations.
+def observation_space(sim: Simulator, obs_type: str) -> gym.spaces.Box:
+    """Return the Gymnasium space of a simulator's observations.
 
     Raises:
         ValueError: `obs_type` is neither "pixels" nor "latent".
     """
     if obs_type == "pixels":
-        return gym.spaces.Box(0, 255, (*sim.size, sim.world.starts["obs"].shape[-1]), np.uint8)
+        return gym.spaces.Box(0, 255, (*sim.size, 3), np.uint8)
     if obs_type == "latent":
         return gym.spaces.Box(-np.inf, np.inf, (sim.config.num_latents, sim.config.token_dim), np.float32)
-    raise ValueError(f"obs_type wants 'pixels' or 'latent', got {obs_type!r}.")
+    raise ValueError(f"expected 'pixels' or 'latent' for obs_type, got {obs_type!r}.")
 
 
 def action_rows(spec: ActionSpec, action: Any, batch_shape: tuple[int, ...] = ()) -> Float[np.ndarray, "... a"]:
     """Turn an action of `action_space`, batched or not, into float rows.
 
     Raises:
-        ValueError: it is not in the space; says which column wanted what.
+        ValueError: it is not in the space; the message names the column.
     """
     if isinstance(action, Mapping):
         keys = [k for k, part in (("choices", spec.choices), ("buttons", spec.buttons), ("axes", spec.axes)) if part]
         if sorted(action) != sorted(keys):
-            raise ValueError(f"action wants the keys {keys}, got {list(action)}.")
+            raise ValueError(f"expected the keys {keys} for an action, got {list(action)}.")
         action = np.concatenate([np.asarray(action[k], np.float32) for k in keys], -1)
     rows = spec.rows(action, batch_shape=batch_shape)
     if np.isnan(rows).any():
-        raise ValueError(f"action wants numbers, got NaN in {rows[np.isnan(rows).any(-1)][0].tolist()}.")
+        raise ValueError(f"expected numbers for an action, got NaN in {rows[np.isnan(rows).any(-1)][0].tolist()}.")
     return rows

@@ -13,13 +13,13 @@ SIDE = 480  # the least pixels of the window's longer side
 
 
 def check_window() -> None:
-    """Check that a window can be had.
+    """Check that pygame is installed.
 
     Raises:
         ModuleNotFoundError: pygame is not installed.
     """
     if importlib.util.find_spec("pygame") is None:
-        raise ModuleNotFoundError('render_mode="human" wants pygame: pip install "worldsim-jax[human]".')
+        raise ModuleNotFoundError('expected pygame for render_mode="human"; pip install "worldsim-jax[human]".')
 
 
 class Window:
