@@ -1,6 +1,7 @@
 """Every command parses; bad input ends in one line and status 2 with nothing written; --json is one object."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from worldsim.types import discrete
 from worldsim.video import read_prompt, write_video
 
 pytestmark = pytest.mark.usefixtures("somewhere_empty")
-COMMANDS = ["games", "record", "inspect", "train", "rollout", "eval", "compare", "bench", "worlds"]
+COMMANDS = ["games", "record", "inspect", "train", "worlds", "play", "rollout", "eval", "compare", "bench", "agent"]
 
 
 def test_without_a_command_it_teaches(capsys):
@@ -28,10 +29,10 @@ def test_without_a_command_it_teaches(capsys):
 def test_every_help_has_an_example_that_parses(capsys, command):
     status, out, _ = run(capsys, command, "--help")
     assert status == 0
-    paragraphs = out.split("\n\n")
-    example = next(p for p in paragraphs if p.startswith("Example:"))
-    for line in example.split("Example: ")[1:]:
-        name, *args = line.split()
+    examples = [p for p in out.split("\n\n") if p.startswith("Example: ")]
+    assert examples
+    for example in examples:
+        name, *args = shlex.split(example.removeprefix("Example: "))
         assert name == "worldsim"
         cli.parse(args)
 
@@ -131,7 +132,7 @@ def _own_signals():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_kill_end_in_order_and_say_how_to_go_on(capsys, monkeypatch, number, _own_signals):
-    monkeypatch.setattr("worldsim.agent.record", lambda *args, **kwargs: signal.raise_signal(number))
+    monkeypatch.setattr("worldsim.agent.record_game", lambda *args, **kwargs: signal.raise_signal(number))
     status, out, err = run(capsys, "record", "jump", "--out", "footage", "--frames", 10)
     assert status == 130 and out == "" and "same command goes on" in err
 
@@ -167,9 +168,21 @@ def test_actions_come_from_a_file_by_label_or_number(capsys, tmp_path, untrained
     assert run(capsys, "rollout", untrained_world, *args)[0] == 0
 
 
+def test_a_rollout_goes_on_from_a_saved_state(capsys, tmp_path, untrained_world):
+    first = ("rollout", untrained_world, "--out", "a.gif", "--frames", 3, "--actions", "noop", "--save-state", "state")
+    assert run(capsys, *first)[0] == 0
+    again = ("--out", "b.gif", "--frames", 2, "--actions", "noop", "--from-state", "state", "--json")
+    status, out, err = run(capsys, "rollout", untrained_world, *again)
+    assert status == 0 and json.loads(out)["frames"] == 2, err
+    said = refused(capsys, "rollout", untrained_world, *again, "--prompt", "nothing")
+    assert "--from-state" in said
+    (tmp_path / "state").write_bytes(b"no state")
+    assert "state" in refused(capsys, "rollout", untrained_world, *again)
+
+
 def test_actions_that_the_world_does_not_have_are_refused(capsys, tmp_path, untrained_world):
     (tmp_path / "keys.txt").write_text("left\nfly\n7\n")
-    for frames, said in ((3, "'fly'"), (9, "wants 8 actions")):
+    for frames, said in ((3, "'fly'"), (9, "expected 8 actions")):
         args = ("--out", "a.gif", "--frames", frames, "--actions", "keys.txt")
         assert said in refused(capsys, "rollout", untrained_world, *args)
     (tmp_path / "keys.txt").write_text("7\n")
@@ -206,13 +219,13 @@ def test_a_picture_of_any_size_is_fitted_and_one_that_nobody_could_hold_is_refus
     said = refused(capsys, "rollout", untrained_world, "--out", "a.gif", "--prompt", "vast.png")
     assert "vast.png" in said and "pixels a side" in said
     said = refused(capsys, "rollout", untrained_world, "--out", "a.gif", "--prompt", "castle " * 1000)
-    assert "reads no words" in said and len(said) < 300
+    assert "reads no text" in said and len(said) < 300
 
 
 def test_footage_of_other_controls_is_refused(capsys, tmp_path, untrained_world):
     make_footage("other", spec=discrete(("noop", "jump")), lengths=(60,))
     args = ("--out", "a.gif", "--frames", 9, "--side-by-side", "other")
-    assert "other controls" in refused(capsys, "rollout", untrained_world, *args)
+    assert "differs from the world in its controls" in refused(capsys, "rollout", untrained_world, *args)
     assert not (tmp_path / "a.gif").exists()
 
 

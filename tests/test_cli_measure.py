@@ -1,5 +1,6 @@
 """Commands that measure: eval, compare and bench."""
 
+import dataclasses
 import json
 import shlex
 
@@ -21,7 +22,7 @@ def test_eval_refuses_footage_of_another_size_or_controls_and_writes_nothing(cap
     assert not (tmp_path / "report").exists()
 
 
-def test_eval_wants_footage_or_a_game(capsys, untrained_world):
+def test_eval_needs_footage_or_a_game(capsys, untrained_world):
     assert "either --data" in refused(capsys, "eval", untrained_world, "--out", "report")
 
 
@@ -50,7 +51,7 @@ def test_footage_of_the_same_game_is_no_other_game(capsys, tmp_path, untrained_w
 def test_compare_writes_and_prints_the_same_differences(capsys, monkeypatch, tmp_path):
     def load(name, **_):
         world = {"frozen": toy.Frozen, "perfect": toy.Perfect}[name]()
-        world.card |= {"name": name, "fps": 10}
+        world.card = dataclasses.replace(world.card, name=name)
         world.sampler.noise_scale = 1.0
         return world
 

@@ -1,9 +1,11 @@
 """worldsim: record a game, learn its world, play the dream, train agents in it.
 
 >>> import worldsim, gymnasium
->>> world = worldsim.load("jump")                                       # a Simulator: reset, step, rollout
->>> env = gymnasium.make("worldsim/World-v0", world="jump")             # the same world as an environment
 >>> footage = worldsim.record("jump", "footage/jump", num_frames=20000)  # the real game
+>>> world = worldsim.fit(["footage/jump"], "runs/jump", minutes=10)     # its world
+>>> sim = worldsim.load("runs/jump")                                    # a Simulator: reset, step, rollout
+>>> env = gymnasium.make("worldsim/World-v0", world="runs/jump")        # the same world as an environment
+>>> agent = worldsim.fit_agent("runs/jump", "footage/jump", "runs/jumper")
 
 Names are imported when they are first used, so that `import worldsim` is quick.
 """
@@ -16,24 +18,55 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as _gymnasium
 
 if TYPE_CHECKING:
-    from worldsim.checkpoint import World
-    from worldsim.data.record import record
-    from worldsim.env import JaxWorldEnv, WorldEnv, WorldVectorEnv
+    from worldsim.agent import Agent, AgentConfig, fit_agent, load_agent, score_agent
+    from worldsim.data.store import Footage
+    from worldsim.env import JaxWorldEnv, WorldEnv, WorldVectorEnv, check_world_env
+    from worldsim.history import History, fork
+    from worldsim.initial import InitialContext
+    from worldsim.recording.record import record
+    from worldsim.rollout import dream
     from worldsim.simulator import Simulator, load
-    from worldsim.train import fit
+    from worldsim.train import Init, Recipe, fit
+    from worldsim.world import World
 
 __version__ = "0.1.0"
-__all__ = ["JaxWorldEnv", "Simulator", "World", "WorldEnv", "WorldVectorEnv", "__version__", "fit", "load", "record"]
-_HOMES = {
-    "JaxWorldEnv": "env",
-    "Simulator": "simulator",
-    "World": "checkpoint",
-    "WorldEnv": "env",
-    "WorldVectorEnv": "env",
-    "fit": "train",
-    "load": "simulator",
-    "record": "data.record",
+__all__ = [
+    "Agent",
+    "AgentConfig",
+    "Footage",
+    "History",
+    "Init",
+    "InitialContext",
+    "JaxWorldEnv",
+    "Recipe",
+    "Simulator",
+    "World",
+    "WorldEnv",
+    "WorldVectorEnv",
+    "__version__",
+    "check_world_env",
+    "dream",
+    "fit",
+    "fit_agent",
+    "fork",
+    "load",
+    "load_agent",
+    "record",
+    "score_agent",
+]
+_CONTENTS = {  # in the order of work: the module, and its public names
+    "recording.record": "record",
+    "data.store": "Footage",
+    "train": "fit Init Recipe",
+    "world": "World",
+    "simulator": "load Simulator",
+    "initial": "InitialContext",
+    "history": "History fork",
+    "rollout": "dream",
+    "env": "WorldEnv WorldVectorEnv JaxWorldEnv check_world_env",
+    "agent": "AgentConfig fit_agent Agent load_agent score_agent",
 }
+_HOMES = {name: module for module, names in _CONTENTS.items() for name in names.split()}
 
 if "worldsim/World-v0" not in _gymnasium.registry:
     _gymnasium.register(

@@ -1,7 +1,8 @@
 """The command line: the only parser and printer of worldsim.
 
-Every command is a dataclass whose fields are its options and whose `run` does the work; heavy imports wait until
-then. An error that the library explains becomes one line and exit status 2; `--traceback` shows the whole of it.
+Every command is a dataclass in a file of its own: its fields are the options and its `run` does the work. Heavy imports
+wait until then. An error that the library explains becomes one line and exit status 2; `--traceback` shows the whole of
+it.
 """
 
 from __future__ import annotations
@@ -11,31 +12,18 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import NoReturn
-
-OVERVIEW = """\
-worldsim: record a game, learn its world, dream it, use the dream as an environment.
-
-  worldsim games                                                   what can be recorded
-  worldsim record jump --out footage/jump --frames 20000           play and record
-  worldsim inspect footage/jump --sheet sheet.png                  look at what was recorded
-  worldsim train footage/jump --out runs/jump --minutes 10         learn the world
-  worldsim play pong                                               play a world in the browser
-  worldsim rollout runs/jump --out dream.mp4 --side-by-side footage/jump
-                                                                   real left, dream right
-  worldsim agent train runs/jump --data footage/jump --out runs/jumper
-                                                                   an agent that learns in the dream
-  worldsim agent eval runs/jumper                                  and is scored in the real game
-  worldsim eval runs/jump --data footage/jump --out report         measure it
-  worldsim compare jump runs/jump --data footage/jump              which differences stand above the noise
-  worldsim bench runs/jump                                         how fast it is here
-  worldsim worlds                                                  worlds that are here already
-
-In Python: worldsim.load("runs/jump"), or gymnasium.make("worldsim:worldsim/World-v0", world="runs/jump").
-Every command explains itself: worldsim train --help. --traceback before a command shows where an error came from."""
+from typing import Any, NoReturn, Protocol, Union, runtime_checkable
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError)
 """What the library raises with a message for people."""
+
+
+@runtime_checkable
+class Command(Protocol):
+    """What every command offers."""
+
+    def run(self) -> None:
+        """Do the work, and print what came out."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_traceback = args[:1] == ["--traceback"]
     args = args[show_traceback:]
     if not args:
-        print(OVERVIEW)
+        print(overview())
         return 0
     command = parse(args)
     if threading.current_thread() is threading.main_thread():
@@ -72,17 +60,44 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def parse(args: Sequence[str]):
+def commands() -> dict[str, type[Command]]:
+    """Return the commands by name, in the order of work."""
+    from worldsim.cli.agent import Agent
+    from worldsim.cli.bench import Bench
+    from worldsim.cli.compare import Compare
+    from worldsim.cli.eval import Eval
+    from worldsim.cli.games import Games
+    from worldsim.cli.inspect import Inspect
+    from worldsim.cli.play import Play
+    from worldsim.cli.record import Record
+    from worldsim.cli.rollout import Rollout
+    from worldsim.cli.train import Train
+    from worldsim.cli.worlds import Worlds
+
+    order = (Games, Record, Inspect, Train, Worlds, Play, Rollout, Eval, Compare, Bench, Agent)
+    return {kind.__name__.lower(): kind for kind in order}
+
+
+def overview() -> str:
+    """Return a map of the commands: one line each, the first sentence of its help."""
+    lines = [f"  worldsim {name:8} {(kind.__doc__ or '').split('.')[0]}" for name, kind in commands().items()]
+    return "\n".join(
+        (
+            "worldsim: record a game, learn its world, play the dream, train agents in it.\n",
+            *lines,
+            "\nEvery command explains itself by an example: worldsim train --help",
+            "In Python: worldsim.load('jump'), or gymnasium.make('worldsim:worldsim/World-v0', world='jump').",
+            "--traceback before a command shows where an error came from.",
+        )
+    )
+
+
+def parse(args: Sequence[str]) -> Command:
     """Turn arguments into a command; ends the program with status 2 where they are none."""
     import tyro
     from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
 
-    from worldsim.cli.agents import Agent
-    from worldsim.cli.footage import Games, Inspect, Record
-    from worldsim.cli.measure import Bench, Compare, Eval
-    from worldsim.cli.play import Play
-    from worldsim.cli.worlds import Rollout, Train, Worlds
-
     config = (FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes)
-    commands = Games | Record | Inspect | Train | Play | Rollout | Agent | Eval | Compare | Bench | Worlds
-    return tyro.cli(commands, prog="worldsim", description=OVERVIEW.splitlines()[0], args=list(args), config=config)
+    kinds: Any = Union[tuple(commands().values())]  # noqa: UP007 - made at run time
+    description = overview().splitlines()[0]
+    return tyro.cli(kinds, prog="worldsim", description=description, args=list(args), config=config)

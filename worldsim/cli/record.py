@@ -1,0 +1,74 @@
+"""`worldsim record`: play a game and keep its frames."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from worldsim.cli import console
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Record a game as footage: whole episodes, lossless. A folder that holds footage of the game is continued.
+
+    Example: worldsim record jump --out footage/jump --frames 20000 --workers 2
+    """
+
+    game: Positional[str] = "jump"
+    """A game of `worldsim games`, or any Gymnasium id with pictures."""
+    out: Path
+    """Folder of the footage, new or of an earlier recording of the same game."""
+    frames: int
+    """Frames that the folder holds in the end."""
+    policy: str = "noisy"
+    """noisy: the game's scripted player with 10 to 30 % random actions; random: held random actions; agent:PATH: a
+    trained agent, by samples."""
+    seed: int = 0
+    """Episode i is a function of the seed and i alone, whatever the number of workers."""
+    workers: int = 1
+    """Processes that play."""
+    size: tuple[int, int] | None = None
+    """Height and width in pixels; the game's own by default."""
+    frame_skip: int | None = None
+    """Frames of the game that an action is held; the game's own by default."""
+    json: bool = False
+    """Print one JSON object."""
+
+    resume_hint = "the whole episodes are kept; the same command goes on after them"
+
+    def run(self) -> None:
+        """Record, and print what the folder holds."""
+        from worldsim.agent import record_game
+
+        with closing(console.Counter("frames")) as on_progress:
+            footage = record_game(
+                self.game,
+                self.out,
+                num_frames=self.frames,
+                policy=self.policy,
+                seed=self.seed,
+                num_workers=self.workers,
+                size=self.size,
+                frame_skip=self.frame_skip,
+                on_progress=on_progress,
+            )
+        meta, (h, w) = footage.meta, footage.meta.size
+        result = {
+            "path": str(self.out),
+            "game": meta.game,
+            "size": meta.size,
+            "fps": meta.fps,
+            "frames": footage.num_frames,
+            "episodes": len(footage),
+            "digest": footage.digest(),
+        }
+        console.report(
+            self.json,
+            result,
+            f"{self.out}: {footage.num_frames:,} frames of {meta.title} at {h}x{w}, {len(footage)} episodes",
+            f"next: worldsim inspect {self.out} · worldsim train {self.out} --out runs/{meta.game}",
+        )
