@@ -27,12 +27,12 @@ from typing import NamedTuple
 import worldsim
 from worldsim.agent import AgentConfig, dream_return, fit_agent, fit_online, load_agent, score_agent, score_policy
 from worldsim.agent.score import summary
-from worldsim.checkpoint import load_world
 from worldsim.cli.console import Counter, StageBars
 from worldsim.data.store import Footage
-from worldsim.evaluate.speed import hardware
-from worldsim.train import PRESETS, Preset
+from worldsim.evaluate import hardware
+from worldsim.train import PRESETS, Recipe
 from worldsim.video import write_video
+from worldsim.world import load_world
 
 RESULTS = Path(__file__).parent / "results"
 TINY = PRESETS["tiny"]
@@ -40,13 +40,13 @@ SHORT = dataclasses.replace(
     TINY,
     dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998),
     frames=8,
-    pure_share=0.5,
-    single_share=0.05,
-    dynamics={**TINY.dynamics, "window": 7},
+    pure_noise_fraction=0.5,
+    single_frame_fraction=0.05,
+    dynamics=dataclasses.replace(TINY.dynamics, window=7),
 )
 
 
-class Recipe(NamedTuple):
+class Plan(NamedTuple):
     """How an agent of a game is made."""
 
     policy: str
@@ -54,22 +54,22 @@ class Recipe(NamedTuple):
     world: float  # minutes of training
     agent: float
     config: AgentConfig
-    preset: Preset = SHORT
+    preset: Recipe = SHORT
     rounds: int = 0  # of playing on
 
 
 ROUNDS = 8  # of half as many steps as were recorded first
 ATARI = AgentConfig(horizon=16, gamma=0.985)
 RECIPES = {
-    "freeway": Recipe("noisy", 60_000, 20.0, 20.0, AgentConfig(horizon=20, gamma=0.97)),
-    "pong": Recipe("random", 20_000, 10.0, 5.0, ATARI, rounds=ROUNDS),
-    "boxing": Recipe("random", 20_000, 10.0, 5.0, ATARI, rounds=ROUNDS),
-    "breakout": Recipe("random", 20_000, 10.0, 5.0, ATARI, rounds=ROUNDS),
-    "doom-takecover": Recipe("random", 100_000, 25.0, 25.0, AgentConfig(horizon=20, gamma=0.97)),
+    "freeway": Plan("noisy", 60_000, 20.0, 20.0, AgentConfig(horizon=20, gamma=0.97)),
+    "pong": Plan("random", 20_000, 10.0, 5.0, ATARI, rounds=ROUNDS),
+    "boxing": Plan("random", 20_000, 10.0, 5.0, ATARI, rounds=ROUNDS),
+    "breakout": Plan("random", 20_000, 10.0, 5.0, ATARI, rounds=ROUNDS),
+    "doom-takecover": Plan("random", 100_000, 25.0, 25.0, AgentConfig(horizon=20, gamma=0.97)),
 }
 
 
-def quick(recipe: Recipe) -> Recipe:
+def quick(recipe: Plan) -> Plan:
     """The same at a hundredth of everything."""
     return recipe._replace(
         num_frames=max(recipe.num_frames // 100, 3000),
@@ -79,7 +79,7 @@ def quick(recipe: Recipe) -> Recipe:
     )
 
 
-def make_footage(game: str, recipe: Recipe, out: Path) -> Footage:
+def make_footage(game: str, recipe: Plan, out: Path) -> Footage:
     """Record by the recipe, or go on, or take what is there."""
     if (out / "footage.json").is_file() and Footage.open(out).num_frames >= recipe.num_frames:
         return Footage.open(out)
@@ -95,14 +95,14 @@ def make_footage(game: str, recipe: Recipe, out: Path) -> Footage:
         )
 
 
-def learn(game: str, recipe: Recipe, runs: Path, config: AgentConfig, args: argparse.Namespace) -> Path:
+def learn(game: str, recipe: Plan, runs: Path, config: AgentConfig, args: argparse.Namespace) -> Path:
     """World, then agent, or both by turns; the folder of the agent's last world."""
     footage = make_footage(game, recipe, runs / f"footage-{game}")
     run = runs / f"world-{game}"
     if not (run / "world" / "card.json").is_file():
         with closing(StageBars()) as on_progress:
             worldsim.fit(
-                footage.path,
+                [footage.path],
                 run,
                 preset=recipe.preset,
                 minutes=recipe.world,
@@ -154,7 +154,9 @@ def main() -> None:
     parser.add_argument("--noise-scale", type=float, default=1.0, help="temperature of the dreams")
     parser.add_argument("--num-denoise-steps", type=int, help="K of the dreams; the world's own by default")
     parser.add_argument("--max-uncertainty", type=float, help="dreamed frames that are less certain are not believed")
-    parser.add_argument("--clone-share", type=float, default=AgentConfig.clone_share, help="share of doing as recorded")
+    parser.add_argument(
+        "--clone-fraction", type=float, default=AgentConfig.clone_fraction, help="fraction of cloning the recording"
+    )
     parser.add_argument("--quick", action="store_true", help="a hundredth of everything; writes no result")
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
@@ -167,7 +169,7 @@ def main() -> None:
         noise_scale=args.noise_scale,
         num_denoise_steps=args.num_denoise_steps,
         max_uncertainty=args.max_uncertainty,
-        clone_share=args.clone_share,
+        clone_fraction=args.clone_fraction,
     )
     world = load_world(learn(args.game, recipe, args.runs, config, args))
     agent = load_agent(args.runs / f"agent-{args.game}-{args.tag}")
@@ -187,20 +189,20 @@ def main() -> None:
         result[args.tag if name == "agent" else name] = summary(scores, args.game)
         if scores.video is not None:
             write_video(
-                args.runs / f"agent-{args.game}-{args.tag}" / "real.mp4", scores.video[:900], fps=world.card["fps"]
+                args.runs / f"agent-{args.game}-{args.tag}" / "real.mp4", scores.video[:900], fps=world.card.fps
             )
     dreamt = dream_return(worldsim.Simulator.from_world(world), agent)
-    write_video(args.runs / f"agent-{args.game}-{args.tag}" / "dream.mp4", dreamt.video[:900], fps=world.card["fps"])
+    write_video(args.runs / f"agent-{args.game}-{args.tag}" / "dream.mp4", dreamt.video[:900], fps=world.card.fps)
     result[args.tag] |= {
         "dream": summary(dreamt, "") | {"num_steps": 500},
-        "training": agent.card["training"],
+        "training": agent.card.training,
         "command": "python " + " ".join(["experiments/agents.py", *sys.argv[1:]]).replace(str(args.runs), "runs"),
     }
     result |= {
         "recording_policy": recording,
         "num_frames": recipe.num_frames,
-        "real_steps": agent.card["real_steps"],
-        "world_minutes": world.card["training"]["minutes"],
+        "real_steps": agent.card.real_steps,
+        "world_minutes": world.card.training["minutes"],
         **hardware(),
     }
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -30,18 +30,15 @@ import numpy as np
 from PIL import Image
 
 import worldsim
-from worldsim.checkpoint import World, flatten, save_world
-from worldsim.checkpoint.bundle import read_bundle
 from worldsim.cli.console import Counter, StageBars
 from worldsim.data.dataset import Windows
 from worldsim.data.store import Footage
-from worldsim.evaluate import bench, evaluate
-from worldsim.evaluate.run import held_out_columns
-from worldsim.evaluate.speed import hardware
-from worldsim.pictures import strip
-from worldsim.train import PRESETS, fit_games
-from worldsim.train.presets import StageConfig
-from worldsim.video import write_video
+from worldsim.evaluate import EvalOptions, bench, evaluate, hardware, headline_rows
+from worldsim.evaluate.reference import held_out_columns
+from worldsim.initial import InitialContext
+from worldsim.train import PRESETS, StageConfig, fit
+from worldsim.video import strip, write_video
+from worldsim.world import World, flatten, read_bundle, save_world
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "arcade.json"
@@ -68,15 +65,15 @@ NUM_FRAMES = 24_000
 TINY = PRESETS["tiny"]
 PRESET = dataclasses.replace(
     TINY,
-    dynamics={**TINY.dynamics, "width": 128, "window": 8, "weighs": True},
+    dynamics=dataclasses.replace(TINY.dynamics, width=128, window=8, predicts_variance=True),
     frames=8,
     num_denoise_steps=1,
-    half=True,
-    tokenizer_share=0.15,
+    float16=True,
+    tokenizer_fraction=0.15,
     num_evaluations=8,
-    pure_share=0.75,
-    bootstrap_share=0.125,
-    bootstrap_from=2.0,
+    pure_noise_fraction=0.75,
+    bootstrap_fraction=0.125,
+    bootstrap_start=2.0,
     dynamics_stage=StageConfig(batch_size=8, decay=0.95, ema=0.998),
 )
 LIMITS = [
@@ -114,7 +111,7 @@ def dreams(sim: worldsim.Simulator, footage: Footage) -> tuple[np.ndarray, np.nd
     windows = Windows(held, CONTEXT + SHOWN, min_real=CONTEXT + SHOWN)
     batch = windows.batch(np.linspace(0, len(windows) - 1, 2).astype(int))
     state, _ = sim.reset(
-        jax.random.key(0), prompt=batch.obs[:, :CONTEXT], prompt_actions=batch.prev_action[:, :CONTEXT]
+        jax.random.key(0), initial=InitialContext.frames(batch.obs[:, :CONTEXT], batch.prev_action[:, :CONTEXT])
     )
     return batch.obs[:, CONTEXT:], np.asarray(sim.rollout(state, batch.prev_action[:, CONTEXT:])[1].obs)
 
@@ -156,7 +153,7 @@ def main() -> None:
     command += f" --minutes {args.minutes:g}" * (args.minutes != MINUTES) + " --ship" * args.ship
     if not (run / "world").is_dir() or args.resume:
         with closing(StageBars()) as on_progress:
-            fit_games(
+            fit(
                 [footage.path for footage in footages],
                 run,
                 preset=PRESET,
@@ -167,13 +164,13 @@ def main() -> None:
     path, pictures = run / "world", run / "pictures"
     pictures.mkdir(exist_ok=True)
     world: World = read_bundle(path)
-    metrics: dict[str, Any] = {"command": command, **hardware(), "minutes": world.card["training"]["minutes"]}
+    metrics: dict[str, Any] = {"command": command, **hardware(), "minutes": world.card.training["minutes"]}
     metrics["num_params"] = sum(x.size for x in flatten(world.params).values())
     films, strips = [], []
     for screen, footage in zip(screens, footages, strict=True):
         sim = worldsim.load(path, game=screen.game)
-        with closing(Counter("questions")) as on_progress:
-            found = evaluate(sim, footage, num_windows=args.windows, quick=True, on_progress=on_progress)
+        with closing(Counter("measurements")) as on_progress:
+            found = evaluate(sim, footage, EvalOptions(num_windows=args.windows, quick=True), on_progress=on_progress)
         kept = {name: found[name] for name in ("fidelity", "control", "outcome")}
         metrics[screen.game] = {"size": list(screen.size), **kept, "speed": bench(sim)}
         print(screen, json.dumps(metrics[screen.game]["fidelity"])[:300], file=sys.stderr)
@@ -190,11 +187,19 @@ def main() -> None:
         sizes.save(out)
     if not args.ship:
         return
-    card = world.card | {"name": "arcade", "metrics": metrics, "limits": [*world.card["limits"], *LIMITS]}
-    card["prompts"] = ["arcade", *(prompt for prompt in card["prompts"] if prompt != "arcade")]
-    card["training"] = card["training"] | {"command": command}
+    first = [row | {"label": f"{s.game}: {row['label']}"} for s in screens for row in headline_rows(metrics[s.game], 2)]
+    metrics["headline"] = first[:10]
+    card = dataclasses.replace(
+        world.card,
+        name="arcade",
+        limits=(*world.card.limits, *LIMITS),
+        prompts=("arcade", *(prompt for prompt in world.card.prompts if prompt != "arcade")),
+        training={**world.card.training, "command": command},
+    )
     files = {name: (pictures / name).read_bytes() for name in ("preview.gif", "strip.png", "sizes.png")}
-    save_world(dataclasses.replace(world, card=card), ROOT / "checkpoints" / "arcade", extra_files=files)
+    save_world(
+        dataclasses.replace(world, card=card, metrics=metrics), ROOT / "checkpoints" / "arcade", extra_files=files
+    )
 
 
 if __name__ == "__main__":

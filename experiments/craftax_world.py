@@ -51,16 +51,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from streams import StreamCutter, StreamRows
 
 import worldsim
-from worldsim.checkpoint import World, load_world
 from worldsim.cli.console import Counter, StageBars
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage, FootageWriter
-from worldsim.data.streams import StreamCutter, StreamRows
-from worldsim.evaluate import evaluate
+from worldsim.evaluate import EvalOptions, evaluate
 from worldsim.evaluate.run import write_json
 from worldsim.types import ActionSpec, discrete
+from worldsim.world import World, load_world
 
 RESULTS = Path(__file__).parent / "results" / "craftax.json"
 REAL_TRANSITIONS = 500_000
@@ -240,7 +240,7 @@ def train(footage: Footage, run: Path, preset: str, minutes: float, seed: int, p
         return load_world(run / "world")
     with closing(StageBars()) as on_progress:
         return worldsim.fit(
-            footage.path,
+            [footage.path],
             run,
             preset=preset,
             minutes=minutes,
@@ -255,17 +255,12 @@ def measure(
     world: World, footage: Footage, num_windows: int, seeds: int, batch_size: int, part: Slice
 ) -> dict[str, Any]:
     """Ask the four questions of the benchmark, and what comes with them."""
-    with closing(Counter("questions")) as on_progress:
-        return evaluate(
-            worldsim.Simulator.from_world(world),
-            footage,
-            num_windows=num_windows,
-            seeds=range(seeds),
-            quick=True,
-            with_objects=False,
-            batch_size=batch_size,
-            on_progress=part.watch(on_progress),
+    with closing(Counter("measurements")) as on_progress:
+        options = EvalOptions(
+            num_windows=num_windows, seeds=tuple(range(seeds)), quick=True, with_objects=False, batch_size=batch_size
         )
+        sim = worldsim.Simulator.from_world(world)
+        return evaluate(sim, footage, options, on_progress=part.watch(on_progress))
 
 
 @contextmanager
@@ -338,7 +333,7 @@ def run(args: argparse.Namespace, batch_size: int, part: Slice) -> None:
         "episodes": len(footage),
         "seconds": seconds | {"total": round(sum(seconds.values()), 1)},
         **result,
-        "training": world.card["training"],
+        "training": world.card.training,
     }
     path = RESULTS if transitions >= REAL_TRANSITIONS else args.out / "craftax.json"
     write_json(report, path)

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ import numpy as np
 import worldsim
 from worldsim.cli.console import Counter, StageBars
 from worldsim.data.store import Footage
-from worldsim.evaluate import evaluate
-from worldsim.video import beside, label_columns, write_video
+from worldsim.evaluate import EvalOptions, evaluate
+from worldsim.initial import InitialContext
+from worldsim.video import label_columns, side_by_side, write_video
 
 GAME, SEED = "jump", 11
 MAX_FRAMES = 24_000
@@ -52,7 +54,7 @@ def record(out: Path, seconds: float) -> Footage:
         wanted = more
 
 
-def clips(footage: Footage, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def clips(footage: Footage, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Cut clips from held-out episodes: obs [b t h w c] and the actions that led into each frame [b t a]."""
     rng, length = np.random.default_rng(0), CONTEXT + CLIP_LEN
     fits = [i for i, e in enumerate(footage.episodes) if e.name in names and e.length > length]
@@ -60,7 +62,7 @@ def clips(footage: Footage, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"a clip wants a held-out episode of more than {length} frames; record more.")
     obs, actions = [], []
     for i in range(NUM_CLIPS):
-        episode = footage.read(fits[i % len(fits)])
+        episode = footage[fits[i % len(fits)]]
         first = int(rng.integers(1, len(episode.obs) - length + 1))
         obs.append(episode.obs[first : first + length])
         actions.append(episode.action[first - 1 : first - 1 + length])
@@ -69,18 +71,18 @@ def clips(footage: Footage, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def dream(world: worldsim.Simulator, obs: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """Go on from the first frames of each clip under its own actions, without another look at it."""
-    state, _ = world.reset(jax.random.key(0), prompt=obs[:, :CONTEXT], prompt_actions=actions[:, :CONTEXT])
+    state, _ = world.reset(jax.random.key(0), initial=InitialContext.frames(obs[:, :CONTEXT], actions[:, :CONTEXT]))
     _, out = world.rollout(state, actions[:, CONTEXT:])
     return np.asarray(out.obs)
 
 
 def write_videos(out: Path, footage: Footage, own: worldsim.Simulator, shipped: worldsim.Simulator | None) -> None:
     """Write the same clips real, dreamt by the own world, and dreamt by the shipped one."""
-    obs, actions = clips(footage, own.card["training"]["held_out_episodes"])
+    obs, actions = clips(footage, own.card.held_out_episodes)
     columns = {"real": obs[:, CONTEXT:], "your world": dream(own, obs, actions)}
     if shipped is not None:
         columns["shipped world"] = dream(shipped, obs, actions)
-    rows = [beside([np.asarray(column[i]) for column in columns.values()]) for i in range(NUM_CLIPS)]
+    rows = [side_by_side([np.asarray(column[i]) for column in columns.values()]) for i in range(NUM_CLIPS)]
     video = label_columns(np.concatenate(rows, axis=1), list(columns), zoom=4)
     for name in ("video.mp4", "video.gif"):
         write_video(out / name, video, fps=footage.meta.fps, min_width=video.shape[2])
@@ -156,12 +158,13 @@ def main() -> None:
     minutes = max(0.5, (budget - (time.time() - started) - AFTER_TRAINING_S) / 60)
     print(f"2/4 learning its world: {minutes:.1f} minutes", file=sys.stderr)
     with closing(StageBars()) as bars:
-        worldsim.fit(footage.path, out / "run", preset="tiny", minutes=minutes, name="my-jump", on_progress=bars)
+        worldsim.fit([footage.path], out / "run", preset="tiny", minutes=minutes, name="my-jump", on_progress=bars)
     lap("train")
     print("3/4 measuring it, three seeds", file=sys.stderr)
     own = worldsim.load(str(out / "run"))
-    with closing(Counter("questions")) as bar:
-        answers = evaluate(own, footage, num_windows=NUM_WINDOWS, quick=True, with_objects=False, on_progress=bar)
+    with closing(Counter("measurements")) as bar:
+        options = EvalOptions(num_windows=NUM_WINDOWS, quick=True, with_objects=False)
+        answers = evaluate(own, footage, options, on_progress=bar)
     lap("measure")
     print("4/4 dreaming", file=sys.stderr)
     write_videos(out, footage, own, shipped_world(footage.meta.size))

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from worldsim.checkpoint import open_training, restore_training, save_training
+from worldsim.train.checkpoint import open_training, restore_training, save_training
 
 OUT = Path(__file__).parent / "results" / "kill_checkpoint.json"
 

@@ -24,12 +24,12 @@ from pathlib import Path
 
 import tyro
 
-from worldsim.data.record import record
 from worldsim.data.store import Footage
+from worldsim.recording.record import record
 
 OUT = Path(__file__).parent / "results" / "kill_recording.json"
 CHILD = """
-from worldsim.data.record import record
+from worldsim.recording.record import record
 record({game!r}, {out!r}, num_frames=10**9, num_workers={workers}, seed={seed}, max_episode_len={max_len})
 """
 
@@ -93,7 +93,7 @@ def count_unreadable(footage: Footage) -> int:
     bad = 0
     for i in range(len(footage)):
         try:
-            footage.read(i)
+            footage[i]
         except ValueError:
             bad += 1
     return bad
@@ -103,7 +103,7 @@ def count_different(a: Footage, b: Footage) -> int:
     """How many episodes of `a` are not bit for bit those of `b`."""
 
     def same(i: int) -> bool:
-        pairs = zip(a.read(i), b.read(i), strict=True)
+        pairs = zip(a[i], b[i], strict=True)
         return all(x is y is None or x.tobytes() == y.tobytes() for x, y in pairs)  # bytes: state has NaN
 
     return sum(not same(i) for i in range(len(a)))

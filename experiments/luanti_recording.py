@@ -18,7 +18,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from worldsim.evaluate.speed import hardware
+from worldsim.evaluate import hardware
 
 RESULTS = Path(__file__).parent / "results" / "luanti_recording.json"
 DIFFERENT = 8  # grey levels

@@ -34,14 +34,15 @@ import worldsim
 from worldsim import metrics
 from worldsim.cli.console import Counter
 from worldsim.data.dataset import Columns, load_columns
-from worldsim.data.real import RealGame
 from worldsim.data.store import Footage
-from worldsim.evaluate import bench, evaluate
-from worldsim.evaluate.dreams import CONTEXT, draw_windows, free_run
-from worldsim.evaluate.inverse import balanced_accuracy
-from worldsim.evaluate.motion import shifts
-from worldsim.evaluate.run import held_out_columns
-from worldsim.evaluate.speed import hardware
+from worldsim.evaluate import EvalOptions, bench, evaluate, hardware
+from worldsim.evaluate.fitted.motion import shifts
+from worldsim.evaluate.metrics.inverse import balanced_accuracy
+from worldsim.evaluate.reference import held_out_columns
+from worldsim.evaluate.trial import CONTEXT, draw_windows, rollout
+from worldsim.initial import InitialContext
+from worldsim.recording.real import RealGame
+from worldsim.world import LearnedGame
 
 TRAINING = "python experiments/train_worlds.py minecraft"
 QUESTIONS = ("fidelity", "control", "outcome", "speed", "dig", "game", "words", "look", "away")
@@ -74,15 +75,15 @@ def script(spec: worldsim.types.ActionSpec) -> tuple[np.ndarray, dict[str, int]]
     return np.stack(rows), begins
 
 
-def play_scenes(card: dict[str, Any], rows: np.ndarray, num_scenes: int, seed: int) -> np.ndarray:
+def play_scenes(card: LearnedGame, rows: np.ndarray, num_scenes: int, seed: int) -> np.ndarray:
     """Let the real game play the script from many starts: uint8 [scenes t+1 h w c]."""
     scenes = []
     with closing(RealGame(card)) as game:
         for scene in range(num_scenes):
             frames = [game.reset(seed + scene).obs]
             for row in rows:
-                game.send(row)
-                frames.append(game.receive().obs)
+                game.send_step(row)
+                frames.append(game.receive_step().obs)
             scenes.append(np.stack(frames))
     return np.stack(scenes)
 
@@ -92,7 +93,7 @@ def dream_segment(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, b
     frames = slice(begin + 1 - CONTEXT, begin + 1 + count)
     led = np.concatenate([np.full((1, rows.shape[1]), np.nan, np.float32), rows])[frames]
     actions = np.broadcast_to(led, (len(real), *led.shape)).astype(np.float32)
-    return free_run(sim, real[:, frames], actions, jax.random.key(0))
+    return np.asarray(rollout(sim, real[:, frames][:, :CONTEXT], actions, jax.random.key(0)).obs)
 
 
 def measure_look(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, begins: dict) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def measure_dig(sim: Any, names: tuple[str, ...], calibration: Columns, held: Co
     rows, dug = dig_windows(held, names, spec, num, 2)
     before, after = held.obs[rows[:, CONTEXT - 1]], held.obs[rows[:, last]]
     parts = [
-        free_run(sim, held.obs[part], held.prev_action[part], jax.random.key(i))[:, -1]
+        np.asarray(rollout(sim, held.obs[part[:, :CONTEXT]], held.prev_action[part], jax.random.key(i)).obs)[:, -1]
         for i, part in enumerate(np.array_split(rows, max(1, len(rows) // 32)))
     ]
     films = {"dream": np.concatenate(parts), "real": after, "copy_last": before}
@@ -188,7 +189,9 @@ def measure_dig(sim: Any, names: tuple[str, ...], calibration: Columns, held: Co
 def dream_from_words(sim: worldsim.Simulator, text: str | None, num: int, seed: int) -> np.ndarray:
     """The picture after a few frames of doing nothing, from nothing but words: uint8 [num h w c]."""
     key = jax.random.key(seed)
-    state, _ = sim.reset(key, batch_size=num, prompt="nothing" if text is None else None, text=text)
+    state, _ = sim.reset(
+        key, batch_size=num, initial=InitialContext.noise() if text is None else InitialContext.from_text(text)
+    )
     rows = np.broadcast_to(sim.action_spec.noop, (num, AFTER, sim.action_spec.size)).astype(np.float32)
     return np.asarray(sim.rollout(state, rows)[1].obs[:, -1])
 
@@ -208,7 +211,7 @@ def measure_game(sim: worldsim.Simulator, calibration: Columns, runs: Path, num:
 
 def measure_words(sim: worldsim.Simulator, footage: Footage, held: Columns, num: int) -> dict[str, Any]:
     """Do dreams show the biome and the time of day that were asked for?"""
-    meta, held_out = footage.meta, sim.card["training"]["held_out_episodes"]
+    meta, held_out = footage.meta, sim.card.held_out_episodes
     learned = load_columns(footage, [i for i, e in enumerate(footage.episodes) if e.name not in held_out])
     result: dict[str, Any] = {}
     for name in ("biome", "time"):
@@ -241,7 +244,7 @@ def main() -> None:
     parser.add_argument("--world", help="name or path of the world; the one in --runs by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the footage")
     parser.add_argument("--scenes", type=int, default=32)
-    parser.add_argument("--ship", action="store_true", help="write checkpoints/minecraft, its card with these numbers")
+    parser.add_argument("--ship", action="store_true", help="write checkpoints/minecraft with these numbers")
     parser.add_argument("--only-scenes", action="store_true", help="ask what wants the running game; keep the rest")
     parser.add_argument("--only-prompts", action="store_true", help="ask what comes of words alone; keep the rest")
     parser.add_argument("--history", default="", help="what was done otherwise than the recipe says, for the card")
@@ -275,8 +278,8 @@ def main() -> None:
 
 
 def _ask_offline(sim: Any, footage: Footage, calibration: Columns, held: Columns, keep: Any) -> None:
-    with closing(Counter("questions")) as on_progress:
-        found = evaluate(sim, footage, num_windows=48, quick=True, on_progress=on_progress)
+    with closing(Counter("measurements")) as on_progress:
+        found = evaluate(sim, footage, EvalOptions(num_windows=48, quick=True), on_progress=on_progress)
     for name in ("fidelity", "control", "outcome"):
         keep(name, found[name])
     keep("speed", bench(sim))

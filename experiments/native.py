@@ -26,17 +26,19 @@ from PIL import Image
 import worldsim
 from worldsim.cli.console import StageBars
 from worldsim.data.store import Footage, FootageWriter
-from worldsim.evaluate.dreams import CONTEXT, dream_clips
-from worldsim.evaluate.run import held_out_columns
-from worldsim.evaluate.speed import hardware
+from worldsim.evaluate import hardware
+from worldsim.evaluate.reference import held_out_columns
+from worldsim.evaluate.trial import CONTEXT, dream_clips
 from worldsim.metrics import psnr
-from worldsim.pictures import strip
 from worldsim.train import PRESETS, fit
+from worldsim.video import strip
 
 ROOT = Path(__file__).parents[1]
 GAME, SIZE, NUM_FRAMES, MINUTES, SEEDS, HORIZON = "doom-takecover", (48, 64), 24_000, 4.5, (0, 1, 2), 16
 TINY = PRESETS["tiny"]
-PRESET = dataclasses.replace(TINY, tokenizer={**TINY.tokenizer, "free": True}, num_denoise_steps=2)
+PRESET = dataclasses.replace(
+    TINY, tokenizer=dataclasses.replace(TINY.tokenizer, size_agnostic=True), num_denoise_steps=2
+)
 MIDDLE = slice((SIZE[1] - SIZE[0]) // 2, (SIZE[1] + SIZE[0]) // 2)  # columns
 
 
@@ -47,7 +49,7 @@ def crop(footage: Footage, out: Path) -> Footage:
     meta = dataclasses.replace(footage.meta, size=(SIZE[0], SIZE[0]))
     with FootageWriter(out, meta) as writer:
         for i in range(len(footage)):
-            episode = footage.read(i)
+            episode = footage[i]
             writer.add(episode._replace(obs=np.ascontiguousarray(episode.obs[:, :, MIDDLE])))
     return Footage.open(out)
 
@@ -56,7 +58,7 @@ def train(footage: Footage, run: Path, minutes: float) -> Path:
     """Train a world, or find the one that was trained."""
     if not (run / "world").is_dir():
         with closing(StageBars()) as on_progress:
-            fit(footage.path, run, preset=PRESET, minutes=minutes, on_progress=on_progress, resume=run.is_dir())
+            fit([footage.path], run, preset=PRESET, minutes=minutes, on_progress=on_progress, resume=run.is_dir())
     return run / "world"
 
 

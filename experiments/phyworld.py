@@ -5,7 +5,7 @@
     python experiments/phyworld.py --runs runs --measure-only
 
 A world a scene, trained on the inner split alone. Measured as in the paper: three frames are given, the rest of the 32
-is dreamed, and the error is that of the velocity (`worldsim.evaluate.physics`), beside the floor of the parser. Writes
+is dreamed, and the error is that of the velocity (`worldsim.evaluate.metrics.physics`), beside its floor. Writes
 experiments/results/phyworld.json. Two cores, no accelerator: a minute of recording a scene, then `minutes`, then one.
 """
 
@@ -26,17 +26,18 @@ import worldsim
 from worldsim.cli.console import Counter, StageBars
 from worldsim.data.dataset import Columns, load_columns
 from worldsim.data.store import Footage
-from worldsim.evaluate.dreams import free_run
-from worldsim.evaluate.physics import CONDITION, measure_velocity
+from worldsim.evaluate import EvalOptions, hardware
+from worldsim.evaluate.metrics.physics import CONDITION, measure_velocity
+from worldsim.evaluate.reference import Reference
 from worldsim.evaluate.run import spread
-from worldsim.evaluate.speed import hardware
-from worldsim.pictures import strip
+from worldsim.evaluate.trial import Trial, rollout
 from worldsim.train import PRESETS
+from worldsim.video import strip
 
 # A frame of PhyWorld hangs on the two before it, so windows are short and more steps fit into the time: after 4
 # minutes on one core 16 free-running frames had 19.5 dB with 2 windows of 8 frames a step, 18.3 with 2 of 16, and 17.4
 # with 4 of 16. No key matters, and no episode begins from nothing.
-RECIPE = {"frames": 8, "single_share": 0.0, "action_dropout": 0.0, "pure_share": 0.6}
+RECIPE = {"frames": 8, "single_frame_fraction": 0.0, "action_dropout": 0.0, "pure_noise_fraction": 0.6}
 BATCH_SIZE = {"tiny": 2, "small": 64}
 SCENES, SPLITS = ("uniform", "collision", "parabola"), ("in", "out")
 RESULTS = Path(__file__).parent / "results" / "phyworld.json"
@@ -62,9 +63,10 @@ def measure(sim: worldsim.Simulator, scene: str, runs: Path, num_windows: int) -
     for split in SPLITS:
         footage = make_footage(scene, split, runs)
         columns = load_columns(footage, range(len(footage)))
-        result[split] = spread(
-            [measure_velocity(sim, columns, footage.meta, num_windows=num_windows, seed=seed) for seed in range(3)]
-        )
+        reference = Reference(meta=footage.meta, calibration=columns, held_out=columns)
+        options = EvalOptions(num_windows=num_windows)
+        trials = [Trial(sim=sim, reference=reference, options=options, seed=s, horizon=0) for s in options.seeds]
+        result[split] = spread([measure_velocity(trial) for trial in trials])
         show(sim, columns, runs / f"phyworld-{scene}-{split}.png")
     return result
 
@@ -73,7 +75,7 @@ def show(sim: worldsim.Simulator, columns: Columns, path: Path) -> None:
     """Paint recorded frames above dreamed ones, of four episodes."""
     rows = columns.bounds[:-1][:4, None] + np.arange(columns.longest)
     obs = columns.obs[rows]
-    dream = free_run(sim, obs, columns.prev_action[rows], jax.random.key(0), CONDITION)
+    dream = np.asarray(rollout(sim, obs[:, :CONDITION], columns.prev_action[rows], jax.random.key(0)).obs)
     Image.fromarray(strip([obs[:, CONDITION:], dream], num_columns=10)).save(path)
 
 
@@ -95,7 +97,7 @@ def main() -> None:
         if not args.measure_only:
             with closing(StageBars()) as on_progress:
                 worldsim.fit(
-                    footage.path,
+                    [footage.path],
                     run,
                     preset=preset,
                     minutes=args.minutes,
@@ -108,9 +110,9 @@ def main() -> None:
         result[scene] = {
             **measure(sim, scene, args.runs, args.windows),
             "preset": args.preset,
-            "minutes": sim.card["training"]["minutes"],
+            "minutes": sim.card.training["minutes"],
             "command": f"python experiments/phyworld.py --minutes {args.minutes:g} --preset {args.preset}",
-            "weights": sim.card["weights"]["sha256"],
+            "weights": sim.card.weights.sha256,
             **hardware(),
         }
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")

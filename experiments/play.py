@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.evaluate.speed import hardware
+from worldsim.evaluate import hardware
 
 RESULTS = Path(__file__).parent / "results"
 ARGS = [

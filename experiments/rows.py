@@ -1,9 +1,12 @@
-"""What the table of results shows of experiments/results/*.json: one row a number, with what was asked and aimed at."""
+"""What the table of results shows of experiments/results/*.json: one row a number, with its target and its aim."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from worldsim.evaluate.metric import Metric
+from worldsim.evaluate.metrics import control, fidelity, objects, outcome, speed
 
 PM = "\N{PLUS-MINUS SIGN}"
 
@@ -34,7 +37,7 @@ class Row(NamedTuple):
     digits: int = 3
 
 
-def number(*path: str) -> Pick:
+def number(*path: str) -> Callable[[dict[str, Any]], Value | None]:
     """Pick the number at a path of keys, with the `_sd` beside it."""
 
     def pick(results: dict[str, Any]) -> Value | None:
@@ -46,26 +49,43 @@ def number(*path: str) -> Pick:
     return pick
 
 
-def above_copy_last_of(game: str) -> Pick:
-    """The same of one game of several."""
-    return lambda results: above_copy_last(results.get(game) or {})
+def above_chance(metric: Metric, *path: str) -> Pick:
+    """Pick a number less that of a model that has learned nothing; the spread is the number's."""
+
+    def pick(results: dict[str, Any]) -> Value | None:
+        value, chance = number(*path, metric.key)(results), number(*path, str(metric.chance))(results)
+        return None if value is None or chance is None else Value(value.mean - chance.mean, value.sd)
+
+    return pick
 
 
-def above_copy_last(results: dict[str, Any]) -> Value | None:
-    """PSNR over 16 dreamed frames less that of repeating the last context frame; the spread is the dream's."""
-    fidelity = results.get("fidelity") or results.get("own_world") or {}
-    if fidelity.get("psnr_free_16") is None:
-        return None
-    return Value(fidelity["psnr_free_16"] - fidelity["psnr_copy_last_16"], fidelity.get("psnr_free_16_sd"))
+def metric_row(
+    who: str, file: str, metric: Metric, path: tuple[str, ...], at_least: str = "", aim: str = "", **how: Any
+) -> Row:
+    """The row of a metric in the numbers at a path of keys.
+
+    Args:
+        who: what was measured.
+        file: of experiments/results.
+        metric: says the label, the unit and the digits.
+        path: keys of the section.
+        at_least: what was asked for.
+        aim: what was aimed at.
+        how: `of`, what the `*` of the metric stands for; `above`, to show how far it is above chance; `digits`.
+    """
+    of, digits = how.get("of", ""), how.get("digits", metric.digits)
+    label, unit = metric.label.format(of), f", {metric.unit}" if metric.unit else ""
+    if how.get("above"):
+        return Row(f"{who}: {label} above copy-last{unit}", file, above_chance(metric, *path), at_least, aim, 2)
+    pick = number(*path, metric.key.replace("*", of))
+    return Row(f"{who}: {label}{unit}", file, pick, at_least, aim, digits)
 
 
 def paddle_error(results: dict[str, Any]) -> Value | None:
     """Mean distance of both paddles from their true places."""
-    objects = results.get("objects") or {}
-    pairs = [(objects.get(f"{p}_error_free_32"), objects.get(f"{p}_error_free_32_sd")) for p in ("player", "enemy")]
-    if any(value is None for pair in pairs for value in pair):
-        return None
-    return Value(*(sum(column) / len(pairs) for column in zip(*pairs)))
+    found = [number("objects", PADDLE_ERROR.key.replace("*", p))(results) for p in ("player", "enemy")]
+    pair = [value for value in found if value is not None and value.sd is not None]
+    return Value(*(sum(column) / 2 for column in zip(*pair))) if len(pair) == 2 else None
 
 
 def latency(setting: str) -> Pick:
@@ -101,44 +121,43 @@ def checkpoints_killed(results: dict[str, Any]) -> str:
     return f"{results['kills']} kills: {results['lost_finished_steps']} finished steps lost"
 
 
+PADDLE_ERROR = objects.ERROR_32
+FIDELITY, CONTROL, OBJECTS, SUMMARY = ("fidelity",), ("control",), ("objects",), ("summary",)
+CRAFTAX = "Craftax-Classic, `tiny`, a fifth of the footage, 20 min of one core"
 ROWS = (
-    Row("`make demo`, own world: action following", "demo", number("own_world", "action_following"), ".75", ".95"),
-    Row("`make demo`, own world: PSNR of 16 dreamed frames above copy-last, dB", "demo", above_copy_last, "2", "4", 2),
-    Row("`jump`: tokenizer PSNR, dB", "world_jump", number("fidelity", "psnr_tokenizer"), "36", "40", 2),
-    Row("`jump`: action following", "world_jump", number("control", "action_following"), ".95", ".99"),
-    Row("`jump`: PSNR of 16 dreamed frames above copy-last, dB", "world_jump", above_copy_last, "", "", 2),
+    metric_row("`make demo`, own world", "demo", control.ACTION_FOLLOWING, ("own_world",), ".75", ".95"),
+    metric_row("`make demo`, own world", "demo", fidelity.PSNR_16, ("own_world",), "2", "4", above=True),
+    metric_row("`jump`", "world_jump", fidelity.PSNR_TOKENIZER, FIDELITY, "36", "40"),
+    metric_row("`jump`", "world_jump", control.ACTION_FOLLOWING, CONTROL, ".95", ".99"),
+    metric_row("`jump`", "world_jump", fidelity.PSNR_16, FIDELITY, above=True),
+    metric_row("`jump`", "world_jump", objects.RECALL_32, OBJECTS, ".9", ".98", of="player"),
+    metric_row("`pong`", "world_pong", fidelity.PSNR_TOKENIZER, FIDELITY, "38", "42"),
+    metric_row("`pong`", "world_pong", objects.RECALL, OBJECTS, ".99", "1", of="ball"),
+    metric_row("`pong`", "world_pong", objects.RECALL_32, OBJECTS, ".9", ".99", of="ball"),
     Row(
-        "`jump`: player where the game has it, 32 dreamed frames",
-        "world_jump",
-        number("objects", "player_recall_free_32"),
-        ".9",
-        ".98",
+        f"`pong`: {PADDLE_ERROR.label.format('paddle')}, {PADDLE_ERROR.unit}",
+        "world_pong",
+        paddle_error,
+        "1.0",
+        ".5",
+        2,
     ),
-    Row("`pong`: tokenizer PSNR, dB", "world_pong", number("fidelity", "psnr_tokenizer"), "38", "42", 2),
-    Row("`pong`: ball recall of reconstructions", "world_pong", number("objects", "ball_recall"), ".99", "1"),
-    Row("`pong`: ball recall, 32 dreamed frames", "world_pong", number("objects", "ball_recall_free_32"), ".9", ".99"),
-    Row("`pong`: paddle error, 32 dreamed frames, px at 64", "world_pong", paddle_error, "1.0", ".5", 2),
-    Row("`pong`: action following", "world_pong", number("control", "action_following"), ".95", ".99"),
-    Row("`pong`: PSNR of 16 dreamed frames above copy-last, dB", "world_pong", above_copy_last, "3", "6", 2),
-    Row(
-        "Craftax-Classic, `tiny`, a fifth of the footage, 20 min of one core: action following",
+    metric_row("`pong`", "world_pong", control.ACTION_FOLLOWING, CONTROL, ".95", ".99"),
+    metric_row("`pong`", "world_pong", fidelity.PSNR_16, FIDELITY, "3", "6", above=True),
+    metric_row(CRAFTAX, "craftax_cpu", control.ACTION_FOLLOWING, SUMMARY, ".91 (an accelerator)"),
+    metric_row("the same", "craftax_cpu", outcome.REWARD_AP, SUMMARY, ".92", digits=3),
+    metric_row("the same", "craftax_cpu", outcome.TERMINATION_AP, SUMMARY, ".04", digits=3),
+    metric_row(
+        "the same, 256 windows (real against real: .049)",
         "craftax_cpu",
-        number("summary", "action_following"),
-        ".91 (an accelerator)",
-        "",
-    ),
-    Row("the same: reward, average precision", "craftax_cpu", number("summary", "reward_ap"), ".92", ""),
-    Row("the same: termination, average precision", "craftax_cpu", number("summary", "termination_ap"), ".04", ""),
-    Row(
-        "the same: Frechet distance, frames 1 to 16, 256 windows (real against real: .049)",
-        "craftax_cpu",
-        number("summary", "gfvd_16"),
+        fidelity.GFVD_16,
+        SUMMARY,
         ".0016 (2,048 windows)",
-        "",
+        digits=3,
     ),
-    Row("`tiny`, batch 1, frames/s", "speed", number("tiny", "fps_batch_1"), "60", "150", 0),
-    Row("`small`, batch 1, frames/s", "speed", number("small", "fps_batch_1"), "20", "56", 0),
-    Row("`small`, batch 32, frames/s", "speed", number("small", "fps_batch_32"), "30", "90", 0),
+    metric_row("`tiny`", "speed", speed.FPS_1, ("tiny",), "60", "150"),
+    metric_row("`small`", "speed", speed.FPS_1, ("small",), "20", "56"),
+    metric_row("`small`", "speed", speed.FPS, ("small",), "30", "90", of="32"),
     Row(
         "`small`, batch 32, steps/s that an agent imagines, four denoising steps",
         "speed",
@@ -173,16 +192,9 @@ ROWS = (
         0,
     ),
     Row("the same seed and actions twice: blocks between the ways, at most", "luanti_recording", worst_way, "0", "0"),
-    Row(
-        "`minecraft`, 8.5 min of one H200: next frame, PSNR, dB",
-        "minecraft",
-        number("fidelity", "psnr_teacher_forced"),
-        "26",
-        "30",
-        1,
-    ),
-    Row("the same: PSNR of 16 dreamed frames above copy-last, dB", "minecraft", above_copy_last, "2", "4", 2),
-    Row("the same: action following", "minecraft", number("control", "action_following"), ".90", ".97"),
+    metric_row("`minecraft`, 8.5 min of one H200", "minecraft", fidelity.PSNR_NEXT, FIDELITY, "26", "30"),
+    metric_row("the same", "minecraft", fidelity.PSNR_16, FIDELITY, "2", "4", above=True),
+    metric_row("the same", "minecraft", control.ACTION_FOLLOWING, CONTROL, ".90", ".97"),
     Row(
         "the same: the picture moves against the camera", "minecraft", number("look", "sign_agrees_dream"), ".95", ".99"
     ),
@@ -190,7 +202,7 @@ ROWS = (
     Row("the same: a dug block is gone, precision", "minecraft", number("dig", "precision_dream"), ".6", ".9", 2),
     Row("the same: recall", "minecraft", number("dig", "recall_dream"), ".6", ".9", 2),
     Row(
-        "the same: biome found in dreams that were asked for it (chance: 1 / number of biomes)",
+        "the same: biome recognised in dreams that were prompted with it (chance: 1 / number of biomes)",
         "minecraft",
         number("words", "biome_recovered"),
         "3x chance",
@@ -199,20 +211,19 @@ ROWS = (
     ),
     Row("the same: time of day, likewise", "minecraft", number("words", "time_recovered"), "3x chance", ".9", 2),
     Row(
-        "the same: taken for Luanti by a judge of five games, from the word alone",
+        "the same: taken for Luanti by a classifier of five games, from the word alone",
         "minecraft",
         number("game", "share_this_game"),
         ".95",
         "1",
     ),
     *(
-        Row(
-            f"`arcade`, four games in one, an hour of two cores, {title}: 16 dreamed frames above copy-last, dB",
+        metric_row(
+            f"`arcade`, four games in one, an hour of two cores, {title}",
             "arcade",
-            above_copy_last_of(game),
-            "",
-            "",
-            2,
+            fidelity.PSNR_16,
+            (game, "fidelity"),
+            above=True,
         )
         for game, title in (
             ("luanti", "Luanti 64x112"),
@@ -250,3 +261,28 @@ ROWS = (
     Row("kill -9 during recording", "kill_recording", recordings_killed, "0 lost", "0 lost"),
     Row("kill -9 during a checkpoint", "kill_checkpoint", checkpoints_killed, "0 lost", "0 lost"),
 )
+
+
+def mean_return(results: dict[str, Any]) -> str:
+    """An agent's return in the real game, beside that of the policy of its recording."""
+    agent, recording = results["main"], results[results["recording_policy"]]
+    return " against ".join(Value(x["mean"], x["standard_error"]).show(1) for x in (agent, recording))
+
+
+HEADLINE = (
+    metric_row("`make demo`, 11 minutes of training", "demo", fidelity.PSNR_16, ("own_world",), above=True),
+    metric_row("`pong`", "world_pong", fidelity.PSNR_16, FIDELITY, above=True),
+    metric_row("`jump`", "world_jump", control.ACTION_FOLLOWING, CONTROL),
+    metric_row("`pong`", "world_pong", control.ACTION_FOLLOWING, CONTROL),
+    Row("`pong` in the page: key to frame, p50 / p95, ms", "play", latency("fps_60"), "", ""),
+    metric_row("`minecraft`", "minecraft", fidelity.PSNR_NEXT, FIDELITY),
+    metric_row("`tiny`", "speed", speed.FPS_1, ("tiny",)),
+    Row(
+        "an agent that never played Freeway: return in the game, against the recording's policy",
+        "agent_freeway",
+        mean_return,
+        "",
+        "",
+    ),
+)
+"""The numbers that README shows."""

@@ -28,7 +28,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, VecTransposeImage
 
 from worldsim.env import WorldVectorEnv
-from worldsim.evaluate.speed import hardware
+from worldsim.evaluate import hardware
 
 RESULTS = Path(__file__).parent / "results" / "sb3_ppo.json"
 

@@ -3,6 +3,7 @@ and steps a second that an agent imagines, on latents.
 
     python experiments/speed.py --presets tiny small
     python experiments/speed.py --presets small --only-dreams --batch 512    # an accelerator's row
+    python experiments/speed.py --presets base --only-steps --batch 1        # a step of training, and its memory
 
 Speed does not depend on what was learned, so the worlds are untrained, for 64x64 frames and three actions, with the
 preset's default sampler (4 denoising steps and one commit a frame). A dream of an agent is 8 recorded frames to burn
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -24,17 +26,19 @@ from flax import nnx
 
 from worldsim.agent.imagine import imagine
 from worldsim.agent.policy import ActorCritic, PolicyConfig
-from worldsim.checkpoint import World
-from worldsim.evaluate import bench
-from worldsim.evaluate.speed import hardware
-from worldsim.generation import Sampler, bind
-from worldsim.modules import build_graphs, read_configs
+from worldsim.evaluate import bench, hardware
+from worldsim.model.generate import Sampler, bind
+from worldsim.model.modules import build_graphs, read_configs
+from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
 from worldsim.simulator import Simulator
-from worldsim.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.train import PRESETS
-from worldsim.train.stages import new_dynamics
-from worldsim.types import discrete
+from worldsim.train.games import fill_recipe
+from worldsim.train.losses import TrainBatch, dynamics_loss
+from worldsim.train.optimizer import init_state, is_kernel, make_step, muon
+from worldsim.train.stages.dynamics import new_dynamics
+from worldsim.types import Batch, discrete
+from worldsim.world import Card, World
 
 SIZE, SPEC = (64, 64), discrete(("noop", "up", "down"))
 RESULTS = Path(__file__).parent / "results" / "speed.json"
@@ -42,24 +46,21 @@ RESULTS = Path(__file__).parent / "results" / "speed.json"
 
 def untrained(name: str) -> World:
     """Make a world of a preset's size."""
-    preset = PRESETS[name]
-    tokenizer = Tokenizer(TokenizerConfig(size=SIZE, **preset.tokenizer), rngs=nnx.Rngs(0))
-    dynamics, outcome = new_dynamics(tokenizer.config, SPEC, preset, 0)
+    configs = fill_recipe(PRESETS[name], SIZE, SPEC)
+    tokenizer = Tokenizer(configs.tokenizer, rngs=nnx.Rngs(0))
+    dynamics, outcome = new_dynamics(configs, 0)
     modules = {"tokenizer": tokenizer, "dynamics": dynamics, "outcome": outcome}
     config = {key: dataclasses.asdict(module.config) for key, module in modules.items()}
-    card = {
-        "action_spec": SPEC.to_json(),
-        "size": list(SIZE),
-        "fps": 15,
-        "config": config | {"sampler": {"num_denoise_steps": 4, "noise_scale": 1.0}},
-    }
-    starts = {"obs": np.zeros((1, 8, *SIZE, 3), np.uint8), "prev_action": np.zeros((1, 8, 1), np.float32)}
-    return World(card=card, params={key: split(module)[1] for key, module in modules.items()}, starts=starts)
+    card = Card(name=name, title=name, game="none", size=SIZE, fps=15.0, action_spec=SPEC, config=config)
+    contexts = {"obs": np.zeros((1, 8, *SIZE, 3), np.uint8), "prev_action": np.zeros((1, 8, 1), np.float32)}
+    return World(
+        card=card, params={key: split(module)[1] for key, module in modules.items()}, initial_contexts=contexts
+    )
 
 
 def imagined(world: World, num_denoise_steps: int, batch: int, *, num_repeats: int = 5) -> dict[str, Any]:
     """Steps a second that a policy dreams in `batch` dreams side by side: median and deviation."""
-    configs, horizon, context = read_configs(world.card["config"]), 16, 8
+    configs, horizon, context = read_configs(world.card.config), 16, 8
     graphs, dynamics = build_graphs(configs, world.params), configs.dynamics
     policy = PolicyConfig(
         num_latents=dynamics.num_latents, token_dim=dynamics.token_dim, choice_sizes=dynamics.choice_sizes
@@ -89,14 +90,49 @@ def imagined(world: World, num_denoise_steps: int, batch: int, *, num_repeats: i
     }
 
 
+def train_step(name: str, batch: int, *, num_repeats: int = 3) -> dict[str, Any]:
+    """Seconds of a training step of the dynamics with the bootstrap loss, and the peak memory of the process.
+
+    Windows of the preset's length, `batch` of them; the first step, which compiles, is not counted.
+    """
+    recipe = PRESETS[name]
+    configs = fill_recipe(recipe, SIZE, SPEC)
+    dynamics, frames = configs.dynamics, recipe.frames
+    (graph, params), (outcome_graph, outcome) = (split(module) for module in new_dynamics(configs, 0))
+    step = make_step(dynamics_loss((graph, outcome_graph), recipe), muon(), ema=0.999, decay=is_kernel)
+    state = init_state({"dynamics": params, "outcome": outcome})
+    z = np.random.default_rng(0).normal(size=(batch, frames, dynamics.num_latents, dynamics.token_dim))
+    none = np.zeros((batch, frames), np.float32)
+    windows = TrainBatch(Batch(z.astype(np.float32), none[..., None], none, none > 0, none == 0))
+    times = []
+    for i in range(num_repeats + 1):
+        start = time.perf_counter()
+        state, scalars = step(state, windows, jax.random.key(i), np.float32(0.001), bootstrap=True)
+        float(scalars["loss"])
+        times.append(time.perf_counter() - start)
+    return {
+        "windows": batch,
+        "frames": frames,
+        "step_s": float(np.median(times[1:])),
+        "step_s_sd": float(np.std(times[1:])),
+        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        **hardware(),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=["tiny", "small"], choices=sorted(PRESETS))
     parser.add_argument("--only-dreams", action="store_true", help="only what an agent imagines")
-    parser.add_argument("--batch", type=int, default=32, help="dreams side by side")
+    parser.add_argument("--only-steps", action="store_true", help="only what a training step takes")
+    parser.add_argument("--batch", type=int, default=32, help="dreams, or with --only-steps windows, side by side")
     args = parser.parse_args()
     result = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name in args.presets:
+        if args.only_steps:
+            result[name] = result.get(name, {}) | {"training": train_step(name, args.batch)}
+            RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+            continue
         world = untrained(name)
         count = {part: sum(int(np.size(x)) for x in _leaves(tree)) for part, tree in world.params.items()}
         found = result.get(name, {})

@@ -1,7 +1,7 @@
-"""Render experiments/results/*.json and the cards of the shipped worlds into the tables of README.md.
+"""Render experiments/results/*.json and the cards of the shipped worlds into README.md and docs/results.md.
 
     python experiments/tables.py            # writes the tables between their markers
-    python experiments/tables.py --check    # changes nothing; fails where README.md is out of date
+    python experiments/tables.py --check    # changes nothing; fails where a page is out of date
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`. What has no results file yet is left out.
 """
@@ -16,15 +16,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rows import PM, ROWS, Value, number
+from rows import HEADLINE, PM, ROWS, Value, number
 
-from worldsim.checkpoint import screens_of
+from worldsim.evaluate.metric import Row as MetricRow
+from worldsim.evaluate.metrics import headlines
+from worldsim.world import read_card, trained_for
 
 ROOT = Path(__file__).parents[1]
 
 
+def headline_table(root: Path) -> list[str]:
+    """The few numbers that README shows, each with its file."""
+    lines = ["| what | measured | from |", "|---|---|---|"]
+    for row in HEADLINE:
+        path = root / "experiments" / "results" / f"{row.file}.json"
+        value = row.pick(json.loads(path.read_text(encoding="utf-8")))
+        shown = value.show(row.digits) if isinstance(value, Value) else value
+        lines.append(f"| {row.what} | {shown} | [{row.file}](experiments/results/{row.file}.json) |")
+    return lines
+
+
 def results_table(root: Path) -> list[str]:
-    """Every measured row: number, what was asked, and the file that has it."""
+    """Every measured row: number, target, and the file that has it."""
     lines = ["| what | measured | asked for | aim | from |", "|---|---|---|---|---|"]
     for row in ROWS:
         path = root / "experiments" / "results" / f"{row.file}.json"
@@ -40,66 +53,42 @@ def worlds_table(root: Path) -> list[str]:
     """The shipped worlds, from their cards."""
     lines = ["| world | game | picture | parameters | trained | licence of the weights |", "|---|---|---|---|---|---|"]
     for path in sorted((root / "checkpoints").glob("*/card.json")):
-        card = json.loads(path.read_text(encoding="utf-8"))
-        training = card["training"]
+        card = read_card(path.parent)
         cells = (
-            f"[{card['name']}](checkpoints/{path.parent.name})",
-            card["title"],
-            "; ".join(screens_of(card)),
-            f"{card['weights']['num_params'] / 1e6:.2f} M",
-            _trained(training),
-            card["licence"]["weights"],
+            f"[{card.name}](checkpoints/{path.parent.name})",
+            card.title,
+            "; ".join(card.screens),
+            f"{card.weights.num_params / 1e6:.2f} M",
+            trained_for(card.training),
+            card.licence["weights"],
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-JUDGED: tuple[tuple[str, str, str, str, str, int], ...] = (
-    # what, question, number, what knowing nothing scores, the best, digits
-    ("PSNR of 64 dreamed frames, dB", "fidelity", "psnr_free_64", "psnr_copy_last_64", "psnr_tokenizer", 1),
-    ("Frechet distance score, frames 1 to 64", "fidelity", "score_gfvd_64", "0", "1", 2),
-    ("opposite keys part, the right way", "control", "opposite_direction", "0.5", "1", 2),
-    ("frames from key to change", "control", "latency_frames", "", "1", 1),
-    (
-        "keys told from the dream by an inverse model",
-        "control",
-        "inverse_accuracy_dream",
-        "inverse_accuracy_chance",
-        "inverse_accuracy_real",
-        2,
-    ),
-    ("reward, average precision", "outcome", "reward_ap", "reward_base_rate", "1", 2),
-    ("returns of dream and game, correlation", "outcome", "return_pearson", "0", "1", 2),
-    ("CRPS skill, 19 dreams", "uncertainty", "crps_skill", "0", "1", 2),
-    ("share that 90 % intervals hold", "uncertainty", "coverage_90", "", "0.9", 2),
-    ("said uncertainty against next frame's error, Spearman", "uncertainty", "spearman_uncertainty_1", "0", "1", 2),
-    ("foreign frames told, AUROC", "uncertainty", "auroc_foreign", "0.5", "1", 2),
-    ("seconds until a dream collapses, of 600", "drift", "collapse_seconds_policy", "0", "600", 0),
-    ("objects born without cause per 1,000 frames", "births", "born_per_1000", "", "born_per_1000_real", 1),
-    ("objects gone without cause per 1,000 frames", "births", "gone_per_1000", "", "gone_per_1000_real", 1),
-)
-
-
-def judged_table(root: Path) -> list[str]:
-    """The shipped worlds by the judge's questions: each number, and in brackets what stands for nothing and for all."""
+def evaluation_table(root: Path) -> list[str]:
+    """The headline numbers of the shipped worlds, each with what chance and what perfection score."""
     files = sorted((root / "experiments" / "results").glob("world_*.json"))
     results = {path.stem.removeprefix("world_"): json.loads(path.read_text(encoding="utf-8")) for path in files}
+    cells: dict[str, dict[str, str]] = {}
+    order = {row.title: row.metric.headline for found in results.values() for row in headlines(found)}
+    for name, found in results.items():
+        for row in headlines(found):
+            cells.setdefault(row.title, {})[name] = _between(row)
     links = [f"[{name}](experiments/results/world_{name}.json)" for name in results]
-    lines = [f"| what (knowing nothing .. at best) | {' | '.join(links)} |", "|---" * (1 + len(links)) + "|"]
-    for what, question, name, zero, one, digits in JUDGED:
-        cells = [_between(found.get(question) or {}, name, (zero, one), digits) for found in results.values()]
-        if any(cells):
-            lines.append(f"| {what} | {' | '.join(cell or 'not measured' for cell in cells)} |")
+    lines = [f"| what (by chance .. at best) | {' | '.join(links)} |", "|---" * (1 + len(links)) + "|"]
+    for title in sorted(cells, key=lambda title: order[title] or 0):
+        lines.append(f"| {title} | {' | '.join(cells[title].get(name, 'not measured') for name in results)} |")
     return lines
 
 
-def _between(numbers: dict[str, Any], name: str, references: tuple[str, str], digits: int) -> str:
-    """A number with its spread, and its references."""
-    value = number(name)(numbers)
-    if not isinstance(value, Value):
-        return ""
-    ends = [f"{numbers[x]:.{digits}f}" if x in numbers and numbers[x] is not None else x for x in references]
-    return f"{value.show(digits)} ({' .. '.join(ends).strip()})"
+def _between(row: MetricRow) -> str:
+    """A number with its spread and its references; constants are written as they are."""
+    metric, ends = row.metric, []
+    for end, value in ((metric.chance, row.chance), (metric.perfect, row.perfect)):
+        ends.append("" if value is None else f"{value:.{metric.digits}f}" if isinstance(end, str) else f"{value:g}")
+    shown = Value(row.value or 0.0, row.sd).show(metric.digits)
+    return f"{shown} ({' .. '.join(ends).strip()})" if any(ends) else shown
 
 
 def phyworld_table(root: Path) -> list[str]:
@@ -149,7 +138,7 @@ def dreams_table(root: Path) -> list[str]:
                 how["objective"] + cut,
                 str(how["num_denoise_steps"] or "own"),
                 f"{how['noise_scale']:g}",
-                f"{how['clone_share']:g}",
+                f"{how['clone_fraction']:g}",
                 f"{how['minutes']:.0f}",
                 f"{agent['dream']['mean']:.0f} in {agent['dream']['mean_length']:.0f} steps",
                 _mean(agent),
@@ -166,32 +155,36 @@ def _mean(found: dict[str, Any] | None) -> str:
 TABLES: dict[str, Callable[[Path], list[str]]] = {
     "worlds": worlds_table,
     "results": results_table,
-    "judged": judged_table,
+    "evaluation": evaluation_table,
     "phyworld": phyworld_table,
     "agents": agents_table,
     "dreams": dreams_table,
 }
 
 
-def _trained(training: dict) -> str:
-    """How long a world was trained, and where; before that the one that it went on from."""
-    before = f"{_trained(training['init'])}, then " if "init" in training else ""
-    return f"{before}{training['minutes']:.0f} min on {training['hardware']}"
+PAGES: dict[str, dict[str, Callable[[Path], list[str]]]] = {
+    "README.md": {"headline": headline_table},
+    "docs/results.md": TABLES,
+}
+"""The tables of each page."""
 
 
-def render(text: str, root: Path) -> str:
-    """Put every table between its markers.
+def render(
+    text: str, root: Path, tables: dict[str, Callable[[Path], list[str]]] = TABLES, *, page: str = "README.md"
+) -> str:
+    """Put every table between its markers; their links lead from the page's folder.
 
     Raises:
         ValueError: a marker names no table, or a table has no place.
     """
     pattern = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
     found = {match[2] for match in pattern.finditer(text)}
-    if found != set(TABLES):
-        raise ValueError(f"README.md wants one place for each of the tables {sorted(TABLES)}, has {sorted(found)}.")
+    if found != set(tables):
+        raise ValueError(f"expected one place for each of the tables {sorted(tables)} in {page}, got {sorted(found)}.")
+    up = "../" * page.count("/")
 
     def fill(match: re.Match) -> str:
-        lines = TABLES[match[2]](root)
+        lines = [line.replace("](", f"]({up}") for line in tables[match[2]](root)]
         return match[1] + ("\n".join(lines) + "\n" if len(lines) > 2 else "") + match[3]
 
     return pattern.sub(fill, text)
@@ -199,16 +192,14 @@ def render(text: str, root: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only say whether README.md is up to date")
+    parser.add_argument("--check", action="store_true", help="only say whether the pages are up to date")
     args = parser.parse_args()
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    wanted = render(text, ROOT)
-    if wanted == text:
-        return
-    if args.check:
-        sys.exit("README.md is not what experiments/results say; run: python experiments/tables.py")
-    readme.write_text(wanted, encoding="utf-8")
+    for page, tables in PAGES.items():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        rendered = render(text, ROOT, tables, page=page)
+        if rendered != text and args.check:
+            sys.exit(f"{page} is not what experiments/results say; run: python experiments/tables.py")
+        (ROOT / page).write_text(rendered, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@
     python experiments/train_worlds.py pong --runs runs --resume # goes on where it stopped
     python experiments/train_worlds.py pong --runs runs --measure-only # measures the shipped world again
     python experiments/train_worlds.py pong --runs more --init pong # goes on from a world, the shipped one say
-    python experiments/train_worlds.py minecraft --runs runs --init minecraft --only-words --minutes 14
+    python experiments/train_worlds.py minecraft --runs runs --init minecraft --only-prompts --minutes 14
     python experiments/train_worlds.py jump --from-run demo/run --footage demo/footage   # ships another run's world
 
 Two cores, no accelerator: a minute or two of recording, `minutes` of training, about 15 of measuring. `minecraft` is
 recorded for 20 minutes (../docs/luanti.md). Where there is an accelerator worlds are larger, and `minecraft` is learned
 in 18 minutes, the others in 8. Writes experiments/results/world_<name>.json (every number with its spread over three
-evaluation seeds) and the bundle with the numbers in its card and a preview real | dream.
+evaluation seeds) and the bundle with its numbers and a preview real | dream.
 """
 
 from __future__ import annotations
@@ -28,16 +28,15 @@ import jax
 import numpy as np
 
 import worldsim
-from worldsim.checkpoint import World, load_world, save_world
 from worldsim.cli.console import Counter, StageBars
 from worldsim.data.dataset import Windows
 from worldsim.data.store import Footage
-from worldsim.evaluate import bench, evaluate
-from worldsim.evaluate.run import held_out_columns
-from worldsim.pictures import strip
-from worldsim.train import PRESETS, Preset
-from worldsim.train.presets import StageConfig
-from worldsim.video import beside, label_columns, write_video
+from worldsim.evaluate import EvalOptions, bench, evaluate, headline_rows
+from worldsim.evaluate.reference import held_out_columns
+from worldsim.initial import InitialContext
+from worldsim.train import PRESETS, Init, Recipe, StageConfig
+from worldsim.video import label_columns, side_by_side, strip, write_video
+from worldsim.world import World, load_world, save_world
 
 ROOT = Path(__file__).parents[1]
 CONTEXT, PREVIEW_FRAMES = 8, 90
@@ -56,138 +55,87 @@ LIMITS = {
 }
 
 
-class Recipe(NamedTuple):
-    """How a shipped world is made."""
+class Plan(NamedTuple):
+    """The footage and the training of a shipped world."""
 
     num_frames: int
     max_episode_len: int
     minutes: float
-    preset: Preset
+    preset: str
     game: str  # that is recorded
     num_workers: int = 2
     again: float = 0.0  # minutes in which the world then goes on from itself; of `minutes` none
 
 
-TINY = PRESETS["tiny"]
-PRESET = dataclasses.replace(
-    TINY, dynamics_stage=dataclasses.replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_share=0.12
-)
-BLOCKS = dataclasses.replace(
-    PRESET,
-    dynamics={**TINY.dynamics, "weighs": True, "window": 7},
-    frames=8,
-    aligned=True,
-    tokenizer_share=0.055,
-    flow_share=0.18,
-    opening_share=0.5,
-    opening={"width": 192, "num_layers": 4, "local_width": 32, "num_local": 2},
-    dynamics_stage=dataclasses.replace(PRESET.dynamics_stage, batch_size=8),
-    single_share=0.0,
-    pure_share=0.75,
-    bootstrap_share=0.125,
-    num_evaluations=12,
-    num_denoise_steps=1,
-    half=True,
-)
-WIDE = dataclasses.replace(  # for an accelerator
-    BLOCKS,
-    frames=16,
-    flow_frames=8,
-    dreams=3,
-    bootstrap_from=0.0,
-    num_evaluations=8,
-    dynamics={
-        **BLOCKS.dynamics,
-        "width": 128,
-        "num_layers": 4,
-        "local_width": 48,
-        "num_local": 2,
-        "flow_width": 64,
-        "window": 14,
-        "least_change": 0.1,
-    },
-    tokenizer_share=0.05,
-    flow_share=0.15,
-    opening_share=0.4,
-    opening={"width": 224, "num_layers": 4, "local_width": 48, "num_local": 2},
-    flow_stage=StageConfig(batch_size=32, learning_rate=0.004, decay=0.9, ema=0.998),
-    dynamics_stage=StageConfig(batch_size=32, learning_rate=0.015, decay=0.9, ema=0.998),
-    opening_stage=StageConfig(batch_size=128, learning_rate=0.015, decay=0.95, ema=0.999),
-)
-SHARP = dataclasses.replace(  # likewise
-    PRESET,
-    frames=24,
-    half=True,
-    tokenizer_share=0.2,
-    num_evaluations=8,
-    dynamics={**TINY.dynamics, "width": 128, "num_layers": 4, "local_width": 48, "num_local": 2, "window": 16},
-    tokenizer_stage=StageConfig(batch_size=128),
-    dynamics_stage=StageConfig(batch_size=32, learning_rate=0.015, decay=0.9, ema=0.998),
-)
-FIRST_FRAMES = StageConfig(batch_size=32, learning_rate=0.01, decay=0.98, ema=0.998)  # of an opening that goes on
-RECIPES = {
-    "jump": Recipe(48_000, 1000, 20.0, PRESET, "jump"),
-    "pong": Recipe(60_000, 3000, 30.0, PRESET, "pong"),
-    "minecraft": Recipe(100_000, 500, 50.0, BLOCKS, "luanti", num_workers=1, again=25.0),
+FIRST_FRAMES = StageConfig(batch_size=32, learning_rate=0.01, decay=0.98, ema=0.998)  # of first frames that go on
+PLANS = {
+    "jump": Plan(48_000, 1000, 20.0, "game", "jump"),
+    "pong": Plan(60_000, 3000, 30.0, "game", "pong"),
+    "minecraft": Plan(100_000, 500, 50.0, "minecraft", "luanti", num_workers=1, again=25.0),
 }
 ACCELERATED = {
-    "jump": RECIPES["jump"]._replace(minutes=8.0, preset=SHARP),
-    "minecraft": RECIPES["minecraft"]._replace(minutes=18.0, preset=WIDE, again=0.0),
-    "pong": RECIPES["pong"]._replace(minutes=8.0, preset=SHARP),
+    "jump": PLANS["jump"]._replace(minutes=8.0, preset="game-h100"),
+    "minecraft": PLANS["minecraft"]._replace(minutes=18.0, preset="minecraft-h100", again=0.0),
+    "pong": PLANS["pong"]._replace(minutes=8.0, preset="game-h100"),
 }
 
 
-def recipe_of(name: str) -> Recipe:
-    """Find how a world is made on this machine: with an accelerator there may be another way."""
-    return RECIPES[name] if jax.default_backend() == "cpu" else ACCELERATED.get(name, RECIPES[name])
+def plan_of(name: str) -> Plan:
+    """Return how a world is made on this machine: with an accelerator there may be another way."""
+    return PLANS[name] if jax.default_backend() == "cpu" else ACCELERATED.get(name, PLANS[name])
 
 
 def make_footage(name: str, out: Path) -> Footage:
     """Record the game with a policy that plays and errs."""
-    recipe = recipe_of(name)
+    plan = plan_of(name)
     if (out / "footage.json").is_file():
         footage = Footage.open(out)
-        if footage.num_frames >= recipe.num_frames:
+        if footage.num_frames >= plan.num_frames:
             return footage
     with closing(Counter("frames")) as on_progress:
         return worldsim.record(
-            recipe.game,
+            plan.game,
             out,
-            num_frames=recipe.num_frames,
+            num_frames=plan.num_frames,
             policy="noisy",
             seed=0,
-            num_workers=recipe.num_workers,
-            max_episode_len=recipe.max_episode_len,
+            num_workers=plan.num_workers,
+            max_episode_len=plan.max_episode_len,
             on_progress=on_progress,
         )
 
 
 def train(
-    name: str, footage: Footage, run: Path, *, minutes: float, resume: bool, init: str | None, only_words: bool = False
+    name: str,
+    footage: Footage,
+    run: Path,
+    *,
+    minutes: float,
+    resume: bool,
+    init: str | None,
+    only_prompts: bool = False,
 ) -> World:
-    """Train by the recipe, which may go on from what it has learned: a camera then shows the world its own dreams."""
-    recipe, again = recipe_of(name), run / "again"
-    preset = dataclasses.replace(recipe.preset, opening_stage=FIRST_FRAMES) if only_words else recipe.preset
+    """Train by the plan, which may go on from what it has learned: the context is then generated by trained weights."""
+    plan, again = plan_of(name), run / "again"
+    preset: str | Recipe = plan.preset
+    if only_prompts:
+        preset = dataclasses.replace(PRESETS[plan.preset], first_frame_stage=FIRST_FRAMES)
+    origin = Init(init, ("first_frame/prompt_encoder",)) if init and only_prompts else init
     with closing(StageBars()) as on_progress:
-        fit = partial(worldsim.fit, footage.path, preset=preset, name=name, on_progress=on_progress)
+        fit = partial(worldsim.fit, [footage.path], preset=preset, name=name, on_progress=on_progress)
         is_done = resume and (run / "world").is_dir()
-        world = (
-            load_world(run / "world")
-            if is_done
-            else fit(run, minutes=minutes, resume=resume, init=init, only_words=only_words)
-        )
-        if not recipe.again or init:
+        world = load_world(run / "world") if is_done else fit(run, minutes=minutes, resume=resume, init=origin)
+        if not plan.again or init:
             return world
-        return fit(again, minutes=recipe.again, resume=(again / "run.json").is_file(), init=world)
+        return fit(again, minutes=plan.again, resume=(again / "run.json").is_file(), init=world)
 
 
 def measure(sim: worldsim.Simulator, footage: Footage, num_windows: int, quick: bool) -> dict:
-    """Ask every question, or the first few, and how fast it runs."""
+    """All numbers, or those of a quick evaluation, and how fast the world runs."""
     horizon = 0 if quick else WINDOWED
-    with closing(Counter("questions")) as on_progress:
-        result = evaluate(
-            sim, footage, num_windows=num_windows, windowed_horizon=horizon, quick=quick, on_progress=on_progress
-        )
+    with closing(Counter("measurements")) as on_progress:
+        options = EvalOptions(num_windows=num_windows, windowed_horizon=horizon, quick=quick)
+        result = evaluate(sim, footage, options, on_progress=on_progress)
     return result | {"speed": bench(sim)}
 
 
@@ -198,12 +146,12 @@ def pictures(sim: worldsim.Simulator, footage: Footage, out: Path) -> dict[str, 
     windows = Windows(held, length, min_real=length)
     batch = windows.batch(np.linspace(0, len(windows) - 1, 3).astype(int))
     state, _ = sim.reset(
-        jax.random.key(0), prompt=batch.obs[:, :CONTEXT], prompt_actions=batch.prev_action[:, :CONTEXT]
+        jax.random.key(0), initial=InitialContext.frames(batch.obs[:, :CONTEXT], batch.prev_action[:, :CONTEXT])
     )
     dreamt = np.asarray(sim.rollout(state, batch.prev_action[:, CONTEXT:])[1].obs)
     real = batch.obs[:, CONTEXT:]
     zoom = 4 if sim.size[1] <= 64 else 2
-    video = label_columns(beside([real[0], dreamt[0]]), ["real", "dream"], zoom=zoom)
+    video = label_columns(side_by_side([real[0], dreamt[0]]), ["real", "dream"], zoom=zoom)
     out.mkdir(parents=True, exist_ok=True)
     write_video(out / "preview.gif", video, fps=sim.fps, min_width=video.shape[2])
     from PIL import Image
@@ -219,7 +167,7 @@ def ship(
     sim = worldsim.Simulator.from_world(world)
     metrics = {"command": command, **measure(sim, footage, num_windows, quick)}
     results = ROOT / "experiments" / "results" / f"world_{name}.json"
-    results.write_text(json.dumps(metrics | {"training": world.card["training"]}, indent=1) + "\n")
+    results.write_text(json.dumps(metrics | {"training": world.card.training}, indent=1) + "\n")
     write_bundle(name, sim, footage, run, metrics, command, history)
 
 
@@ -227,16 +175,16 @@ def write_bundle(
     name: str, sim: worldsim.Simulator, footage: Footage, run: Path, metrics: dict, command: str, history: str
 ) -> None:
     """Write a measured world to `checkpoints`, with its numbers, its limits and its pictures."""
-    world = sim.world
-    card = world.card | {
-        "name": name,
-        "metrics": metrics,
-        "limits": list(dict.fromkeys([*world.card["limits"], *LIMITS[name]])),
-    }
-    history = history or card["training"].get("history", "")
-    card["training"] = card["training"] | {"command": command, "history": history}
+    card, metrics = sim.card, metrics | {"headline": headline_rows(metrics)}
+    history = history or card.training.get("history", "")
+    card = dataclasses.replace(
+        card,
+        name=name,
+        limits=tuple(dict.fromkeys([*card.limits, *LIMITS[name]])),
+        training={**card.training, "command": command, "history": history},
+    )
     save_world(
-        dataclasses.replace(world, card=card),
+        dataclasses.replace(sim.world, card=card, metrics=metrics),
         ROOT / "checkpoints" / name,
         extra_files=pictures(sim, footage, run / "pictures"),
     )
@@ -256,14 +204,14 @@ def trained(run: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("name", choices=sorted(PLANS))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for footage and run")
     parser.add_argument("--minutes", type=float, default=None, help="of training; the recipe's by default")
     parser.add_argument("--windows", type=int, default=64, help="evaluation windows a seed")
     parser.add_argument("--quick", action="store_true", help="measure as `worldsim eval --quick` does")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--init", help="a world to go on from; the footage is recorded anew, bit for bit the same")
-    parser.add_argument("--only-words", action="store_true", help="of that world, only what words mean is learned on")
+    parser.add_argument("--only-prompts", action="store_true", help="of that world, only what words mean is learned on")
     parser.add_argument(
         "--measure-only",
         action="store_true",
@@ -279,7 +227,7 @@ def main() -> None:
     command += " --quick" * args.quick
     command += f" --minutes {args.minutes:g}" if args.minutes else ""
     command += f" --init {args.init}" if args.init else ""
-    command += " --only-words" * args.only_words
+    command += " --only-prompts" * args.only_prompts
     if args.from_run is not None:
         world, footage = load_world(args.from_run / "world"), Footage.open(args.footage)
         command = f"make demo; {command} --from-run demo/run --footage demo/footage"
@@ -291,9 +239,9 @@ def main() -> None:
     if args.measure_only:
         world = load_world(trained(run) if (run / "world").is_dir() else ROOT / "checkpoints" / args.name)
     else:
-        minutes = args.minutes or recipe_of(args.name).minutes
+        minutes = args.minutes or plan_of(args.name).minutes
         world = train(
-            args.name, footage, run, minutes=minutes, resume=args.resume, init=args.init, only_words=args.only_words
+            args.name, footage, run, minutes=minutes, resume=args.resume, init=args.init, only_prompts=args.only_prompts
         )
     ship(args.name, world, footage, run, args.windows, args.quick, command, history)
     print(f"checkpoints/{args.name} written", file=sys.stderr)
