@@ -2,6 +2,7 @@
 #
 #   make demo    record a game, learn its world, write a video of the dream (under 15 minutes on two cores)
 #   make test    the whole test suite
+#   make docs    the documentation with the API reference, in site/; fails on a broken link or an undocumented name
 #   make check   format, lint, types, import directions, published tables, size of what git tracks
 #
 # PYTHON=python3.12 make demo    picks another interpreter.
@@ -12,13 +13,16 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 NOW    := $(shell date +%s)
 
-.PHONY: demo test check clean
+.PHONY: demo test docs check clean
 
 demo: $(READY)
 	$(BIN)/python experiments/demo.py --out demo --started-at $(NOW)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -30,7 +34,7 @@ check: $(READY)
 
 # uv installs in seconds; where it cannot be had or does not find a package, pip reads the same lock.
 $(READY): pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(f"worldsim wants Python 3.11 or newer, got {sys.version.split()[0]}: name one with PYTHON=python3.12 make ..." if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit(f"expected Python 3.11 or newer for worldsim, got {sys.version.split()[0]}: name one with PYTHON=python3.12 make ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock -e . \
@@ -38,4 +42,4 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo runs site .pytest_cache .ruff_cache .hypothesis
