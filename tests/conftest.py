@@ -4,15 +4,13 @@ The library is imported inside the fixtures, so that the type checks of jaxtypin
 """
 
 import os
-import tempfile
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # The same small programs are compiled again and again, by tests, workers and child processes: once is enough.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="worldsim-test-programs-"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "programs"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-
-from pathlib import Path
 
 import jax
 import pytest
@@ -29,14 +27,22 @@ def bar_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def toy_footage(tmp_path_factory):
+    """300 frames of the toy game, recorded by one worker in one go."""
+    from tests.data.footage_factory import TOY
+    from worldsim.recording.record import record
+
+    return record(TOY, tmp_path_factory.mktemp("toy") / "footage", num_frames=300, policy="random", seed=3)
+
+
+@pytest.fixture(scope="session")
 def untrained_world(tmp_path_factory) -> Path:
     """The bundle of a world of the bar game that has learned nothing."""
-    from tests.worlds import random_world
-    from worldsim.checkpoint import save_world
+    from tests.worlds import change, random_world
+    from worldsim.world import FootageSource, save_world
 
     path = tmp_path_factory.mktemp("world") / "bar"
-    world = random_world()
-    world.card["footage"]["recorder"] = {"seed": 1}
+    world = change(random_world(), footage=FootageSource(recorder={"seed": 1}))
     save_world(world, path)
     return path
 

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import demo
-from tests.worlds import bar_footage, random_world
+from tests.worlds import bar_footage, change, random_world
 from worldsim.data.store import Footage
 from worldsim.simulator import Simulator
 from worldsim.video import read_prompt
@@ -17,8 +17,7 @@ def _small(monkeypatch):
 
 def test_the_video_shows_real_and_dream_of_the_same_clips(tmp_path):
     footage = bar_footage(tmp_path / "footage", 3)
-    world = random_world()
-    world.card["training"]["held_out_episodes"] = [footage.episodes[2].name]
+    world = change(random_world(), held_out_episodes=(footage.episodes[2].name,))
     demo.write_videos(tmp_path, footage, Simulator.from_world(world), None)
     video = read_prompt(tmp_path / "video.mp4")
     assert len(video) == 5 and (tmp_path / "video.gif").stat().st_size > 0
