@@ -129,7 +129,11 @@ def test_an_agent_plays_the_real_game(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"game": "foo"}, "another game"), ({"fps": 7.0}, "another fps"), ({"size": (8, 8)}, "another size")],
+    [
+        ({"game": "foo"}, "its game: expected bar, got foo"),
+        ({"fps": 7.0}, "its fps: expected 10.0, got 7.0"),
+        ({"size": (8, 8)}, "its frame size: expected 16x16, got 8x8"),
+    ],
 )
 def test_footage_of_another_game_is_refused_before_anything_is_trained(learned, tmp_path, change, said):
     from tests.worlds import bar_episode

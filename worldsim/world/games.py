@@ -81,7 +81,7 @@ def resized(card: Card, contexts: dict[str, np.ndarray], size: tuple[int, int]) 
         ValueError: the world is of one size, or this one is too small for it or too large.
     """
     tokenizer = card.config["tokenizer"]
-    if not tokenizer.get("free"):
+    if not tokenizer.get("size_agnostic"):
         raise ValueError(f"{card.name} is of {list(card.size)} pixels alone; a world of several games is of any size.")
     least = tokenizer["patch"] * tokenizer["pack"]
     if not all(least <= length <= 4096 for length in size):

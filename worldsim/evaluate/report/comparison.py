@@ -26,7 +26,7 @@ def cells(section: str, name: str, row: Difference) -> tuple[str, ...]:
 
 def render_comparison(result: Numbers, *, cards: Sequence[Card], examples: Sequence[Example] = ()) -> str:
     """Make the page of `compare.compare_worlds`; cards of A and B, examples of `gallery.gather` with both."""
-    names = [card.title for card in cards]
+    names = [card.name for card in cards]
     title = f"{names[0]} (A) beside {names[1]} (B)"
     fps = cards[0].fps
     body = [(cells(*row), None) for row in rows_of(result) if not is_same(row[2])]
