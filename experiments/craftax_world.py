@@ -55,11 +55,11 @@ from streams import StreamCutter, StreamRows
 
 import worldsim
 from worldsim.cli.console import Counter, StageBars
+from worldsim.controls import ActionSpec, discrete
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage, FootageWriter
 from worldsim.evaluate import EvalOptions, evaluate
 from worldsim.evaluate.run import write_json
-from worldsim.types import ActionSpec, discrete
 from worldsim.world import World, load_world
 
 RESULTS = Path(__file__).parent / "results" / "craftax.json"

@@ -55,7 +55,7 @@ AFTER, LEAST_FRAMES = 8, 500  # frames after the first from nothing; recorded fr
 OTHERS = ("jump", "pong", "breakout", "doom-takecover")
 
 
-def script(spec: worldsim.types.ActionSpec) -> tuple[np.ndarray, dict[str, int]]:
+def script(spec: worldsim.controls.ActionSpec) -> tuple[np.ndarray, dict[str, int]]:
     """The actions of one scene, and where in them each question begins."""
     names, rows, begins = spec.column_names, [spec.noop] * (CONTEXT + PAUSE), {}
 

@@ -26,6 +26,7 @@ from flax import nnx
 
 from worldsim.agent.imagine import imagine
 from worldsim.agent.policy import ActorCritic, PolicyConfig
+from worldsim.controls import discrete
 from worldsim.evaluate import bench, hardware
 from worldsim.model.generate import Sampler, bind
 from worldsim.model.modules import build_graphs, read_configs
@@ -37,7 +38,7 @@ from worldsim.train.games import fill_recipe
 from worldsim.train.losses import TrainBatch, dynamics_loss
 from worldsim.train.optimizer import init_state, is_kernel, make_step, muon
 from worldsim.train.stages.dynamics import new_dynamics
-from worldsim.types import Batch, discrete
+from worldsim.types import Batch
 from worldsim.world import Card, World
 
 SIZE, SPEC = (64, 64), discrete(("noop", "up", "down"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from worldsim.controls import ActionSpec, Axis, Button
 from worldsim.data.store import Footage, FootageMeta, FootageWriter
-from worldsim.types import ActionSpec, Axis, Button, Episode
+from worldsim.types import Episode
 
 FIELD_OF_VIEW = 72.0
 SPEC = ActionSpec(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.commands import make_footage, refused, run
 from worldsim import cli
-from worldsim.types import discrete
+from worldsim.controls import discrete
 from worldsim.video import read_prompt, write_video
 
 pytestmark = pytest.mark.usefixtures("somewhere_empty")

@@ -9,7 +9,7 @@ import pytest
 from tests.commands import make_footage, refused, run
 from tests.evaluate import toy
 from worldsim import cli
-from worldsim.types import discrete
+from worldsim.controls import discrete
 
 pytestmark = pytest.mark.usefixtures("somewhere_empty")
 

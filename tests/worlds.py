@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from flax import nnx
 
+from worldsim.controls import ActionSpec, discrete
 from worldsim.data.store import Footage, FootageMeta, FootageWriter
 from worldsim.model.dynamics import DynamicsConfig
 from worldsim.model.outcome import OutcomeConfig
@@ -14,7 +15,7 @@ from worldsim.text.prompt import PromptConfig
 from worldsim.train import PRESETS, Recipe, StageConfig
 from worldsim.train.games import fill_recipe
 from worldsim.train.stages.dynamics import new_dynamics
-from worldsim.types import ActionSpec, Episode, discrete
+from worldsim.types import Episode
 from worldsim.world import Card, World
 
 SIZE = (16, 16)

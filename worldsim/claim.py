@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
 def check_folder(out: Path) -> Path:
@@ -20,7 +19,7 @@ def check_folder(out: Path) -> Path:
 
 
 def claim(
-    out: Path, settings: Mapping[str, Any], resume: bool, *, file: str = "run.json", is_shared: bool = False
+    out: Path, settings: Mapping[str, object], resume: bool, *, file: str = "run.json", is_shared: bool = False
 ) -> None:
     """Take a run folder, or check that it holds the run that is to go on.
 

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
-from worldsim.text.prompt import PromptConfig
-from worldsim.types import ActionSpec, fold_keys
+from worldsim.controls import ActionSpec
+from worldsim.text.prompt import Prompt, PromptConfig
+from worldsim.types import ArrayLike, fold_keys
 
 CONTEXT_STREAM = 2**32 - 1  # of a reset's key: no world has that number
 
@@ -38,7 +39,9 @@ class InitialContext:
         return cls(text=text)
 
     @classmethod
-    def frames(cls, obs: Any, actions: Any = None, *, text: str | Sequence[str] | None = None) -> InitialContext:
+    def frames(
+        cls, obs: ArrayLike, actions: ArrayLike | None = None, *, text: str | Sequence[str] | None = None
+    ) -> InitialContext:
         """Begin from frames.
 
         Args:
@@ -92,7 +95,7 @@ def reset_keys(key: PRNGKeyArray | Key[Array, " b"], count: int) -> ResetKeys:
 
 
 def draw_contexts(
-    contexts: Mapping[str, Any], key: PRNGKeyArray, batch: int
+    contexts: Mapping[str, np.ndarray], key: PRNGKeyArray, batch: int
 ) -> tuple[UInt8[np.ndarray, "b t h w c"], Float[np.ndarray, "b t a"]]:
     """Draw a recorded context for each world: its frames, and the action that led into each."""
     index = np.asarray(jax.random.randint(key, (batch,), 0, len(contexts["obs"])))
@@ -119,7 +122,7 @@ def read_frames(
     return obs, actions
 
 
-def read_text(text: str | Sequence[str] | None, config: PromptConfig | None, batch: int) -> Any:
+def read_text(text: str | Sequence[str] | None, config: PromptConfig | None, batch: int) -> Prompt | tuple[()]:
     """Return the `Prompt` of texts, one for all worlds or one per world; () for a world that reads none.
 
     Raises:

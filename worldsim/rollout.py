@@ -13,12 +13,13 @@ from jaxtyping import Float, UInt8
 
 import worldsim
 from worldsim.agent import load_policy
+from worldsim.controls import ActionSpec
 from worldsim.data.store import Footage
 from worldsim.initial import InitialContext
 from worldsim.play.frames import decode_picture
 from worldsim.recording.policies import AGENT
 from worldsim.simulator import Simulator
-from worldsim.types import CONTEXT, ActionSpec
+from worldsim.types import CONTEXT
 from worldsim.video import read_prompt
 from worldsim.world import Card, check_same_game, parse_prompt
 

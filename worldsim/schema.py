@@ -18,7 +18,7 @@ T = TypeVar("T")
 _WORDS = {str: "text", int: "a whole number", float: "a number"}
 
 
-def from_json(kind: type[T], data: Any, name: str = "") -> T:
+def from_json(kind: type[T], data: object, name: str = "") -> T:
     """Make a dataclass of the fields in `data`, each of its declared type.
 
     Raises:
@@ -34,7 +34,7 @@ def from_json(kind: type[T], data: Any, name: str = "") -> T:
     return kind(**{key: _read(hint, data[key], f"{name}.{key}".lstrip(".")) for key, hint in hints.items()})
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> Any:
     """Make plain dicts, lists, strings and numbers of a value; NaN and infinity, which JSON lacks, become None."""
     if dataclasses.is_dataclass(value):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}

@@ -8,7 +8,7 @@ from flax import nnx
 
 from worldsim.agent.objective import Trajectory, Weights, actor_critic_loss, lambda_returns
 from worldsim.agent.policy import ActorCritic, PolicyConfig, check_controls, entropy, log_prob, sample_action, value_of
-from worldsim.types import ActionSpec, Axis
+from worldsim.controls import ActionSpec, Axis
 
 CONFIG = PolicyConfig(num_latents=4, token_dim=3, choice_sizes=(3,), num_buttons=1, width=8)
 B, T = 5, 7

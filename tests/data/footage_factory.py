@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from worldsim.controls import discrete
 from worldsim.data.store import FootageMeta
-from worldsim.types import Episode, discrete
+from worldsim.types import Episode
 
 TOY = "tests.contracts.toy_env:worldsim_test/Toy-v0"
 

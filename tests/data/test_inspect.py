@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.data.footage_factory import make_meta
+from worldsim.controls import ActionSpec, Axis, Button, Choice
 from worldsim.data.inspect import contact_sheet, summarize
 from worldsim.data.store import Footage, FootageWriter
-from worldsim.types import ActionSpec, Axis, Button, Choice, Episode
+from worldsim.types import Episode
 
 
 def test_the_summary_counts_what_was_written(write_footage):

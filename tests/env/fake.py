@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from worldsim.controls import ActionSpec, Axis, Button, Choice, discrete
 from worldsim.env import WorldVectorEnv
 from worldsim.simulator import Simulator
-from worldsim.types import ActionSpec, Axis, Button, Choice, SimState, StepOutput, discrete
+from worldsim.types import SimState, StepOutput
 
 SIZE = (6, 8)
 CAR = ActionSpec(axes=(Axis(name="wheel"), Axis(name="pedal", low=0.0)))

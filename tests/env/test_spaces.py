@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.env.fake import BOTH, CAR, PAD, FakeSimulator
+from worldsim.controls import ActionSpec, discrete
 from worldsim.env import WorldEnv, action_rows, action_space
-from worldsim.types import ActionSpec, discrete
 
 
 @pytest.mark.parametrize(

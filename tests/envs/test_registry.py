@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import worldsim_envs
-from worldsim.types import ActionSpec
+from worldsim.controls import ActionSpec
 from worldsim_envs.game import MissingGamePackageError, centre, import_optional
 
 ALL = sorted(worldsim_envs.GAMES)

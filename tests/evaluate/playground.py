@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from worldsim.controls import discrete
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage, FootageWriter
-from worldsim.types import Episode, discrete
+from worldsim.types import Episode
 
 SIZE, LENGTH, FPS = 32, 70, 10.0
 SPEC = discrete(("stay", "left", "right"))

@@ -5,10 +5,10 @@ from tests.evaluate import toy
 from tests.evaluate.replay import Frozen, Replay, Static, record_columns
 from tests.evaluate.trials import trial
 from worldsim import metrics
+from worldsim.controls import discrete
 from worldsim.data.dataset import Columns, load_columns
 from worldsim.data.meta import FootageMeta
 from worldsim.evaluate.metrics.lookaway import CONTEXT, View, find_query, find_view, measure_lookaway
-from worldsim.types import discrete
 
 HOW = {"num_windows": 48, "seed": 0, "batch_size": 16}
 VIEW = View([0, 1, 2], 90.0, 0.5)

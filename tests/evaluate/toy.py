@@ -7,10 +7,11 @@ in the left quarter.
 import numpy as np
 
 from tests.world.bundles import make_card
+from worldsim.controls import discrete
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage, FootageWriter
 from worldsim.simulator import Simulator
-from worldsim.types import Episode, SimState, StepOutput, discrete
+from worldsim.types import Episode, SimState, StepOutput
 from worldsim.world import FootageSource
 
 SIZE, BLOCK = 32, 5

@@ -224,8 +224,8 @@ def test_a_picture_is_where_the_dream_begins(serve, tabs, pong, tmp_path):
 
 def test_a_world_with_a_mouse_takes_the_pointer_and_buttons(serve, tabs, tmp_path):
     from tests.worlds import random_world
+    from worldsim.controls import ActionSpec, Axis, Button
     from worldsim.play.stepper import Stepper
-    from worldsim.types import ActionSpec, Axis, Button
 
     spec = ActionSpec(
         buttons=(Button(name="forward", keys=("KeyW",)), Button(name="save", keys=("KeyS",))),

@@ -6,13 +6,13 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from worldsim.controls import ActionSpec
 from worldsim.play import frames
 from worldsim.play.archive import Archive
 from worldsim.play.messages import Command
 from worldsim.play.player import Player
 from worldsim.play.stepper import Stepper
 from worldsim.recording.real import RealGame
-from worldsim.types import ActionSpec
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def test_a_page_is_told_of_the_world_and_then_sees_it(serve):
     page = serve().page()
     hello = page.text("hello")
     assert hello["world"]["name"] == "bar" and hello["world"]["size"] == [16, 16] and hello["fps"] == 40.0
-    assert hello["controls"][0]["options"][1] == {"label": "left", "keys": ["ArrowLeft"]}
+    assert hello["controls"][0]["bindings"][1] == {"label": "left", "keys": ["ArrowLeft"]}
     first, second = page.frame(), page.frame()
     assert first.flags & frames.BEGUN and not second.flags & frames.BEGUN
     assert pixels(first).shape == (16, 16, 3) and second.number == first.number + 1

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tests.data.footage_factory import TOY
+from worldsim.controls import discrete
 from worldsim.recording.policies import NOISE_FRACTION, make_policy, with_noise
 from worldsim.recording.spaces import action_of_row, row_of_action, spec_of_space
-from worldsim.types import discrete
 
 S = gym.spaces
 SPACES = {

@@ -11,6 +11,7 @@ from flax import nnx
 
 from tests import worlds
 from tests.worlds import RECIPE, bar_footage, land_footage
+from worldsim.controls import discrete
 from worldsim.data.dataset import Windows, load_columns
 from worldsim.initial import InitialContext
 from worldsim.nn.params import split
@@ -22,7 +23,7 @@ from worldsim.train.losses import TrainBatch, dynamics_loss
 from worldsim.train.optimizer import init_state, is_kernel, make_step, muon, schedule
 from worldsim.train.recipes import get_recipe
 from worldsim.train.stages.dynamics import new_dynamics
-from worldsim.types import Batch, discrete
+from worldsim.types import Batch
 from worldsim.world import load_world
 
 

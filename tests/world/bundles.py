@@ -5,7 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 
-from worldsim.types import discrete
+from worldsim.controls import discrete
 from worldsim.world import Card, FootageSource, World
 
 

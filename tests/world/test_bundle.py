@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.world.bundles import make_world
-from worldsim.types import discrete
+from worldsim.controls import discrete
 from worldsim.world import Card, flatten, load_world, save_world, unflatten
 
 

@@ -22,9 +22,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from worldsim import schema
 from worldsim.agent.policy import ActorCritic, PolicyConfig, sample_action
+from worldsim.controls import ActionSpec
 from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import merge, split
-from worldsim.types import ActionSpec, obs_to_frame
+from worldsim.types import obs_to_frame
 from worldsim.world import LearnedGame, flatten, load_arrays, save_arrays, unflatten
 
 CARD, WEIGHTS = "agent.json", "weights.safetensors"
@@ -69,7 +70,11 @@ class Agent:
         return jnp.zeros((batch, self.card.config["actor"]["width"]))
 
     def act(
-        self, key: PRNGKeyArray, state: Float[Array, "b d"], obs: UInt8[Any, "b h w c"], prev_action: Float[Any, "b a"]
+        self,
+        key: PRNGKeyArray,
+        state: Float[Array, "b d"],
+        obs: UInt8[Array | np.ndarray, "b h w c"],
+        prev_action: Float[Array | np.ndarray, "b a"],
     ) -> tuple[Float[Array, "b d"], Float[Array, "b a"]]:
         """Return the next states and sampled action rows; `prev_action` led into each frame, NaN at the first."""
         return self._act(self.params, key, state, obs, prev_action)  # type: ignore[attr-defined]

@@ -11,14 +11,13 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import PRNGKeyArray
+from jaxtyping import PRNGKeyArray, PyTree
 
 from worldsim import schema
 from worldsim.agent.bundle import Agent, AgentCard, digest_of, save_agent
@@ -30,7 +29,7 @@ from worldsim.claim import claim
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.model.generate import Sampler, bind
-from worldsim.model.modules import build_graphs, read_configs
+from worldsim.model.modules import Graphs, build_graphs, read_configs
 from worldsim.nn.params import merge, split
 from worldsim.train.loop import Budget, Progress, Stage, run_stage
 from worldsim.train.optimizer import Fixed, Loss, TrainState, init_state, make_step
@@ -96,7 +95,7 @@ def fit_agent(
     return save_agent(Agent(card, {"actor": trained.params, "tokenizer": tokenizer}), out / "agent")
 
 
-def _card(world: World, footage: Footage, policy: PolicyConfig, training: dict[str, Any]) -> AgentCard:
+def _card(world: World, footage: Footage, policy: PolicyConfig, training: dict[str, object]) -> AgentCard:
     return AgentCard(
         game=world.card.game,
         title=world.card.title,
@@ -156,7 +155,7 @@ def _stage(
         latest = rng.integers(int((1 - RECENT) * len(windows)), len(windows), len(ids))
         return windows.batch(np.where(rng.random(len(ids)) < config.recent_fraction, latest, ids), obs=source)
 
-    def evaluate(params: Any, step: int) -> tuple[float, str]:
+    def evaluate(params: PyTree, step: int) -> tuple[float, str]:
         return float(step), ""  # the latest weights are kept: agents exploit what the dream itself says of them
 
     stage = Stage(
@@ -192,14 +191,14 @@ def make_optimizer() -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1.0, eps=1e-5))
 
 
-def agent_loss(graph: nnx.GraphDef, graphs: Any, config: AgentConfig, sampler: Sampler) -> Loss:
+def agent_loss(graph: nnx.GraphDef, graphs: Graphs, config: AgentConfig, sampler: Sampler) -> Loss:
     """Return the loss of an actor-critic on windows of latents; `Fixed.frozen` are the parameters of the world.
 
     With `imagines` it acts in the world from the first frames of the windows on, else it clones the recorded actions.
     """
     first, weights = config.context, Weights(gamma=config.gamma, lam=config.lam, entropy=config.entropy)
 
-    def loss(params: Any, batch: Batch, key: PRNGKeyArray, fixed: Fixed, *, imagines: bool):
+    def loss(params: PyTree, batch: Batch, key: PRNGKeyArray, fixed: Fixed, *, imagines: bool):
         if imagines:
             path = imagine(
                 bind(graphs, fixed.frozen),

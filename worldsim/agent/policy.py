@@ -16,10 +16,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from worldsim.controls import ActionSpec
 from worldsim.model.outcome import OutcomeConfig, symexp
 from worldsim.nn.embedding import ActionEmbedding, Controls
 from worldsim.nn.layers import linear, rms_norm
-from worldsim.types import ActionSpec
 
 VALUE = OutcomeConfig(num_bins=63, limit=7.0)
 
@@ -46,8 +46,7 @@ def check_controls(spec: ActionSpec) -> None:
     Raises:
         ValueError: names the axes.
     """
-    if spec.axes:
-        names = ", ".join(axis.name for axis in spec.axes)
+    if names := ", ".join(x.name for x in spec.controls if x.scale == "continuous"):
         raise ValueError(f"expected choices and buttons for an agent, this world has axes too: {names}.")
 
 

@@ -9,12 +9,15 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worldsim.schema import to_json
 
+if TYPE_CHECKING:
+    from worldsim.train.loop import Progress
 
-def report(as_json: bool, result: Mapping[str, Any], *lines: str) -> None:
+
+def report(as_json: bool, result: Mapping[str, object], *lines: str) -> None:
     """Print the one JSON object of a command, or its lines for people."""
     if as_json:
         print_json(result)
@@ -22,19 +25,19 @@ def report(as_json: bool, result: Mapping[str, Any], *lines: str) -> None:
         print(*lines, sep="\n")
 
 
-def print_json(result: Mapping[str, Any]) -> None:
+def print_json(result: Mapping[str, object]) -> None:
     """Print the one JSON object. NaN and infinity become null, arrays become lists."""
     print(json.dumps(to_json(result), indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Format rows in columns of equal width."""
     cells = [[str(x) for x in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     return "\n".join("  ".join(x.ljust(n) for x, n in zip(row, widths)).rstrip() for row in cells)
 
 
-def tree(result: Mapping[str, Any], indent: str = "") -> str:
+def tree(result: Mapping[str, object], indent: str = "") -> str:
     """Format nested numbers, each with its standard deviation `<name>_sd` where there is one."""
     lines = []
     for name, value in result.items():
@@ -48,7 +51,7 @@ def tree(result: Mapping[str, Any], indent: str = "") -> str:
     return "\n".join(line for line in lines if line)
 
 
-def number(value: Any) -> str:
+def number(value: object) -> str:
     """Format a value with four significant digits."""
     if value is None:
         return "-"
@@ -83,7 +86,7 @@ class Counter:
 class StageBars(Counter):
     """Draws one bar a stage of training from `Progress` values: loss, frames a second, time left."""
 
-    def __call__(self, progress: Any) -> None:
+    def __call__(self, progress: Progress) -> None:
         """Show the progress of the present stage."""
         from tqdm import tqdm
 

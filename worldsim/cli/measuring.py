@@ -6,9 +6,14 @@ import shlex
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from worldsim.cli import console
+
+if TYPE_CHECKING:
+    from worldsim.data.store import Footage
+    from worldsim.evaluate import EvalOptions
+    from worldsim.simulator import Simulator
 
 GAME_FRAMES, GAME_SEED = 8000, 1_000_003  # of fresh footage: a seed that nobody trains on
 NUM_SHOWN = 32  # windows that pictures are chosen from: the first batch of those measured
@@ -47,7 +52,7 @@ class Measurement:
         return (24 if self.quick else 64) if self.windows is None else self.windows
 
     @property
-    def options(self) -> Any:
+    def options(self) -> EvalOptions:
         """The `EvalOptions` of these flags."""
         from worldsim.evaluate import EvalOptions
 
@@ -82,7 +87,7 @@ class Measurement:
             raise ValueError("expected either --data FOLDER or --game GAME.")
         check_folder(out)
 
-    def footage(self, out: Path, size: tuple[int, int]) -> Any:
+    def footage(self, out: Path, size: tuple[int, int]) -> Footage:
         """Open the footage, or record some with a seed that nobody trains on."""
         from worldsim.data.store import Footage
         from worldsim.recording.record import record
@@ -93,7 +98,7 @@ class Measurement:
         with closing(console.Counter("frames")) as on_progress:
             return record(str(self.game), out / "footage", on_progress=on_progress, **how)
 
-    def speed(self, sim: Any) -> dict[str, Any]:
+    def speed(self, sim: Simulator) -> dict[str, object]:
         """Time a world, shorter than `worldsim bench` does; a quick look compiles nothing more."""
         from worldsim.evaluate import bench
 
@@ -102,7 +107,7 @@ class Measurement:
         return bench(sim, num_repeats=3, seconds_per_repeat=1.0)
 
 
-def identity(sim: Any) -> dict[str, Any]:
+def identity(sim: Simulator) -> dict[str, object]:
     """Return which weights were measured, and how they were sampled."""
     return {
         "world": sim.card.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worldsim.types import ActionSpec, Control
+from worldsim.controls import ActionSpec, Control
 
 
 def join_controls(specs: Sequence[ActionSpec]) -> tuple[ActionSpec, list[tuple[int, ...]]]:

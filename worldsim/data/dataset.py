@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Array, Bool, Int64
 
 from worldsim.data.store import Footage
 from worldsim.types import Batch
@@ -117,7 +117,7 @@ class Windows:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def rows(self, ids: Sequence[Any] | np.ndarray) -> tuple[Int64[np.ndarray, "b t"], Bool[np.ndarray, "b t"]]:
+    def rows(self, ids: Sequence[object] | np.ndarray) -> tuple[Int64[np.ndarray, "b t"], Bool[np.ndarray, "b t"]]:
         """Rows of the columns that each window shows, padding as the episode's last row, and which are real."""
         ids = np.asarray(ids, np.int64)
         if ids.ndim != 1 or ((ids < 0) | (ids >= len(self))).any():
@@ -129,7 +129,7 @@ class Windows:
         last = bounds[episode + 1][:, None] - 1
         return np.minimum(rows, last), rows <= last
 
-    def batch(self, ids: Sequence[Any] | np.ndarray, obs: Any = None) -> Batch:
+    def batch(self, ids: Sequence[object] | np.ndarray, obs: Array | np.ndarray | None = None) -> Batch:
         """Windows as a Batch of numpy arrays.
 
         Args:

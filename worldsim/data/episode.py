@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from worldsim.types import Episode
+from worldsim.types import ArrayLike, Episode
 
 CHUNK, SHARD = 16, 256
 _CAPACITY = 1 << 24  # rows an array is created with; closing cuts it to what was written
@@ -76,7 +76,7 @@ class _Column:
     def length(self) -> int:
         return self._written + self._fill
 
-    def append(self, row: Any) -> None:
+    def append(self, row: ArrayLike) -> None:
         self._buffer[self._fill] = row
         self._fill += 1
         if self._fill == SHARD:
@@ -162,7 +162,7 @@ class EpisodeWriter:
             for name, value in row.items():
                 self._columns[name].append(value)
 
-    def close(self) -> dict[str, Any]:
+    def close(self) -> dict[str, object]:
         """Finish the files; returns the index's entry of the episode (all but its name, seed and policy).
 
         Raises:
@@ -219,7 +219,7 @@ def _open_column(path: Path, name: str, shape: tuple[int, ...], length: int) -> 
     return array
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: object) -> None:
     """Write a JSON file so that it is there whole or not at all."""
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8") as file:

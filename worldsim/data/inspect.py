@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from worldsim.controls import ActionSpec, Control
 from worldsim.data.store import Footage
-from worldsim.types import ActionSpec, Button, Choice, Control
 
 _GAP = 2  # pixels between the pictures of a sheet
 
@@ -80,10 +80,7 @@ def _histogram(spec: ActionSpec, known: Float[np.ndarray, "n a"]) -> dict[str, d
 
 
 def _counts(control: Control, values: Float[np.ndarray, " n"]) -> dict[str, int | float]:
-    if isinstance(control, Choice):
-        return {label: int(np.count_nonzero(values == i)) for i, label in enumerate(control.labels)}
-    if isinstance(control, Button):
-        down = int(values.sum())
-        return {"down": down, "up": len(values) - down}
+    if labels := ("up", "down") if control.scale == "binary" else control.options:
+        return {label: int(np.count_nonzero(values == i)) for i, label in enumerate(labels)}
     statistics = {"mean": values.mean, "sd": values.std, "low": values.min, "high": values.max}
     return {name: float(statistic()) for name, statistic in statistics.items()} if len(values) else {}

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from worldsim import schema
+from worldsim.controls import ActionSpec
 from worldsim.data.episode import column_shapes
-from worldsim.types import ActionSpec
 
 SCHEMA_VERSION = 1
 
@@ -45,13 +45,13 @@ class FootageMeta:
     boxes that do not turn with the world (`worldsim.model.camera.geometry`)}; the last two may be missing."""
     schema_version: int = SCHEMA_VERSION
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain dicts, lists, strings and numbers; without what older footage has not, where there is none."""
         data = json.loads(json.dumps({**asdict(self), "action_spec": self.action_spec.to_json()}))
         return {k: v for k, v in data.items() if v or k not in ("attributes", "camera")}
 
     @classmethod
-    def from_json(cls, data: Any) -> FootageMeta:
+    def from_json(cls, data: object) -> FootageMeta:
         """The inverse of `to_json`.
 
         Raises:
@@ -102,18 +102,20 @@ class EpisodeInfo:
     sha256: str
     """Of the columns' bytes: sha256 over the sha256 of each column, columns in alphabetical order."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values; `return_` is called `return`."""
         return {k.rstrip("_"): v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, data: Any) -> EpisodeInfo:
+    def from_json(cls, data: object) -> EpisodeInfo:
         """The inverse of `to_json`.
 
         Raises:
             ValueError: a field is missing or of the wrong kind.
         """
         try:
+            if not isinstance(data, Mapping):
+                raise TypeError(f"expected an object, got {data!r}")
             info = cls(
                 name=str(data["name"]),
                 length=int(data["length"]),

@@ -147,7 +147,7 @@ class FootageWriter:
         actions, states = self.meta.action_spec.size, len(self.meta.state_names)
         return EpisodeWriter(self.part(), size=self.meta.size, num_actions=actions, num_states=states)
 
-    def commit(self, part: Path, summary: Mapping[str, Any], *, seed: int | None, policy: str) -> EpisodeInfo:
+    def commit(self, part: Path, summary: Mapping[str, object], *, seed: int | None, policy: str) -> EpisodeInfo:
         """List a closed episode: `summary` is what `EpisodeWriter.close` returned."""
         name = f"{len(self.episodes):06d}"
         info = EpisodeInfo.from_json({**summary, "name": name, "seed": seed, "policy": policy})
@@ -162,7 +162,7 @@ class FootageWriter:
         """Write and list one whole episode: for importers, agents and tests."""
         return self.commit(*self.write(episode), seed=seed, policy=policy)
 
-    def write(self, episode: Episode) -> tuple[Path, dict[str, Any]]:
+    def write(self, episode: Episode) -> tuple[Path, dict[str, object]]:
         """Write one whole episode, unlisted; returns the arguments of `commit`. Threads may write side by side."""
         writer = self.new_episode()
         state = [None] * len(episode.obs) if episode.state is None else episode.state

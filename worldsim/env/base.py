@@ -15,7 +15,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -101,7 +100,7 @@ class BaseWorldEnv:
         return state, np.array(obs)
 
     def _step_worlds(
-        self, action: Any, batch_shape: tuple[int, ...], over: Bool[np.ndarray, " b"] | None = None
+        self, action: object, batch_shape: tuple[int, ...], over: Bool[np.ndarray, " b"] | None = None
     ) -> tuple[Float[np.ndarray, " b"], Bool[np.ndarray, " b"], Bool[np.ndarray, " b"], Float[np.ndarray, " b"]]:
         """Take one step in every world; return reward, terminated, truncated and uncertainty.
 
@@ -131,7 +130,7 @@ class BaseWorldEnv:
         if self._window is not None:
             self._window.close()
 
-    def _initial_of(self, options: Mapping[str, Any] | None) -> InitialContext | None:
+    def _initial_of(self, options: Mapping[str, object] | None) -> InitialContext | None:
         """Return the `initial` of the options of a reset, its frames as `[b t h w c]`; None where they have none.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gymnasium as gym
 import jax
@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from worldsim.env.base import BaseWorldEnv, WorldLike
 from worldsim.env.initial import draw_initial, typed_key
-from worldsim.types import SimState
+from worldsim.types import ArrayLike, SimState
 
 
 class EnvParams(NamedTuple):
@@ -59,7 +59,7 @@ class JaxWorldEnv(BaseWorldEnv):
         return obs[0], EnvState(state, jnp.int32(0))
 
     def step(
-        self, key: PRNGKeyArray, state: EnvState, action: Any, params: EnvParams | None = None
+        self, key: PRNGKeyArray, state: EnvState, action: ArrayLike, params: EnvParams | None = None
     ) -> tuple[Array, EnvState, Array, Array, Array, dict]:
         """Dream one frame on, with noise from `key`; a world that is over by it begins again.
 
@@ -81,7 +81,7 @@ class JaxWorldEnv(BaseWorldEnv):
         return *following, reward, terminated, truncated, info | {"final_observation": obs}
 
     def step_env(
-        self, key: PRNGKeyArray, state: EnvState, action: Any, params: EnvParams | None = None
+        self, key: PRNGKeyArray, state: EnvState, action: ArrayLike, params: EnvParams | None = None
     ) -> tuple[Array, EnvState, Array, Array, Array, dict]:
         """Dream one frame on as `step` does, and leave the reset to the caller."""
         params = self.default_params if params is None else params

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -30,8 +29,8 @@ class WorldEnv(BaseWorldEnv, gym.Env):
         return self.single_action_space
 
     def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[Shaped[np.ndarray, "..."], dict[str, Any]]:
+        self, *, seed: int | None = None, options: Mapping[str, object] | None = None
+    ) -> tuple[Shaped[np.ndarray, "..."], dict[str, object]]:
         """Begin anew; the same seed and options give the same bits."""
         gym.Env.reset(self, seed=seed)
         initial = self._initial_of(options)
@@ -40,7 +39,7 @@ class WorldEnv(BaseWorldEnv, gym.Env):
         self._show()
         return self._obs[0].copy(), {}
 
-    def step(self, action: Any) -> tuple[Shaped[np.ndarray, "..."], float, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Shaped[np.ndarray, "..."], float, bool, bool, dict[str, object]]:
         """Dream one frame on.
 
         Raises:

@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import Float
 
+from worldsim.controls import ActionSpec
 from worldsim.simulator import Simulator
-from worldsim.types import ActionSpec
 
 
 def action_space(spec: ActionSpec) -> gym.Space:
@@ -19,16 +19,9 @@ def action_space(spec: ActionSpec) -> gym.Space:
     Discrete for one choice, MultiBinary for buttons only, Box for axes only, else a Dict of "choices"
     (MultiDiscrete), "buttons" (MultiBinary) and "axes" (Box), as far as there are any.
     """
-    parts: dict[str, gym.Space] = {}
-    if spec.choices:
-        parts["choices"] = gym.spaces.MultiDiscrete([len(x.labels) for x in spec.choices])
-    if spec.buttons:
-        parts["buttons"] = gym.spaces.MultiBinary(len(spec.buttons))
-    if spec.axes:
-        low, high = (np.array([getattr(x, side) for x in spec.axes], np.float32) for side in ("low", "high"))
-        parts["axes"] = gym.spaces.Box(low, high, dtype=np.float32)
     if spec.is_discrete:
         return gym.spaces.Discrete(len(spec.choices[0].labels))
+    parts = spec.groups
     return parts.popitem()[1] if len(parts) == 1 and not spec.choices else gym.spaces.Dict(parts)
 
 
@@ -52,7 +45,7 @@ def action_rows(spec: ActionSpec, action: Any, batch_shape: tuple[int, ...] = ()
         ValueError: it is not in the space; the message names the column.
     """
     if isinstance(action, Mapping):
-        keys = [k for k, part in (("choices", spec.choices), ("buttons", spec.buttons), ("axes", spec.axes)) if part]
+        keys = list(spec.groups)
         if sorted(action) != sorted(keys):
             raise ValueError(f"expected the keys {keys} for an action, got {list(action)}.")
         action = np.concatenate([np.asarray(action[k], np.float32) for k in keys], -1)

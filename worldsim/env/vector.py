@@ -53,8 +53,8 @@ class WorldVectorEnv(BaseWorldEnv, VectorEnv):
         self._rngs = [np_random()[0] for _ in range(num_envs)]
 
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[Shaped[np.ndarray, "b ..."], dict[str, Any]]:
+        self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, object] | None = None
+    ) -> tuple[Shaped[np.ndarray, "b ..."], dict[str, object]]:
         """Begin all worlds anew, or those of `options["reset_mask"]` (bool [num_envs]).
 
         A seed s gives world i the seed s + i; a sequence has one for each world, or None.
@@ -75,13 +75,13 @@ class WorldVectorEnv(BaseWorldEnv, VectorEnv):
         return self._obs.copy(), {}
 
     def step(
-        self, actions: Any
+        self, actions: object
     ) -> tuple[
         Shaped[np.ndarray, "b ..."],
         Float[np.ndarray, " b"],
         Bool[np.ndarray, " b"],
         Bool[np.ndarray, " b"],
-        dict[str, Any],
+        dict[str, object],
     ]:
         """Dream one frame on in every world.
 
@@ -98,7 +98,7 @@ class WorldVectorEnv(BaseWorldEnv, VectorEnv):
             reward[over] = uncertainty[over] = 0.0
             terminated[over] = truncated[over] = known[over] = False
         self._over = terminated | truncated
-        info: dict[str, Any] = {}
+        info: dict[str, object] = {}
         if mode is AutoresetMode.SAME_STEP and self._over.any():
             known = ~self._over
             info = self._final(self._over.copy(), uncertainty)
@@ -111,11 +111,11 @@ class WorldVectorEnv(BaseWorldEnv, VectorEnv):
         """Return the present frame of each world where render_mode is "rgb_array"; a window shows them by itself."""
         return tuple(self._pictures()) if self.render_mode == "rgb_array" else None
 
-    def close_extras(self, **kwargs: Any) -> None:
+    def close_extras(self, **kwargs: object) -> None:
         """Close the window, where there is one."""
         self._close_window()
 
-    def _final(self, over: Bool[np.ndarray, " b"], uncertainty: Float[np.ndarray, " b"]) -> dict[str, Any]:
+    def _final(self, over: Bool[np.ndarray, " b"], uncertainty: Float[np.ndarray, " b"]) -> dict[str, object]:
         final_obs = np.full(self.num_envs, None, dtype=object)
         for i in np.flatnonzero(over):
             final_obs[i] = self._obs[i].copy()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
+from jaxtyping import PyTree
 
 from worldsim.model.camera.geometry import CameraConfig
 from worldsim.model.dynamics import Dynamics, DynamicsConfig
@@ -34,7 +35,7 @@ class Graphs(NamedTuple):
     first_frame: nnx.GraphDef | None = None
 
 
-def read_configs(config: Mapping[str, Any]) -> Configs:
+def read_configs(config: Mapping[str, Mapping[str, object]]) -> Configs:
     """Read `config` of a card.
 
     Raises:
@@ -51,7 +52,7 @@ def read_configs(config: Mapping[str, Any]) -> Configs:
         raise ValueError(f"the card's config is not of this version: {error}.") from error
 
 
-def build_graphs(configs: Configs, params: dict[str, Any]) -> Graphs:
+def build_graphs(configs: Configs, params: dict[str, PyTree]) -> Graphs:
     """Build the modules' graphs, and check that the parameters are theirs.
 
     Raises:

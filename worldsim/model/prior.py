@@ -7,7 +7,7 @@ prior is another module with the same methods, chosen by `worldsim.model.dynamic
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flax import nnx
 from jaxtyping import Array, Float, PyTree, UInt8
@@ -47,7 +47,7 @@ class CopyLast(nnx.Module):
         """Return the state of streams that have seen nothing."""
         return ()
 
-    def predict(self, tokenizer: Tokenizer, state: PyTree, prev_action: Float[Array, "b a"]) -> tuple[PyTree, Any]:
+    def predict(self, tokenizer: Tokenizer, state: PyTree, prev_action: Float[Array, "b a"]) -> tuple[PyTree, PyTree]:
         """Predict the next frame from the state: its picture, and the `inputs` that the dynamics take of it."""
         return (), ()
 
@@ -60,7 +60,7 @@ class CopyLast(nnx.Module):
         tokenizer: Tokenizer,
         state: PyTree,
         z: Float[Array, "b n c"],
-        prediction: tuple[PyTree, Any],
+        prediction: tuple[PyTree, PyTree],
         prev_action: Float[Array, "b a"],
         count: Array,
         *,

@@ -8,12 +8,11 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
-def in_background(function: Callable[..., Any], *args: Any) -> asyncio.Future:
+def in_background(function: Callable[..., object], *args: object) -> asyncio.Future:
     """Run a function in a daemon thread; the future gets its result. An executor's threads would be waited for."""
     future: Future = Future()
     future.set_running_or_notify_cancel()

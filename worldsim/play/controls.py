@@ -1,33 +1,14 @@
-"""From what a person holds to an action row, and the keys of the commands.
-
-A world's ActionSpec names its keys. A choice takes the option whose keys are all held: the longest combination wins,
-among equals the one that was pressed last, and none is option 0, the no-op.
-"""
+"""From what a person holds to an action row, and the keys of the commands."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from worldsim.play.messages import Input
-from worldsim.types import ActionSpec, Axis, Button, Choice, Control
+from worldsim.controls import MOUSE, ActionSpec, Input
 
-DEGREES_PER_PIXEL = 0.15
-MOUSE = ("mouse_x", "mouse_y")
-_WORDS = {
-    "up": "ArrowUp",
-    "down": "ArrowDown",
-    "left": "ArrowLeft",
-    "right": "ArrowRight",
-    "fire": "Space",
-    "jump": "Space",
-}
 _SPARE = (*(f"Digit{i}" for i in range(1, 10)), *(f"Key{c}" for c in "ZXCVBQWERTASDFGYUIOPHJKLNM"))
 SHORTCUTS = {
     "save": "KeyS",
@@ -75,71 +56,18 @@ class InputState:
 
 def row_of_input(spec: ActionSpec, held: Input) -> Float[np.ndarray, " a"]:
     """Turn what is held into an action row within the spec's bounds."""
-    return np.clip(np.array([_value(control, held) for control in spec.controls], np.float32), *spec.bounds)
-
-
-def _value(control: Control, held: Input) -> float:
-    if isinstance(control, Choice):
-        return float(_option(control, held.keys))
-    if isinstance(control, Button):
-        return float(any(key in held.keys for key in control.keys))
-    return _push(control, held)
-
-
-def _option(choice: Choice, held: Sequence[str]) -> int:
-    def rank(option: int) -> tuple[int, int]:
-        keys = choice.keys[option]
-        return len(keys), max((held.index(key) for key in keys), default=-1)
-
-    fitting = [i for i, keys in enumerate(choice.keys) if all(key in held for key in keys) and (keys or i == 0)]
-    return max(fitting, key=rank, default=0)
-
-
-def _push(axis: Axis, held: Input) -> float:
-    if axis.name in held.axes:
-        push = held.axes[axis.name]
-        return axis.rest + push * (axis.high - axis.rest if push > 0 else axis.rest - axis.low)
-    if axis.keys and axis.keys[0] in MOUSE:
-        return held.motion[MOUSE.index(axis.keys[0])] * DEGREES_PER_PIXEL
-    ends = [end for key, end in zip(axis.keys, (axis.low, axis.high)) if key in held.keys]
-    return ends[0] if len(ends) == 1 else axis.rest
+    return np.clip(np.array([control.value(held) for control in spec.controls], np.float32), *spec.bounds)
 
 
 def with_keys(spec: ActionSpec) -> ActionSpec:
     """Give keys to the controls that name none: arrows and space by their labels, else spare keys."""
     used = _used_keys(spec)
     spare = iter([key for key in _SPARE if key not in used])
-    return ActionSpec.of(x if _keys(x) else replace(x, keys=_new_keys(x, spare)) for x in spec.controls)
-
-
-def _new_keys(control: Control, spare: Iterator[str]) -> tuple:
-    if isinstance(control, Button):
-        return _word_keys(control.name) or _take(spare, 1)
-    if isinstance(control, Axis):
-        return _take(spare, 2)
-    words = [_word_keys(label) for label in control.labels[1:]]
-    if all(words) and len({frozenset(keys) for keys in words}) == len(words):
-        return ((), *words)
-    return ((), *(_take(spare, 1) for _ in words))
-
-
-def _word_keys(label: str) -> tuple[str, ...]:
-    """The arrows and the space that a label such as UPRIGHTFIRE names."""
-    return tuple(dict.fromkeys(_WORDS[word] for word in re.findall("|".join(_WORDS), label.lower())))
-
-
-def _take(spare: Iterator[str], count: int) -> tuple[str, ...]:
-    keys = tuple(islice(spare, count))
-    return keys if len(keys) == count else ()
-
-
-def _keys(control: Control) -> tuple[str, ...]:
-    """All keys of a control."""
-    return tuple(key for keys in control.keys for key in keys) if isinstance(control, Choice) else control.keys
+    return ActionSpec.of(x if x.all_keys else x.with_keys(spare) for x in spec.controls)
 
 
 def _used_keys(spec: ActionSpec) -> set[str]:
-    return {key for control in spec.controls for key in _keys(control)}
+    return {key for control in spec.controls for key in control.all_keys}
 
 
 def shortcuts(spec: ActionSpec) -> dict[str, dict[str, Any]]:
@@ -149,13 +77,15 @@ def shortcuts(spec: ActionSpec) -> dict[str, dict[str, Any]]:
 
 
 def describe(spec: ActionSpec) -> list[dict[str, Any]]:
-    """The controls as the page shows them."""
-    controls = [{"kind": type(control).__name__.lower(), **asdict(control)} for control in spec.controls]
-    for control in controls:
-        if control["kind"] == "choice":
-            pairs = zip(control.pop("labels"), control.pop("keys"))
-            control["options"] = [{"label": label, "keys": keys} for label, keys in pairs]
-    return controls
+    """The controls as the page shows them: what their keys do, and which a joystick may push."""
+    return [
+        {
+            "name": x.name,
+            "is_analog": x.scale == "continuous" and not {*MOUSE} & {*x.all_keys},
+            "bindings": [binding._asdict() for binding in x.bindings],
+        }
+        for x in spec.controls
+    ]
 
 
 def has_mouse(spec: ActionSpec) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from worldsim.controls import Input
+
 MAX_TEXT_BYTES = 4096
 MAX_PROMPT_CHARS = 200
 _MAX_KEYS, _MAX_AXES, _MAX_NAME = 16, 8, 64
@@ -21,15 +23,6 @@ FORMATS = ("webp", "jpeg")
 
 class BadMessage(ValueError):
     """A message that breaks the rules; the text says which."""
-
-
-class Input(NamedTuple):
-    """What a person holds."""
-
-    n: int = 0
-    keys: tuple[str, ...] = ()  # oldest first
-    motion: tuple[float, float] = (0.0, 0.0)  # pixels of the mouse since the last input
-    axes: Mapping[str, float] = {}  # axis name -> -1..1, of analog controls
 
 
 class Ack(NamedTuple):

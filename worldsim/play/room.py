@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from worldsim import schema
+from worldsim.controls import Input
 from worldsim.play import frames
 from worldsim.play.background import in_background
 from worldsim.play.controls import describe, has_mouse, row_of_input, shortcuts, with_keys
-from worldsim.play.messages import Command, Input
+from worldsim.play.messages import Command
 from worldsim.play.player import RANDOM, Player
 from worldsim.play.session import Session
 from worldsim.play.stepper import Stepper
@@ -64,7 +65,7 @@ class Room:
 
     # --- people come and go
 
-    async def enter(self, session: Session, hello: dict[str, Any]) -> None:
+    async def enter(self, session: Session, hello: dict[str, object]) -> None:
         """Give a session a player of its own."""
         player = await self._in_thread(self._new_player)
         if session.is_gone:
@@ -85,7 +86,7 @@ class Room:
             self._tell(session, player)
         self._status_at = 0.0
 
-    def hello(self, player: Player) -> dict[str, Any]:
+    def hello(self, player: Player) -> dict[str, object]:
         """What a page has to know of a world."""
         card = self.card
         names = ("name", "title", "game", "size", "fps", "licence", "limits", "prompts")
@@ -156,7 +157,7 @@ class Room:
         player.notes.clear()
         player.recorded.clear()
 
-    def status(self, session: Session, player: Player) -> dict[str, Any]:
+    def status(self, session: Session, player: Player) -> dict[str, object]:
         """What the panel shows."""
         model_ms = float(np.median(self.model_ms)) if self.model_ms else 0.0
         slow = not player.paused and 0 < session.fps < _SLOW * self.fps

@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib import resources
-from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -25,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from worldsim.play.frames import MAX_PICTURE_BYTES
@@ -86,11 +86,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._manager, self._on_ready = manager, on_ready
 
-    async def startup(self, sockets: Any = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()
 
-    async def shutdown(self, sockets: Any = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._manager.close()
         await super().shutdown(sockets)
 
@@ -133,10 +133,10 @@ def make_server(manager: SessionManager, listener: socket.socket, on_ready: Call
 class Guard:
     """Refuses foreign hosts and, for the WebSocket, foreign origins; adds the headers that browsers obey."""
 
-    def __init__(self, app: Any, hosts: tuple[str, ...] | None):
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...] | None):
         self.app, self.hosts = app, hosts
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it with 403."""
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
@@ -147,7 +147,7 @@ class Guard:
         if strange_host or foreign:
             return await _refuse(scope, receive, send, "host" if strange_host else "origin")
 
-        async def send_with_headers(message: Any) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
@@ -155,7 +155,7 @@ class Guard:
         await self.app(scope, receive, send_with_headers)
 
 
-async def _refuse(scope: Any, receive: Any, send: Any, what: str) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send, what: str) -> None:
     if scope["type"] == "websocket":
         await WebSocket(scope, receive, send).close(1008, f"foreign {what}")  # before accept: a 403
     else:

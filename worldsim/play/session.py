@@ -6,10 +6,10 @@ import asyncio
 import json
 import time
 from collections import deque
-from typing import Any
 
+from worldsim.controls import Input
 from worldsim.play.controls import InputState
-from worldsim.play.messages import Ack, Command, Input, Message
+from worldsim.play.messages import Ack, Command, Message
 from worldsim.play.player import Player
 
 IN_FLIGHT = 2
@@ -53,7 +53,7 @@ class Session:
         """Whether another frame may be sent: at most two are on their way."""
         return self.number - self._acked < IN_FLIGHT
 
-    def send(self, message: dict[str, Any] | bytes | tuple[int, str]) -> None:
+    def send(self, message: dict[str, object] | bytes | tuple[int, str]) -> None:
         """Put a message into the outbox: a dict as JSON, bytes as they are, (code, reason) as the end."""
         if self.is_gone:
             return

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from worldsim.controls import ActionSpec
 from worldsim.initial import InitialContext
 from worldsim.simulator import Simulator
-from worldsim.types import ActionSpec, SimState
+from worldsim.types import SimState
 from worldsim.world import World
 
 STEPS = (1, 2, 4)

@@ -6,7 +6,6 @@ Episode i of a recording is a pure function of (seed, i): the game's seed and th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from worldsim.recording.policies import PolicyMaker, make_policy
 
 def record_episode(
     game: Game, path: Path, *, policy: str, agent: PolicyMaker | None, seed: int, index: int, max_episode_len: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Play episode `index` of `seed` into a new folder; returns what the index says of it.
 
     Args:

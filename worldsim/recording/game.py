@@ -18,10 +18,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from worldsim.controls import ActionSpec
 from worldsim.data.meta import FootageMeta
 from worldsim.recording.policies import ScriptedPlayer
 from worldsim.recording.spaces import action_of_row, row_of_action, spec_of_space
-from worldsim.types import ActionSpec
 
 _FAMILY = "worldsim_envs"
 
@@ -93,7 +93,7 @@ class Game:
             self._on_step()
         return Arrival(self._picture(obs), total, bool(terminated), bool(truncated), self._state(info))
 
-    def meta(self, recorder: Mapping[str, Any]) -> FootageMeta:
+    def meta(self, recorder: Mapping[str, object]) -> FootageMeta:
         """The description of footage of this game; resets the game to see its size."""
         height, width, _ = self.reset(0).obs.shape
         about = self._about if self._ours else {}

@@ -15,7 +15,7 @@ from gymnasium.envs.registration import load_env_creator
 NAMESPACE = "worldsim_envs"
 
 
-def list_games() -> list[dict[str, Any]]:
+def list_games() -> list[dict[str, object]]:
     """Return what every registered game says of itself, its "id", whether it is "ready" here and how to "install" it.
 
     No engine is imported.

@@ -8,12 +8,11 @@ played, and puts in short runs of random actions, a fraction of 10 to 30 % that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from worldsim.types import ActionSpec
+from worldsim.controls import ActionSpec
 
 POLICIES = ("noisy", "random")
 AGENT = "agent:"
@@ -56,7 +55,7 @@ def sticky_random(spec: ActionSpec, rng: np.random.Generator, hold: int = HOLD) 
     """Uniform random actions, each held for 1 to `hold` frames."""
     row, left = spec.noop, 0
 
-    def policy(*_: Any) -> Float[np.ndarray, " a"]:
+    def policy(*_: object) -> Float[np.ndarray, " a"]:
         nonlocal row, left
         if left == 0:
             row, left = spec.sample(rng), int(rng.integers(1, hold + 1))
@@ -72,7 +71,7 @@ def with_noise(scripted: ScriptedPlayer, spec: ActionSpec, rng: np.random.Genera
     start = fraction / (fraction + mean * (1 - fraction))  # the chance by which runs of `mean` frames take so much
     row, left = spec.noop, 0
 
-    def policy(*_: Any) -> Float[np.ndarray, " a"]:
+    def policy(*_: object) -> Float[np.ndarray, " a"]:
         nonlocal row, left
         if left == 0 and rng.random() < start:
             row, left = spec.sample(rng), int(rng.integers(1, _BURST + 1))

@@ -70,7 +70,7 @@ class GameProcess:
         self._thread.start()
         self._send((game, size, frame_skip))
 
-    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def call(self, function: Callable[..., object], *args: object, **kwargs: object) -> None:
         """Run `function(game, ...)` in the process; the inbox gets its result. All of it must be picklable."""
         self._send((function, args, kwargs))
 

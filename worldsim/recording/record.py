@@ -166,7 +166,7 @@ class _Recording:
         self.tasks[worker] = task = _Task(index, self.writer.part())
         worker.call(record_episode, task.part.absolute(), index=index, agent=self.agent, **self.how)
 
-    def _finished(self, worker: GameProcess, task: _Task, summary: dict[str, Any]) -> None:
+    def _finished(self, worker: GameProcess, task: _Task, summary: dict[str, object]) -> None:
         assert self.writer is not None
         self.finished[task.index], self.tasks[worker] = (task.part, summary), None
         while len(self.writer.episodes) in self.finished and self.writer.num_frames < self.wanted:

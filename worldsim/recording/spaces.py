@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from jaxtyping import Float, Int
 
-from worldsim.types import ActionSpec, Axis, Button, Choice, Control, discrete
-
-_KINDS: tuple[tuple[type[gym.Space], ...], ...] = (  # of the leaves of a space, in the order of an ActionSpec's columns
-    (gym.spaces.Discrete, gym.spaces.MultiDiscrete),
-    (gym.spaces.MultiBinary,),
-    (gym.spaces.Box,),
-)
+from worldsim.controls import KINDS, ActionSpec, Control, discrete
 
 
 def spec_of_space(space: gym.Space, labels: list[str] | None = None) -> ActionSpec:
@@ -79,25 +73,17 @@ def _columns(space: gym.Space) -> Int[np.ndarray, " a"]:
     return np.argsort(groups, kind="stable")
 
 
-def _controls(leaf: gym.Space, path: tuple) -> list[Control]:
+def _controls(leaf: gym.Space, path: tuple) -> Sequence[Control]:
     count = _count(leaf)
     name = ".".join(str(x) for x in path) or "action"
     names = [name] if count == 1 else [f"{name}.{i}" for i in range(count)]
-    if isinstance(leaf, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
-        counts = np.ravel(leaf.n if isinstance(leaf, gym.spaces.Discrete) else leaf.nvec)
-        options = [tuple(str(i) for i in range(n)) for n in counts]
-        return [Choice(name=n, labels=o, keys=((),) * len(o)) for n, o in zip(names, options, strict=True)]
-    if isinstance(leaf, gym.spaces.MultiBinary):
-        return [Button(name=n) for n in names]
-    assert isinstance(leaf, gym.spaces.Box)
-    low, high = np.ravel(leaf.low), np.ravel(leaf.high)
-    return [Axis(name=n, low=float(a), high=float(b)) for n, a, b in zip(names, low, high, strict=True)]
+    return KINDS[_group(leaf)].of_space(leaf, names)
 
 
 def _group(leaf: gym.Space) -> int:
-    """Which columns a leaf's values go to: 0 choices, 1 buttons, 2 axes."""
-    for group, kinds in enumerate(_KINDS):
-        if isinstance(leaf, kinds):
+    """Which of the kinds of control a leaf's values are."""
+    for group, kind in enumerate(KINDS):
+        if isinstance(leaf, kind.leaves):
             return group
     wanted = "Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of them"
     raise ValueError(f"expected {wanted} for an action space, got {leaf}.")

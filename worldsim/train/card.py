@@ -5,24 +5,25 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from worldsim import schema
+from worldsim.controls import ActionSpec
 from worldsim.data.dataset import Columns
 from worldsim.model.modules import Configs
 from worldsim.train.games import Game
 from worldsim.train.recipes import Recipe
-from worldsim.types import CONTEXT, ActionSpec
+from worldsim.types import CONTEXT
 from worldsim.world import Card, FootageSource, GameCard, SamplerConfig
 
 NUM_CONTEXTS = 16
 
 
 def make_card(
-    games: Sequence[Game], spec: ActionSpec, name: str, preset: str, num_denoise_steps: int, training: dict[str, Any]
+    games: Sequence[Game], spec: ActionSpec, name: str, preset: str, num_denoise_steps: int, training: dict[str, object]
 ) -> Card:
     """Return the card of a world: that of its game, or of all games with an entry for each."""
     entries = [_game_card(game) for game in games]
@@ -58,7 +59,7 @@ def make_card(
 
 def training_facts(
     recipe: Recipe, seconds: float, seed: int, minutes: float | None, num_train_steps: int | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what a card says of the training; the shapes of the modules are in its config."""
     shapes = ("tokenizer", "dynamics", "outcome", "first_frame", "prompt", "camera")
     return {
@@ -76,7 +77,7 @@ def hardware() -> str:
     return f"{platform.machine()}, {jax.device_count()} x {device.device_kind}, jax {jax.__version__}"
 
 
-def stored(params: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def stored(params: dict[str, PyTree], recipe: Recipe) -> dict[str, PyTree]:
     """Return parameters as the bundle keeps them: all but the tokenizer's as float16 where the recipe says so."""
     if not recipe.float16:
         return params
@@ -124,5 +125,5 @@ def _game_card(game: Game) -> GameCard:
     )
 
 
-def _config(configs: Configs) -> dict[str, Any]:
+def _config(configs: Configs) -> dict[str, dict[str, object]]:
     return {part: schema.to_json(config) for part, config in configs._asdict().items() if config is not None}

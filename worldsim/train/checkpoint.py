@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
+
+if TYPE_CHECKING:
+    from orbax.checkpoint import CheckpointManager
 
 META_SPEC = "_spec"
 
 
-def open_training(path: str | os.PathLike) -> Any:
+def open_training(path: str | os.PathLike) -> CheckpointManager:
     """Open, or begin, the training state in a folder; leftovers of a killed save are removed.
 
     Returns:
@@ -34,7 +38,7 @@ def open_training(path: str | os.PathLike) -> Any:
     return ocp.CheckpointManager(Path(path).absolute(), options=options)
 
 
-def save_training(manager: Any, step: int, tree: Any, meta: dict | None = None) -> bool:
+def save_training(manager: CheckpointManager, step: int, tree: PyTree, meta: dict | None = None) -> bool:
     """Save a step in the background; the arrays may change or be donated once this returns.
 
     Args:
@@ -63,7 +67,7 @@ def save_training(manager: Any, step: int, tree: Any, meta: dict | None = None) 
     return bool(manager.save(step, args=ocp.args.Composite(**saved), force=True))
 
 
-def restore_training(manager: Any, like: Any) -> tuple[int, Any, dict] | None:
+def restore_training(manager: CheckpointManager, like: PyTree) -> tuple[int, PyTree, dict] | None:
     """Restore the last good step.
 
     Args:
@@ -95,17 +99,17 @@ def restore_training(manager: Any, like: Any) -> tuple[int, Any, dict] | None:
     return step, jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in sorted(leaves)]), meta
 
 
-def _leaves(tree: Any) -> dict[str, Any]:
+def _leaves(tree: PyTree) -> dict[str, PyTree]:
     """Number the leaves, so that any pytree can be saved; host arrays are copied, since their owner may write on."""
     leaves = [np.array(x) if isinstance(x, np.ndarray | np.generic) else x for x in jax.tree.leaves(tree)]
     return {f"{i:06d}": leaf for i, leaf in enumerate(leaves)}
 
 
-def _spec(tree: Any) -> dict[str, str]:
+def _spec(tree: PyTree) -> dict[str, str]:
     """Name every leaf with its dtype and shape: what must agree between a run and its state."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): _kind(leaf) for path, leaf in leaves}
 
 
-def _kind(leaf: Any) -> str:
+def _kind(leaf: PyTree) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__

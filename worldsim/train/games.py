@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from worldsim.controls import ActionSpec
 from worldsim.data.controls import join_controls
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.meta import FootageMeta
@@ -26,7 +27,6 @@ from worldsim.model.modules import Configs
 from worldsim.text.prompt import PromptConfig
 from worldsim.train.prompts import read_prompts
 from worldsim.train.recipes import Recipe
-from worldsim.types import ActionSpec
 
 CAMERA_KEYS = {"field_of_view", "yaw", "pitch", "state", "hud_regions"}
 
@@ -133,9 +133,9 @@ def fill_recipe(
         grid=tokenizer.grid,
         token_dim=tokenizer.token_dim,
         pack=tokenizer.pack,
-        choice_sizes=tuple(len(c.labels) for c in spec.choices),
-        num_buttons=len(spec.buttons),
-        axis_bounds=tuple((x.low, x.high) for x in spec.axes),
+        choice_sizes=tuple(len(x.options) for x in spec.controls if x.scale == "nominal"),
+        num_buttons=sum(x.scale == "binary" for x in spec.controls),
+        axis_bounds=tuple((x.low, x.high) for x in spec.controls if x.scale == "continuous"),
         columns=columns,
         prompt=prompt,
         camera=camera,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from worldsim.data.dataset import split_episodes
 from worldsim.data.store import Footage
@@ -39,7 +40,7 @@ class Origin(NamedTuple):
     trains: tuple[str, ...]
 
     @property
-    def params(self) -> dict[str, Any]:
+    def params(self) -> dict[str, PyTree]:
         """The parameters as float32."""
         return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), self.world.params)
 
@@ -78,7 +79,7 @@ def open_origin(init: Init | World | str | Path, footages: Sequence[Footage], re
     return Origin(world, configs, trains)
 
 
-def describe(origin: Origin) -> dict[str, Any]:
+def describe(origin: Origin) -> dict[str, object]:
     """Return what a card says of the world that it went on from, back to its beginning."""
     training = origin.world.card.training
     keys = ("minutes", "budget", "hardware", "command", "history", "init")

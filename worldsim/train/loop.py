@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ from worldsim.nn.sharding import make_mesh, place_batch, place_state
 from worldsim.train.checkpoint import open_training, restore_training, save_training
 from worldsim.train.optimizer import Step, TrainState, schedule
 from worldsim.train.recipes import StageConfig
+
+if TYPE_CHECKING:
+    from orbax.checkpoint import CheckpointManager
 
 SAVE_EVERY_S = 120.0
 LOG_EVERY = 10  # steps between reads of the loss, which wait for the device
@@ -107,7 +110,15 @@ def run_stage(
 class _Loop:
     """The moving parts of one run of a stage."""
 
-    def __init__(self, stage: Stage, manager: Any, mesh: Mesh, seed: int, log: Callable, on_progress: Callable | None):
+    def __init__(
+        self,
+        stage: Stage,
+        manager: CheckpointManager,
+        mesh: Mesh,
+        seed: int,
+        log: Callable,
+        on_progress: Callable | None,
+    ):
         self.stage, self.manager, self.mesh, self.key = stage, manager, mesh, jax.random.key(seed)
         self.log, self.on_progress = log, on_progress
         self.step, self.elapsed, self.best_score, self.note = 0, 0.0, -math.inf, ""

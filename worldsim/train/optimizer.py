@@ -7,7 +7,7 @@ decay of weights, by the schedule's rate.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ def make_step(
     *,
     ema: float,
     frozen: PyTree = (),
-    decay: Callable[[tuple, Any], bool] | None = None,
+    decay: Callable[[tuple, Array], bool] | None = None,
 ) -> Step:
     """Compile `step(state, batch, key, rate, **flags) -> (state, scalars)`; it takes the memory of the old state.
 
@@ -96,7 +96,7 @@ def is_kernel(path: tuple, leaf: PyTree) -> bool:
     return getattr(path[-1], "key", None) == "kernel" and leaf.ndim >= 2
 
 
-def _apply(params: PyTree, update: PyTree, rate: Array, decay: Callable[[tuple, Any], bool] | None) -> PyTree:
+def _apply(params: PyTree, update: PyTree, rate: Array, decay: Callable[[tuple, Array], bool] | None) -> PyTree:
     if decay is None:
         return jax.tree.map(lambda p, u: p + rate * u, params, update)
     keep = jax.tree_util.tree_map_with_path(lambda path, p: 1 - rate * WEIGHT_DECAY * decay(path, p), params)

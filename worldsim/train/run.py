@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import PyTree
 
@@ -44,9 +44,9 @@ class Run(NamedTuple):
         )
 
 
-def run_settings(recipe: Recipe, seed: int, footages: Sequence[Footage], origin: Origin | None) -> dict[str, Any]:
+def run_settings(recipe: Recipe, seed: int, footages: Sequence[Footage], origin: Origin | None) -> dict[str, object]:
     """Return what a resumed run must have in common with the run of its folder."""
-    settings: dict[str, Any] = {"preset": repr(recipe), "seed": seed}
+    settings: dict[str, object] = {"preset": repr(recipe), "seed": seed}
     for footage in footages:
         of = f" {game_name(footage)}" if len(footages) > 1 else ""
         settings |= {f"footage{of}": footage.digest()}

@@ -10,12 +10,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jaxtyping import PyTree
 
 from worldsim.world.files import read_file
 
@@ -77,7 +77,7 @@ def deserialize(raw: bytes, path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"expected arrays of {', '.join(DTYPES)} for {path}, got one of {error}.") from error
 
 
-def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, PyTree]:
     """Turn nested dicts into one dict of "a/b/0/c" names; int keys become digits."""
     flat = {}
     for key, value in tree.items():
@@ -86,13 +86,13 @@ def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+def unflatten(flat: Mapping[str, object]) -> dict[str, PyTree]:
     """Return the inverse of `flatten`, with string keys all the way down.
 
     Raises:
         ValueError: a name is empty, has odd characters, or is both an array and a folder of arrays.
     """
-    tree: dict[str, Any] = {}
+    tree: dict[str, PyTree] = {}
     for name, value in flat.items():
         if not re.fullmatch(r"[A-Za-z0-9_\-]+(/[A-Za-z0-9_\-]+){0,31}", name):
             raise ValueError(

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.typing import DTypeLike
 
 from worldsim import schema
-from worldsim.types import ActionSpec
+from worldsim.controls import ActionSpec
 from worldsim.world.arrays import DTYPES, deserialize, flatten, serialize, unflatten
 from worldsim.world.card import OPTIONAL_PART, PARTS, Card, ContextsFile, GameCard, WeightsFile, read_card
 from worldsim.world.files import read_file, read_json, write_folder
@@ -61,7 +62,11 @@ class World:
 
 
 def save_world(
-    world: World, path: str | os.PathLike, *, dtype: Any = None, extra_files: Mapping[str, bytes] | None = None
+    world: World,
+    path: str | os.PathLike,
+    *,
+    dtype: DTypeLike | None = None,
+    extra_files: Mapping[str, bytes] | None = None,
 ) -> World:
     """Write a bundle in one go: it appears whole, or not at all; one of the same path is replaced.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim import schema
-from worldsim.types import ActionSpec
+from worldsim.controls import ActionSpec
 from worldsim.world.files import read_json
 
 SCHEMA_VERSION = 2
@@ -146,12 +146,12 @@ class Card(LearnedGame):
         """Height, width and pace of its frames, or of those of each game."""
         return [f"{x.size[0]}x{x.size[1]}, {x.fps:g} fps" for x in self.games or [self]]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain dicts, lists, strings and numbers."""
         return schema.to_json(self)
 
     @classmethod
-    def from_json(cls, data: Any) -> Card:
+    def from_json(cls, data: object) -> Card:
         """The inverse of `to_json`, for the card of a saved world.
 
         Raises:
@@ -190,7 +190,7 @@ def read_card(folder: str | os.PathLike) -> Card:
 
 
 def check_same_game(
-    world: LearnedGame, other: Any, what: object, fields: tuple[str, ...] = ("game", "size", "fps", "action_spec")
+    world: LearnedGame, other: object, what: object, fields: tuple[str, ...] = ("game", "size", "fps", "action_spec")
 ) -> None:
     """Refuse footage, a game or a world that differs from a world in one of these fields.
 

@@ -9,7 +9,6 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
 def read_file(path: Path, limit: int, sha256: str | None = None) -> bytes:
@@ -28,7 +27,7 @@ def read_file(path: Path, limit: int, sha256: str | None = None) -> bytes:
     return raw
 
 
-def read_json(path: Path, limit: int) -> dict[str, Any]:
+def read_json(path: Path, limit: int) -> dict[str, object]:
     """Read a JSON object of a bundle.
 
     Raises:

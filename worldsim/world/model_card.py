@@ -14,7 +14,7 @@ LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0", "CC0-1.0": "cc0-1.0", "CC-
 _ARROWS = {"higher": " ↑", "lower": " ↓"}
 
 
-def model_card(card: Card, metrics: Mapping[str, Any], picture: str | None = None) -> str:
+def model_card(card: Card, metrics: Mapping[str, object], picture: str | None = None) -> str:
     """Return a world's model card: what it is, how to play it, ten numbers, where it comes from, limits and licence."""
     h, w = card.size
     command = metrics.get("command")
@@ -38,7 +38,7 @@ def model_card(card: Card, metrics: Mapping[str, Any], picture: str | None = Non
     return _front_matter(card, metrics) + "\n\n".join(section for section in sections if section) + "\n"
 
 
-def headline_rows(metrics: Mapping[str, Any]) -> Iterator[str]:
+def headline_rows(metrics: Mapping[str, object]) -> Iterator[str]:
     """Yield at most `MAX_ROWS` rows of a table: those under "headline", or the first number of each question."""
     headline = metrics.get("headline")
     if not isinstance(headline, list):
@@ -50,15 +50,15 @@ def headline_rows(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {' | '.join(_line(cell).replace('|', '/') for cell in cells)} |"
 
 
-def trained_for(training: Mapping[str, Any]) -> str:
+def trained_for(training: Mapping[str, object]) -> str:
     """Return how long a world was trained, and where; before that the one that it went on from."""
     if not isinstance(training.get("minutes"), int | float):
         return "unknown"
-    before = f"{trained_for(training['init'])}, then " if isinstance(training.get("init"), Mapping) else ""
+    before = f"{trained_for(init)}, then " if isinstance(init := training.get("init"), Mapping) else ""
     return f"{before}{training['minutes']:.0f} min on {training.get('hardware', 'an unknown machine')}"
 
 
-def _front_matter(card: Card, metrics: Mapping[str, Any]) -> str:
+def _front_matter(card: Card, metrics: Mapping[str, object]) -> str:
     measured = "metrics: [psnr, ssim]\n" if "fidelity" in metrics else ""
     return (
         f"---\nlicense: {LICENCES.get(card.licence.get('weights', ''), 'other')}\nlibrary_name: worldsim-jax\n"
@@ -73,7 +73,7 @@ def _first_numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         yield from ((f"{question} {name}".strip(), x) for name, x in islice(single, 1))
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -86,9 +86,9 @@ def _footage(card: Card) -> str:
     return f"{source.frames:,} frames in {source.episodes:,} episodes{recorded}"
 
 
-def _history(training: Mapping[str, Any]) -> str:
+def _history(training: Mapping[str, object]) -> str:
     return f": {_line(training['history'])}" if training.get("history") else ""
 
 
-def _line(text: Any) -> str:
+def _line(text: object) -> str:
     return " ".join(str(text).split())

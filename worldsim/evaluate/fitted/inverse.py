@@ -17,8 +17,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, PyTree, UInt8
 
+from worldsim.controls import ActionSpec
 from worldsim.data.dataset import Columns
-from worldsim.types import ActionSpec
 
 MIN_EXAMPLES = 20
 WIDEST = 64  # pixels; larger pictures are averaged down
@@ -72,7 +72,9 @@ def fit_inverse(spec: ActionSpec, calibration: Columns, *, num_steps: int = NUM_
     rows = np.flatnonzero(~np.isnan(calibration.prev_action).any(-1))  # never an episode's first
     action = calibration.prev_action[rows]
     columns, options = [], []
-    for column in range(len(spec.choices) + len(spec.buttons)):
+    for column, control in enumerate(spec.controls):
+        if not control.options:
+            continue
         values, counts = np.unique(action[:, column], return_counts=True)
         if (counts >= MIN_EXAMPLES).sum() >= 2:
             columns.append(column)

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
+from worldsim.controls import ActionSpec
 from worldsim.data.dataset import Columns
 from worldsim.evaluate.fitted.motion import Direction, fit_direction, held_displacements
 from worldsim.evaluate.fitted.targets import Target
-from worldsim.types import ActionSpec
 
 CONTROLLED = ("player", "paddle")
 WORDS = (
@@ -56,12 +55,10 @@ def find_pairs(spec: ActionSpec) -> tuple[Pair, ...]:
     named = tuple(_named_pairs(spec))
     if named:
         return named
-    whole = [len(c.labels) for c in spec.choices] + [2] * len(spec.buttons)
-    labels = [c.labels for c in spec.choices] + [(f"no {b.name}", b.name) for b in spec.buttons]
     return tuple(
-        Pair(f"{labels[column][i]}/{labels[column][j]}", _row(spec, column, i), _row(spec, column, j))
-        for column, count in enumerate(whole)
-        for i, j in itertools.combinations(range(count), 2)
+        _pair(spec, f"{x.options[i]}/{x.options[j]}", (column, i), (column, j))
+        for column, x in enumerate(spec.controls)
+        for i, j in itertools.combinations(range(len(x.options)), 2)
     )
 
 
@@ -77,15 +74,17 @@ def fit_opposite_actions(spec: ActionSpec, calibration: Columns, targets: Mappin
 
 
 def _named_pairs(spec: ActionSpec) -> Iterator[Pair]:
-    for column, choice in enumerate(spec.choices):
-        for i, j in _opposite_names(choice.labels):
-            yield Pair(f"{choice.labels[i]}/{choice.labels[j]}", _row(spec, column, i), _row(spec, column, j))
-    start = len(spec.choices)
-    for i, j in _opposite_names([button.name for button in spec.buttons]):
-        names = f"{spec.buttons[i].name}/{spec.buttons[j].name}"
-        yield Pair(names, _row(spec, start + i, 1), _row(spec, start + j, 1))
-    for column, axis in enumerate(spec.axes, start + len(spec.buttons)):
-        yield Pair(f"{axis.name} low/high", _row(spec, column, axis.low), _row(spec, column, axis.high))
+    buttons = [column for column, x in enumerate(spec.controls) if x.scale == "binary"]
+    names = [spec.controls[column].name for column in buttons]
+    for column, x in enumerate(spec.controls):
+        if x.scale == "nominal":
+            for i, j in _opposite_names(x.options):
+                yield _pair(spec, f"{x.options[i]}/{x.options[j]}", (column, i), (column, j))
+    for i, j in _opposite_names(names):
+        yield _pair(spec, f"{names[i]}/{names[j]}", (buttons[i], 1), (buttons[j], 1))
+    for column, x in enumerate(spec.controls):
+        if x.scale == "continuous":
+            yield _pair(spec, f"{x.name} low/high", (column, x.low), (column, x.high))
 
 
 def _opposite_names(names: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -96,10 +95,12 @@ def _opposite_names(names: Sequence[str]) -> Iterator[tuple[int, int]]:
             yield i, j
 
 
-def _row(spec: ActionSpec, column: int, value: float | int) -> Float[np.ndarray, " a"]:
-    row = spec.noop.copy()
-    row[column] = value
-    return row
+def _pair(spec: ActionSpec, name: str, *values: tuple[int, float]) -> Pair:
+    """Two rows at rest but for one column each."""
+    rows = np.stack([spec.noop] * 2)
+    for row, (column, value) in zip(rows, values, strict=True):
+        row[column] = value
+    return Pair(name, *rows)
 
 
 def _direction(pair: Pair, columns: Columns, target: Target | None) -> Direction | None:

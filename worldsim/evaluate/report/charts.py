@@ -68,10 +68,10 @@ def draw(title: str, lines: Mapping[str, Line], *, x_label: str) -> Html:
     marks = ticks(float(reach.min()), float(reach.max())) if reach.size else [0.0, 1.0]
     low, high = marks[0], marks[-1]
 
-    def x(entry: Any) -> float:
+    def x(entry: int | np.integer) -> float:
         return LEFT + (entry - 1) / max(longest - 1, 1) * (WIDTH - LEFT - RIGHT)
 
-    def y(value: Any) -> float:
+    def y(value: float | np.number) -> float:
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     axis = [

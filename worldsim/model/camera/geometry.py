@@ -127,7 +127,9 @@ def warp(
     return warped._replace(frame=jnp.round(warped.frame).astype(jnp.uint8)) if rounded else warped
 
 
-def warp_last_two(state: CameraState, heading: Float[Array, "b 2"], config: CameraConfig) -> tuple[Any, Any, Any]:
+def warp_last_two(
+    state: CameraState, heading: Float[Array, "b 2"], config: CameraConfig
+) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w 3"], Bool[Array, "b h w"]]:
     """Render the last two frames from a heading: float32 `[b h w 3]` in 0..255 each, latest first.
 
     The third value is which pixels were in the last frame, bool `[b h w]`.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -188,7 +188,7 @@ class Dynamics(nnx.Module):
         prev_action: Float[Array, "b a"],
         cache: Cache,
         prior_inputs: PyTree = (),
-    ) -> tuple[Float[Array, "b n c"], Float[Array, "b d"], Any]:
+    ) -> tuple[Float[Array, "b n c"], Float[Array, "b d"], PyTree]:
         """Predict the clean latents of the present frame of streams; the cache is only read.
 
         `levels` holds indices `[b]`, `prior_inputs` are the present frame's. Equals the last frame of `predict` on the

@@ -24,11 +24,9 @@ const calm = (label) => (label.length > 1 && label === label.toUpperCase() ? lab
 export function gameKeys(controls) {
   const found = new Map();
   const add = (code, label) => code && !found.has(code) && found.set(code, calm(label));
-  for (const control of controls) {
-    for (const { label, keys } of control.options || []) if (keys.length === 1) add(keys[0], label);
-    for (const { label, keys } of control.options || []) keys.forEach((code) => add(code, label));
-    if (control.kind === "button") control.keys.forEach((code) => add(code, control.name));
-    if (control.kind === "axis") control.keys.forEach((code, i) => add(code, control.keys.length > 1 ? `${control.name} ${"−+"[i]}` : control.name));
+  for (const { bindings } of controls) {
+    for (const { label, keys } of bindings) if (keys.length === 1) add(keys[0], label);
+    for (const { label, keys } of bindings) keys.forEach((code) => add(code, label));
   }
   return [...found].map(([code, label]) => ({ code, label }));
 }
@@ -50,7 +48,7 @@ export class InputState {
   enter(hello, { caps, pads, canvas }) {
     const keys = gameKeys(hello.controls);
     this.game = new Set(keys.map((x) => x.code));
-    this.axes = hello.controls.filter((x) => x.kind === "axis");
+    this.axes = hello.controls.filter((x) => x.is_analog);
     this.hasMouse = hello.has_mouse;
     const isSteered = (codes) => [codes.slice(0, 2), codes.slice(2)].some((pair) => pair.every((code) => this.game.has(code)));
     this.directions = !isSteered(ARROWS) && isSteered(LETTERS) ? LETTERS : ARROWS;
@@ -204,8 +202,7 @@ export class InputState {
     this.directions.forEach((code, side) => isDown(12 + side) && codes.add(code));
     this.others.forEach((code, i) => i < 12 && isDown(i) && codes.add(code));
     if (this.hasMouse && Math.hypot(lookX, lookY) > DEADZONE) this.look(lookX * spanMs * LOOK, lookY * spanMs * LOOK);
-    const pushed = this.axes.filter((axis) => !axis.keys.some((key) => key.startsWith("mouse_")));
-    pushed.forEach(({ name }, i) => round(pad.axes[i]) && (this.analog[name] = round(pad.axes[i])));
+    this.axes.forEach(({ name }, i) => round(pad.axes[i]) && (this.analog[name] = round(pad.axes[i])));
   }
 }
 

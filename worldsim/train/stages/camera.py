@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, PyTree, UInt8
 
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows
 from worldsim.data.meta import FootageMeta
@@ -131,7 +131,7 @@ def flow_loss(graph: nnx.GraphDef) -> Loss:
     return loss
 
 
-def unrolled(flow_net: FlowNet, clips: Clips) -> tuple[Float[Array, "b t h w 3"], Any]:
+def unrolled(flow_net: FlowNet, clips: Clips) -> tuple[Float[Array, "b t h w 3"], Bool[Array, "b t h w"]]:
     """Move two real frames on and on: the frames after them, in 0..255, and which of their pixels were visible."""
     camera = flow_net.camera
     first = jnp.stack([jnp.zeros_like(clips.pitch), clips.pitch], -1)

@@ -7,8 +7,6 @@ of the same kind, which may be larger and slower: it runs once.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import numpy as np
 from flax import nnx
@@ -42,7 +40,7 @@ def first_frame_stage(
     show: Show,
     prompts: tuple[WindowPrompts, WindowPrompts] | None,
     *,
-    frozen: dict[str, Any],
+    frozen: dict[str, PyTree],
 ) -> Stage:
     """Return the stage of a first-frame model; evaluated by its error in denoising held-out frames with their captions.
 
