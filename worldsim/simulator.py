@@ -28,7 +28,7 @@ from worldsim.model.first_frame import draw_first_frame, unknown_actions
 from worldsim.model.generate import Model, Sampler, bind, dream, observe, render, split_keys, watch
 from worldsim.model.modules import build_graphs, read_configs
 from worldsim.nn.params import merge
-from worldsim.types import ArrayLike, SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
+from worldsim.types import AnyArray, ArrayLike, SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
 from worldsim.world import World, load_arrays, load_world, save_arrays
 
 
@@ -169,28 +169,22 @@ class Simulator:
         batch = state.frame_index.shape[0]
         return self._rollout_jit(self.params, state, self._rows(actions, (batch, np.shape(actions)[1])))
 
-    def decode(self, z: Float[Array | np.ndarray, "*b n d"]) -> UInt8[Array, "*b h w c"]:
+    def decode(self, z: Float[AnyArray, "*b n d"]) -> UInt8[Array, "*b h w c"]:
         """Decode latents, as `step` and `reset` return them with `decode=False`."""
         return self._decode_jit(self.params, z)
 
-    def reconstruct(self, obs: UInt8[Array | np.ndarray, "b t h w c"]) -> UInt8[Array, "b t h w c"]:
+    def reconstruct(self, obs: UInt8[AnyArray, "b t h w c"]) -> UInt8[Array, "b t h w c"]:
         """Send frames through the tokenizer and back: the ceiling of what this world can paint."""
         return self._reconstruct_jit(self.params, obs)
 
     def teacher_forced(
-        self,
-        obs: UInt8[Array | np.ndarray, "b t h w c"],
-        prev_action: Float[Array | np.ndarray, "b t a"],
-        key: PRNGKeyArray,
+        self, obs: UInt8[AnyArray, "b t h w c"], prev_action: Float[AnyArray, "b t a"], key: PRNGKeyArray
     ) -> UInt8[Array, "b t h w c"]:
         """Predict each frame from the true frames before it; the first is given back as it came."""
         return self._teacher_jit(self.params, obs, prev_action, key)
 
     def teacher_forced_outcome(
-        self,
-        obs: UInt8[Array | np.ndarray, "b t h w c"],
-        prev_action: Float[Array | np.ndarray, "b t a"],
-        key: PRNGKeyArray,
+        self, obs: UInt8[AnyArray, "b t h w c"], prev_action: Float[AnyArray, "b t a"], key: PRNGKeyArray
     ) -> tuple[Float[Array, "b t"], Float[Array, "b t"]]:
         """Read expected reward and probability of termination off true frames."""
         return self._outcome_jit(self.params, obs, prev_action, key)

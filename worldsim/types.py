@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt8
 
+AnyArray = Array | np.ndarray
 ArrayLike = jax.typing.ArrayLike | Sequence
 """What `np.asarray` takes: an array, a number, or such in nested lists."""
 CONTEXT = 8

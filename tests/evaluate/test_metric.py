@@ -49,7 +49,7 @@ def test_a_metric_that_is_added_in_one_file_is_measured_and_shown_everywhere(wit
     assert "glare of the toy, lux" in page and "2.5 ± 0.5" in page
     row = Difference(5.0, 1.0, -4.0, -5.0, -3.0, 5, False)  # the comparison
     assert describe("glare", "glare", row) == "B is lower: better"
-    folder = tmp_path / "experiments" / "results"  # the README
+    folder = tmp_path / "experiments" / "results"  # docs/results.md
     folder.mkdir(parents=True)
     (folder / "world_toy.json").write_text(json.dumps(result))
     assert f"| glare of the toy, lux | 2.50 {tables.PM} 0.50 (9.00 .. 0) |" in tables.evaluation_table(tmp_path)

@@ -1,7 +1,7 @@
 """What a number of an evaluation means: label, unit, which way is better, what chance scores and what is perfect.
 
-A `Metric` stands beside the function that measures it. The report, the comparison, the tables of the README and the
-model card read everything that they show about a number from here.
+A `Metric` stands beside the function that measures it. The report, the comparison, the tables of docs/results.md and
+the model card read everything that they show about a number from here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Metric:
     digits: int = 2
     """Digits after the point."""
     headline: int | None = None
-    """Position among the headline numbers: the table of the README has all of them, a model card the first ten."""
+    """Position among the headline numbers: the table of docs/results.md has all, a model card the first ten."""
 
     def match(self, key: str) -> str | None:
         """What the first `*` stands for in a key, empty where there is none; None for the key of another metric."""

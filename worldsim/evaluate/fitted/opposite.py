@@ -95,7 +95,7 @@ def _opposite_names(names: Sequence[str]) -> Iterator[tuple[int, int]]:
             yield i, j
 
 
-def _pair(spec: ActionSpec, name: str, *values: tuple[int, float]) -> Pair:
+def _pair(spec: ActionSpec, name: str, *values: tuple[int, float | int]) -> Pair:
     """Two rows at rest but for one column each."""
     rows = np.stack([spec.noop] * 2)
     for row, (column, value) in zip(rows, values, strict=True):
