@@ -100,20 +100,20 @@ def held_out_dreams(
     ids = np.linspace(0, len(windows) - 1, min(NUM_CLIPS, len(windows))).astype(int)
     real, encoded = windows.batch(ids), windows.batch(ids, obs=latents.held)
     token_graph, token_params = split(tokenizer)
+    clips = encoded.obs, real.obs[:, :context], real.prev_action
 
     @jax.jit
-    def run(params, token_params, keys):
+    def run(params, token_params, clips, keys):  # data are arguments: as constants, other data were another program
         model = Model(merge(token_graph, token_params), merge(graph, params["dynamics"]))
         keys_past, keys_dream = split_keys(keys, 2)
-        action = jnp.asarray(real.prev_action)
-        cache = model.dynamics.empty_cache(len(ids))
-        z, obs = jnp.asarray(encoded.obs), jnp.asarray(real.obs[:, :context])
+        z, obs, action = (jnp.asarray(x) for x in clips)
+        cache = model.dynamics.empty_cache(len(keys))
         cache, _ = watch(model, cache, z[:, :context], action[:, :context], keys_past, obs=obs)
         _, frames = free_run(model, cache, action[:, context:], keys_dream, sampler)
         return frames, frame_to_obs(model.tokenizer.decode(z[:, context:]))
 
     def dream(params: dict, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        dreamed, painted = run(params, token_params, fold_keys(jax.random.key(seed), len(ids)))
+        dreamed, painted = run(params, token_params, clips, fold_keys(jax.random.key(seed), len(ids)))
         return np.asarray(dreamed), np.asarray(painted)
 
     return dream, real.obs[:, context:], real.obs[:, context - 1 : context]

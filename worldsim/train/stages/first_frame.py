@@ -61,7 +61,7 @@ def first_frame_stage(
         return TrainBatch(frames, () if prompts is None else prompts[0].at(step, windows, ids))
 
     @jax.jit
-    def examine(params, token_params):
+    def examine(params, token_params, frozen, shown):
         model = Model(merge(token_graph, token_params), merge(graph, {**frozen, **params}))
         sampler = Sampler(num_denoise_steps=model.dynamics.config.num_levels)
         z = draw_first_frame(model, (), fold_keys(jax.random.key(0), NUM_SHOWN), sampler)
@@ -69,7 +69,7 @@ def first_frame_stage(
         return error, frame_to_obs(model.tokenizer.decode(z))
 
     def evaluate(params: PyTree, step: int) -> tuple[float, str]:
-        error, frames = examine(params, token_params)
+        error, frames = examine(params, token_params, frozen, shown)
         show(step, strip([np.asarray(frames)[None]]))
         return -float(error), f"first frames, held-out error {error:.4f}"
 
