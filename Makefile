@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/python experiments/demo.py --out demo --started-at $(NOW)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict

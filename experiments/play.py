@@ -51,7 +51,7 @@ KEYS = {"pong": ("ArrowUp", "ArrowDown"), "minecraft": ("KeyW", "KeyD")}
 def server(world: str, cache: Path, *options: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """Run `worldsim play`; gives the process and its address."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "worldsim.cli", "play", world, "--port", "0", "--no-browser", *options]
+        command = [sys.executable, "-m", "worldsim", "play", world, "--port", "0", "--no-browser", *options]
         env = os.environ | {"XDG_CACHE_HOME": str(cache)}
         env.pop("JAX_COMPILATION_CACHE_DIR", None)
         process = subprocess.Popen([*command, "--out", folder], stdout=subprocess.PIPE, text=True, env=env)

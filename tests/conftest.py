@@ -20,6 +20,15 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+LONGEST = ("train", "agent", "evaluate", "play", "model")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the folders whose tests train, so that no worker is alone with them at the end."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(Path(__file__).parent).parts[0], len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def bar_folder(tmp_path_factory) -> Path:
     """Footage of the bar game, 16x16."""

@@ -65,8 +65,10 @@ class InitialContext:
         """Return the number of worlds: as asked, or that of the frames or texts, or 1.
 
         Raises:
-            ValueError: another number than the frames are for.
+            ValueError: none, or another number than the frames are for.
         """
+        if asked is not None and asked < 1:
+            raise ValueError(f"expected at least 1 for batch_size, got {asked}.")
         if self.obs is not None and self.obs.ndim == 5:
             if asked not in (None, len(self.obs)):
                 raise ValueError(f"batch_size is {asked}, and the initial frames are of {len(self.obs)} worlds.")

@@ -19,7 +19,7 @@ from worldsim.data.store import Footage
 @pytest.fixture
 def started(untrained_world, tmp_path):
     """A running `worldsim play` and its address."""
-    command = [sys.executable, "-m", "worldsim.cli", "play", str(untrained_world), "--port", "0", "--no-browser"]
+    command = [sys.executable, "-m", "worldsim", "play", str(untrained_world), "--port", "0", "--no-browser"]
     command += ["--out", str(tmp_path / "played")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_env())
     ready, _, _ = select.select([process.stdout], [], [], 90)

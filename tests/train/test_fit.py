@@ -139,6 +139,13 @@ def test_a_run_is_never_trained_over(footage, trained):
         fit([footage.path], out, preset=RECIPE, num_train_steps=10, seed=5, resume=True)
 
 
+def test_footage_that_cannot_be_trained_on_leaves_no_run_behind(tmp_path):
+    one = bar_footage(tmp_path / "one", num_episodes=1)
+    with pytest.raises(ValueError, match="at least 2 episodes"):
+        fit([one.path], tmp_path / "run", preset=RECIPE, num_train_steps=4)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_of_something_else_is_left_alone(footage, tmp_path):
     (tmp_path / "thesis.txt").write_text("ten years")
     with pytest.raises(FileExistsError, match="not empty"):

@@ -33,7 +33,7 @@ class Train:
     """A name of worldsim.train.PRESETS: tiny takes minutes on two cores, small ten minutes on an accelerator; game-h100
     and the like made the shipped worlds. A wrong name lists them all."""
     minutes: float | None = None
-    """How long to train; either this or --num-train-steps."""
+    """How long to train; either this or --num-train-steps. 10 where neither is given."""
     num_train_steps: int | None = None
     """How many steps to train."""
     text_encoder: Literal["words", "sentences"] = "words"

@@ -114,13 +114,15 @@ class ActionSpec:
 
     @classmethod
     def from_json(cls, data: Mapping) -> ActionSpec:
-        """The inverse of `to_json`.
+        """The inverse of `to_json`; a kind that is left out has no controls.
 
         Raises:
-            ValueError: a field is missing, unknown or of the wrong kind.
+            ValueError: a field of a control is missing, or any is unknown or of the wrong kind.
         """
+        if unknown := ", ".join(str(x)[:40] for x in data if x not in {kind.field for kind in KINDS}):
+            raise ValueError(f"expected {', '.join(kind.field for kind in KINDS)} for an ActionSpec, got {unknown}.")
         try:
-            parts: Any = {kind.field: tuple(kind(**_tuples(x)) for x in data[kind.field]) for kind in KINDS}
+            parts: Any = {kind.field: tuple(kind(**_tuples(x)) for x in data.get(kind.field, ())) for kind in KINDS}
             return cls(**parts)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not an ActionSpec: {error!r} in {str(data)[:200]}.") from error

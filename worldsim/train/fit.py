@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from worldsim.claim import claim
+from worldsim.claim import claim, release
 from worldsim.model.camera.prior import WarpPrior
 from worldsim.model.dynamics import Dynamics
 from worldsim.model.outcome import Outcome
@@ -81,8 +81,14 @@ def fit(
     fractions = stage_fractions(recipe, origin, has_camera=has_camera, has_first_frame=has_first_frame)
     stages = budgets(fractions, minutes, num_train_steps)
     claim(out, run_settings(recipe, seed, footages, origin), resume)
+    try:
+        games = load_games(footages, configs, seed)
+    except BaseException:  # nothing is saved yet: the folder is free for other footage
+        if not resume:
+            release(out)
+        raise
     log = RunLog(out)
-    run = Run(recipe, load_games(footages, configs, seed), out, stages, seed, origin, log, on_progress)
+    run = Run(recipe, games, out, stages, seed, origin, log, on_progress)
     params, num_denoise_steps, seconds = _train(run)
     log.close()
     training = training_facts(recipe, seconds, seed, minutes, num_train_steps)

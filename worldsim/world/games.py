@@ -82,7 +82,8 @@ def resized(card: Card, contexts: dict[str, np.ndarray], size: tuple[int, int]) 
     """
     tokenizer = card.config["tokenizer"]
     if not tokenizer.get("size_agnostic"):
-        raise ValueError(f"{card.name} is of {list(card.size)} pixels alone; a world of several games is of any size.")
+        height, width = card.size
+        raise ValueError(f"{card.name} is of {height}x{width} pixels alone; a world of several games is of any size.")
     least = tokenizer["patch"] * tokenizer["pack"]
     if not all(least <= length <= 4096 for length in size):
         raise ValueError(f"expected height and width of {least}..4096 pixels for size, got {list(size)}.")

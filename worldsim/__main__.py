@@ -1,4 +1,4 @@
-"""`python -m worldsim.cli` is `worldsim`."""
+"""`python -m worldsim` is `worldsim`."""
 
 import sys
 
