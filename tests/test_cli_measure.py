@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,13 @@ def test_compare_writes_and_prints_the_same_differences(capsys, monkeypatch, tmp
     assert result["a"]["speed"]["fps_batch_1"] > 0
     page = (tmp_path / "beside" / "compare.html").read_text()
     assert "data:image/png" in page and result["verdict"] in page and "frozen (A) beside perfect (B)" in page
+
+
+def test_compare_refuses_worlds_of_two_games_before_it_records(capsys, tmp_path):
+    pong, jump = (Path(__file__).parents[1] / "checkpoints" / name for name in ("pong", "jump"))
+    said = refused(capsys, "compare", pong, jump, "--game", "pong", "--out", tmp_path / "beside")
+    assert "jump differs from the world in its game: expected pong, got jump" in said
+    assert not (tmp_path / "beside").exists()
 
 
 def test_compare_refuses_too_few_seeds_and_writes_nothing(capsys, tmp_path, untrained_world, bar_folder):

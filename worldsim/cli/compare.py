@@ -39,11 +39,13 @@ class Compare(Measurement):
         from worldsim.evaluate.reference import open_reference
         from worldsim.evaluate.report.comparison import HEAD, cells
         from worldsim.simulator import load
+        from worldsim.world.card import check_same_game
 
         options = self.options
         check_seeds(options.seeds)
         self.check_source(self.out)
         a, b = (load(name, num_denoise_steps=self.num_denoise_steps) for name in (self.a, self.b))
+        check_same_game(a.card, b.card, self.b)
         footage = self.footage(self.out, a.size)
         reference = open_reference([a, b], footage, options)
         with closing(console.Counter("metrics")) as on_progress:

@@ -84,7 +84,8 @@ class Measurement:
         from worldsim.claim import check_folder
 
         if (self.data is None) == (self.game is None):
-            raise ValueError("expected either --data FOLDER or --game GAME.")
+            got = "neither" if self.data is None else "both"
+            raise ValueError(f"expected either --data FOLDER or --game GAME, got {got}.")
         check_folder(out)
 
     def footage(self, out: Path, size: tuple[int, int]) -> Footage:
