@@ -8,6 +8,7 @@ and a field of `spec.ActionSpec`.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -44,7 +45,7 @@ class Binding(NamedTuple):
     keys: tuple[str, ...]  # all of them are held
 
 
-class Control:
+class Control(ABC):
     """One column of an action row."""
 
     field: ClassVar[str]
@@ -61,32 +62,37 @@ class Control:
     """Names of its values, where they are whole numbers."""
 
     @property
+    @abstractmethod
     def bindings(self) -> tuple[Binding, ...]:
         """What its keys do."""
-        raise NotImplementedError
 
     @property
     def all_keys(self) -> tuple[str, ...]:
         """Every key that moves it."""
         return tuple(key for binding in self.bindings for key in binding.keys)
 
+    @property
+    def has_mouse(self) -> bool:
+        """Whether the mouse moves it."""
+        return not set(MOUSE).isdisjoint(self.all_keys)
+
+    @abstractmethod
     def value(self, held: Input) -> float:
         """Its column when a person holds this; the caller clips it to low..high."""
-        raise NotImplementedError
 
+    @abstractmethod
     def with_keys(self, spare: Iterator[str]) -> Control:
         """Return the same control with keys: those that its labels name, else spare ones."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def space(cls, controls: Sequence[Control]) -> gym.Space:
         """The Gymnasium space of several controls of this kind."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def of_space(cls, leaf: gym.Space, names: Sequence[str]) -> Sequence[Control]:
         """The controls of one of `leaves`, the inverse of `space`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

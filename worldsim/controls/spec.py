@@ -44,8 +44,12 @@ class ActionSpec:
     @property
     def groups(self) -> dict[str, gym.Space]:
         """The Gymnasium space of the controls of each field that has any."""
-        parts = ((kind, getattr(self, kind.field)) for kind in KINDS)
-        return {kind.field: kind.space(controls) for kind, controls in parts if controls}
+        return {kind.field: kind.space(getattr(self, kind.field)) for kind in self.kinds}
+
+    @property
+    def kinds(self) -> tuple[type[Control], ...]:
+        """The kinds of control that it has."""
+        return tuple(kind for kind in KINDS if getattr(self, kind.field))
 
     @property
     def size(self) -> int:
@@ -119,8 +123,9 @@ class ActionSpec:
         Raises:
             ValueError: a field of a control is missing, or any is unknown or of the wrong kind.
         """
-        if unknown := ", ".join(str(x)[:40] for x in data if x not in {kind.field for kind in KINDS}):
-            raise ValueError(f"expected {', '.join(kind.field for kind in KINDS)} for an ActionSpec, got {unknown}.")
+        known = [kind.field for kind in KINDS]
+        if unknown := ", ".join(str(x)[:40] for x in data if x not in known):
+            raise ValueError(f"expected {', '.join(known)} for an ActionSpec, got {unknown}.")
         try:
             parts: Any = {kind.field: tuple(kind(**_tuples(x)) for x in data.get(kind.field, ())) for kind in KINDS}
             return cls(**parts)

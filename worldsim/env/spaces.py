@@ -45,7 +45,7 @@ def action_rows(spec: ActionSpec, action: Any, batch_shape: tuple[int, ...] = ()
         ValueError: it is not in the space; the message names the column.
     """
     if isinstance(action, Mapping):
-        keys = list(spec.groups)
+        keys = [kind.field for kind in spec.kinds]
         if sorted(action) != sorted(keys):
             raise ValueError(f"expected the keys {keys} for an action, got {list(action)}.")
         action = np.concatenate([np.asarray(action[k], np.float32) for k in keys], -1)

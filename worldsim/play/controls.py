@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from worldsim.controls import MOUSE, ActionSpec, Input
+from worldsim.controls import ActionSpec, Input
 
 _SPARE = (*(f"Digit{i}" for i in range(1, 10)), *(f"Key{c}" for c in "ZXCVBQWERTASDFGYUIOPHJKLNM"))
 SHORTCUTS = {
@@ -81,7 +81,7 @@ def describe(spec: ActionSpec) -> list[dict[str, Any]]:
     return [
         {
             "name": x.name,
-            "is_analog": x.scale == "continuous" and not {*MOUSE} & {*x.all_keys},
+            "is_analog": x.scale == "continuous" and not x.has_mouse,
             "bindings": [binding._asdict() for binding in x.bindings],
         }
         for x in spec.controls
@@ -90,4 +90,4 @@ def describe(spec: ActionSpec) -> list[dict[str, Any]]:
 
 def has_mouse(spec: ActionSpec) -> bool:
     """Whether the mouse moves an axis of the world."""
-    return not _used_keys(spec).isdisjoint(MOUSE)
+    return any(x.has_mouse for x in spec.controls)
