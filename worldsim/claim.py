@@ -50,10 +50,3 @@ def claim(
     part = record.with_suffix(".part")
     part.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
     part.replace(record)
-
-
-def release(out: Path, *, file: str = "run.json") -> None:
-    """Give up a folder that was claimed for a run of which nothing was saved."""
-    (out / file).unlink(missing_ok=True)
-    if not any(out.iterdir()):
-        out.rmdir()

@@ -83,11 +83,11 @@ def fit_agent(
     spec = {"world": world.card.weights.sha256, "footage": footage.digest(), "config": asdict(config), "seed": seed}
     if init is not None:
         spec["init"] = digest_of(init)
-    claim(out, spec, resume, file="agent_run.json", is_shared=True)
     train, held = (load_columns(footage, part) for part in split_episodes(footage, seed=seed))
     stage, state, policy = _stage(world, train, held, config, sampler, budget, seed)
     if init is not None:
         state = _go_on(init, state, policy)
+    claim(out, spec, resume, file="agent_run.json", is_shared=True)
     trained = run_stage(stage, state, out / "actor", seed=seed, log=_log(out), on_progress=on_progress)
     training = {"minutes": round(trained.seconds / 60, 2), "seed": seed, **asdict(config)}
     card = _card(world, footage, policy, training)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from worldsim.claim import claim, release
+from worldsim.claim import claim
 from worldsim.model.camera.prior import WarpPrior
 from worldsim.model.dynamics import Dynamics
 from worldsim.model.outcome import Outcome
@@ -80,13 +80,8 @@ def fit(
     has_camera, has_first_frame = configs[0].dynamics.camera is not None, configs[0].first_frame is not None
     fractions = stage_fractions(recipe, origin, has_camera=has_camera, has_first_frame=has_first_frame)
     stages = budgets(fractions, minutes, num_train_steps)
+    games = load_games(footages, configs, seed)  # what cannot be trained on claims no folder
     claim(out, run_settings(recipe, seed, footages, origin), resume)
-    try:
-        games = load_games(footages, configs, seed)
-    except BaseException:  # nothing is saved yet: the folder is free for other footage
-        if not resume:
-            release(out)
-        raise
     log = RunLog(out)
     run = Run(recipe, games, out, stages, seed, origin, log, on_progress)
     params, num_denoise_steps, seconds = _train(run)
