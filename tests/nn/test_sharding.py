@@ -41,7 +41,7 @@ print(json.dumps({"devices": jax.device_count(), "losses": losses, "share": shar
 
 
 def train(num_devices: int, num_fsdp: int) -> dict:
-    flags = f"--xla_force_host_platform_device_count={num_devices}"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={num_devices}"
     env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
     out = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(num_fsdp)], env=env, capture_output=True, text=True, check=True, timeout=300

@@ -28,7 +28,7 @@ from worldsim.world import load_world
 CAMERA = dataclasses.replace(
     RECIPE,
     dynamics=dataclasses.replace(RECIPE.dynamics, predicts_variance=True),
-    camera=CameraConfig(flow_width=16),
+    camera=CameraConfig(flow_width=8),
     num_denoise_steps=1,
     refresh_count=1,
 )
@@ -132,7 +132,7 @@ def test_a_trained_world_turns_as_the_game_does(footage, trained):
     world, out, _ = trained
     card = load_world(out / "world").card.config["dynamics"]
     expected = {"size": [16, 24], "field_of_view": 72.0, "yaw": 1, "pitch": 2, "hud_regions": []}
-    assert card["camera"] == {**expected, "flow_width": 16, "shrink_threshold": 0.2}
+    assert card["camera"] == {**expected, "flow_width": 8, "shrink_threshold": 0.2}
     sim = Simulator.from_world(world)
     ways = np.cumsum([0.0, 0, 0, 0, 12, 12, -12, -12])
     real = np.stack([paint(90 + way, 0, (16, 24)) for way in ways])[None]

@@ -15,6 +15,7 @@ from worldsim.data.controls import join_controls
 from worldsim.data.store import Footage
 from worldsim.initial import InitialContext
 from worldsim.metrics import psnr
+from worldsim.model.camera.geometry import CameraConfig
 from worldsim.train import Init, fit
 from worldsim.train.mixture import mixed
 from worldsim.train.optimizer import TrainState
@@ -34,6 +35,7 @@ GAMES = dataclasses.replace(
     RECIPE,
     tokenizer=dataclasses.replace(RECIPE.tokenizer, num_layers=(0, 0), num_local=1),
     tokenizer_fraction=0.5,
+    camera=CameraConfig(flow_width=8),
     flow_fraction=0.1,
     num_denoise_steps=2,
     bootstrap_start=2.0,
