@@ -1,10 +1,16 @@
-"""Which run a folder belongs to."""
+"""Which run a folder belongs to, and which process writes to it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import IO
+
+LOCK = ".lock"
 
 
 def check_folder(out: Path) -> Path:
@@ -42,7 +48,7 @@ def claim(
         if differ := [key for key in wanted if old.get(key) != wanted[key]]:
             raise ValueError(f"{out} holds a run with another {differ[0]}; resume with the same one.")
         return
-    if not is_shared and out.exists() and any(out.iterdir()):
+    if not is_shared and out.exists() and any(file.name != LOCK for file in out.iterdir()):
         raise FileExistsError(f"{out} is not empty and holds no run; choose another folder.")
     if resume:
         raise ValueError(f"{out} holds no run to resume; leave out --resume to begin one.")
@@ -50,3 +56,54 @@ def claim(
     part = record.with_suffix(".part")
     part.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
     part.replace(record)
+
+
+@contextmanager
+def hold(folder: Path, doing: str) -> Iterator[None]:
+    """Be the one process that writes to a folder, which is made where it is missing.
+
+    The lock is the operating system's: it ends with the process, however that ends.
+
+    Args:
+        folder: the folder.
+        doing: what the holder does, for the message: "recording into".
+
+    Raises:
+        BlockingIOError: another process holds the folder; the message says which, and since when.
+    """
+    is_new = not check_folder(folder).exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = _take(folder / LOCK, f"another process is {doing} {folder}")
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)  # before it is let go: whoever waits for it looks again
+        file.close()
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _take(path: Path, busy: str) -> IO[str]:
+    try:
+        import fcntl
+    except ImportError:  # a system without such locks
+        return path.open("a+", encoding="utf-8")
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                file.truncate(0)
+                print(f"process {os.getpid()} since {datetime.now():%Y-%m-%d %H:%M:%S}", file=file, flush=True)
+                return file
+        except FileNotFoundError:
+            pass  # its holder has just ended
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read(200).strip()
+            file.close()
+            raise BlockingIOError(error.errno, f"{busy} ({owner}); wait for it, or choose another folder") from None
+        except BaseException:
+            file.close()
+            raise
+        file.close()

@@ -16,6 +16,7 @@ from worldsim.agent import load_policy
 from worldsim.controls import ActionSpec
 from worldsim.data.store import Footage
 from worldsim.initial import InitialContext
+from worldsim.paths import as_path
 from worldsim.play.frames import decode_picture
 from worldsim.recording.policies import AGENT
 from worldsim.simulator import Simulator
@@ -204,10 +205,10 @@ def find_actions(text: str, spec: ActionSpec, count: int, rng: np.random.Generat
         return np.tile(spec.noop, (count, 1))
     if text == "random":
         return np.repeat(spec.sample(rng, (-(-count // HOLD),)), HOLD, axis=0)[:count]
-    path = Path(text)
+    path = as_path(text)
     if not path.is_file():
         raise ValueError(f"expected random, noop, agent:PATH or a file for --actions, got {text!r}.")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if len(lines) < count:
         raise ValueError(f"expected {count} actions in {path}, one a line for each new frame, got {len(lines)}.")
     return spec.rows(np.stack([_row(line, spec, path) for line in lines[:count]]), batch_shape=(count,))

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from worldsim.paths import as_path
+
 FORMATS = (".mp4", ".gif")
 _READABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".mp4")
 
@@ -25,7 +27,7 @@ def check_video_path(path: Path | str) -> Path:
     Raises:
         ValueError: it does not end in .mp4 or .gif, or is a folder.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() not in FORMATS or path.is_dir():
         raise ValueError(f"expected a name that ends in {' or '.join(FORMATS)} for a video file, got {str(path)!r}.")
     return path
@@ -66,7 +68,7 @@ def read_prompt(path: Path | str) -> UInt8[np.ndarray, "t h w c"]:
     """
     import imageio.v3 as iio
 
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() not in _READABLE:
         raise ValueError(f"expected one of {', '.join(_READABLE)} for a prompt file, got {path.name!r}.")
     if not path.is_file():

@@ -14,8 +14,9 @@ import pytest
 from tests.data.footage_factory import TOY, assert_same_episode
 from worldsim.data.store import Footage
 from worldsim.recording.game import Game
-from worldsim.recording.process import _write
+from worldsim.recording.process import _portable_config, _write
 from worldsim.recording.record import record
+from worldsim.recording.source import GameConfig
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
@@ -121,7 +122,7 @@ def test_an_unknown_game_leaves_no_folder(tmp_path):
 
 
 def test_a_game_without_pictures_is_refused():
-    with pytest.raises(ValueError, match="expected uint8 RGB observations or rgb_array rendering"):
+    with pytest.raises(ValueError, match="expected pictures in the observations of .*, or rgb_array rendering"):
         Game("tests.contracts.toy_env:worldsim_test/Blind-v0")
 
 
@@ -145,6 +146,7 @@ def test_an_episode_whose_process_died_is_played_again_and_that_is_said(tmp_path
     assert not crash.exists()
 
 
+@pytest.mark.filterwarnings("ignore:episode")
 def test_a_game_that_dies_again_and_again_is_given_up(tmp_path):
     with (
         pytest.warns(RuntimeWarning, match="played again"),
@@ -212,7 +214,7 @@ def test_a_worker_whose_parent_is_gone_before_it_is_ready_leaves():
     with subprocess.Popen(
         [sys.executable, "-c", serve], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
     ) as worker:
-        _write(worker.stdin, ("none-v0", None, None))
+        _write(worker.stdin, _portable_config(GameConfig(name="none-v0")))
         worker.stdin.close()
         assert worker.wait(60) in (0, 1)
 

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,6 +24,7 @@ from worldsim.agent.policy import ActorCritic, PolicyConfig, sample_action
 from worldsim.controls import ActionSpec
 from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import merge, split
+from worldsim.paths import as_path
 from worldsim.types import obs_to_frame
 from worldsim.world import LearnedGame, flatten, load_arrays, save_arrays, unflatten
 
@@ -115,7 +115,7 @@ def load_policy(path: str, spec: ActionSpec, size: tuple[int, int], seed: int) -
 
 def save_agent(agent: Agent, path: str | os.PathLike) -> Agent:
     """Write an agent's folder."""
-    folder = Path(path)
+    folder = as_path(path)
     save_arrays({name: np.asarray(x) for name, x in flatten(agent.params).items()}, folder / WEIGHTS)
     part = folder / f"{CARD}.part"
     part.write_text(json.dumps(schema.to_json(agent.card), indent=1) + "\n", encoding="utf-8")
@@ -129,7 +129,7 @@ def load_agent(path: str | os.PathLike) -> Agent:
     Raises:
         ValueError: the folder holds none, or one whose arrays do not fit its card.
     """
-    folder = Path(path)
+    folder = as_path(path)
     folder = folder / "agent" if (folder / "agent" / CARD).is_file() else folder
     file = folder / CARD
     if not file.is_file():

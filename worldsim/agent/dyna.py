@@ -24,8 +24,10 @@ from worldsim.agent.config import AGENT, AgentConfig
 from worldsim.agent.learn import check, fit_agent
 from worldsim.claim import claim
 from worldsim.data.store import Footage
+from worldsim.paths import as_path
 from worldsim.recording.policies import AGENT as BY_AGENT
 from worldsim.recording.record import record
+from worldsim.recording.source import EnvSource
 from worldsim.train import fit
 from worldsim.train.loop import Progress
 from worldsim.world import World, load_world
@@ -33,7 +35,7 @@ from worldsim.world import World, load_world
 RECENT_FRACTION = 0.5
 
 
-def record_game(game: str, out: Path | str, *, policy: str, **how: Any) -> Footage:
+def record_game(game: EnvSource, out: Path | str, *, policy: str, **how: Any) -> Footage:
     """Record a game as `worldsim.record` does; the policy may also be "agent:PATH", which samples its actions.
 
     Raises:
@@ -41,7 +43,7 @@ def record_game(game: str, out: Path | str, *, policy: str, **how: Any) -> Foota
     """
     if not policy.startswith(BY_AGENT):
         return record(game, out, policy=policy, **how)
-    path = Path(policy.removeprefix(BY_AGENT)).absolute()
+    path = as_path(policy.removeprefix(BY_AGENT)).absolute()
     load_agent(path)  # a wrong path is refused before a game is started
     return record(game, out, policy=f"{BY_AGENT}{path}", agent=partial(load_policy, str(path)), **how)
 
@@ -87,7 +89,7 @@ def fit_online(
     """
     if num_steps < 1 or num_rounds < 1:
         raise ValueError(f"expected at least 1 for num_steps and num_rounds, got {num_steps} and {num_rounds}.")
-    out, own, given = Path(out), Path(out) / "footage", Footage.open(data)
+    out, own, given = as_path(out), as_path(out) / "footage", Footage.open(data)
     world = world if isinstance(world, World) else load_world(world)
     check(world, given, config)
     claim(out, {"world": world.card.weights.sha256, "seed": seed}, resume, file="online_run.json", is_shared=True)

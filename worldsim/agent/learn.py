@@ -31,6 +31,7 @@ from worldsim.data.store import Footage
 from worldsim.model.generate import Sampler, bind
 from worldsim.model.modules import Graphs, build_graphs, read_configs
 from worldsim.nn.params import merge, split
+from worldsim.paths import as_path
 from worldsim.train.loop import Budget, Progress, Stage, run_stage
 from worldsim.train.optimizer import Fixed, Loss, TrainState, init_state, make_step
 from worldsim.train.recipes import StageConfig
@@ -79,7 +80,7 @@ def fit_agent(
     budget = Budget(num_updates, None if num_updates is not None else 60 * (10.0 if minutes is None else minutes))
     if (num_updates if num_updates is not None else budget.seconds or 0) <= 0:
         raise ValueError(f"expected a budget above 0, got {minutes} minutes and {num_updates} updates.")
-    out = Path(out)
+    out = as_path(out)
     spec = {"world": world.card.weights.sha256, "footage": footage.digest(), "config": asdict(config), "seed": seed}
     if init is not None:
         spec["init"] = digest_of(init)

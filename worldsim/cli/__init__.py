@@ -7,12 +7,16 @@ it.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn, Protocol, Union, runtime_checkable
+
+from worldsim.paths import as_path
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError)
 """What the library raises with a message for people."""
@@ -100,4 +104,23 @@ def parse(args: Sequence[str]) -> Command:
     config = (FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes)
     kinds: Any = Union[tuple(commands().values())]  # noqa: UP007 - made at run time
     description = overview().splitlines()[0]
-    return tyro.cli(kinds, prog="worldsim", description=description, args=list(args), config=config)
+    return _expanded(tyro.cli(kinds, prog="worldsim", description=description, args=list(args), config=config))
+
+
+def _expanded(command: Any) -> Any:
+    """Return a command whose paths begin at the home folder where they are written with ~ (as in --out=~/run)."""
+
+    def expand(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return _expanded(value)
+        return (
+            tuple(map(expand, value))
+            if isinstance(value, tuple)
+            else as_path(value)
+            if isinstance(value, Path)
+            else value
+        )
+
+    return dataclasses.replace(
+        command, **{x.name: expand(getattr(command, x.name)) for x in dataclasses.fields(command)}
+    )

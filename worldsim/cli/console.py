@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,19 @@ def report(as_json: bool, result: Mapping[str, object], *lines: str) -> None:
         print(*lines, sep="\n")
 
 
+def note(*lines: str) -> None:
+    """Print lines for people beside the result of a command."""
+    print(*lines, sep="\n", file=sys.stderr)
+
+
 def print_json(result: Mapping[str, object]) -> None:
     """Print the one JSON object. NaN and infinity become null, arrays become lists."""
     print(json.dumps(to_json(result), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def command(*words: object) -> str:
+    """Format a command that works as it is printed: names with spaces and the like are quoted."""
+    return shlex.join(("worldsim", *map(str, words)))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

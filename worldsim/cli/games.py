@@ -27,5 +27,6 @@ class Games:
             self.json,
             {"games": games},
             console.table(("game", "title", "ready", "licence"), rows),
-            "\nAny Gymnasium id with pictures works too: worldsim record CartPole-v1 --out footage/cartpole",
+            "\nAny Gymnasium id with pictures works too: "
+            + console.command("record", "CartPole-v1", "--out", "footage/cartpole", "--frames", 5000),
         )

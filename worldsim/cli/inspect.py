@@ -21,18 +21,23 @@ class Inspect:
     """The footage folder."""
     sheet: Path | None = None
     """Where to draw the contact sheet (.png); none is drawn by default."""
+    drop_bad: bool = False
+    """Delete the episodes that cannot be read, or do not fit the others, and say which."""
     json: bool = False
     """Print one JSON object."""
 
     def run(self) -> None:
         """Print the summary."""
-        from worldsim.data.inspect import contact_sheet, summarize
+        from worldsim.data.inspect import contact_sheet, drop_bad, summarize
         from worldsim.data.store import Footage
+        from worldsim.train.preflight import estimates
 
         if self.sheet is not None and self.sheet.suffix.lower() != ".png":
             raise ValueError(f"expected a name that ends in .png for --sheet, got {str(self.sheet)!r}.")
+        dropped = drop_bad(self.path) if self.drop_bad else {}
         footage = Footage.open(self.path)
-        result = summarize(footage)
+        result = {**({"dropped": dropped} if self.drop_bad else {}), **summarize(footage)}
+        result["training"] = estimates(footage)
         if self.sheet is not None:
             from PIL import Image
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from worldsim.cli import console
+
+if TYPE_CHECKING:
+    from worldsim.data.store import Footage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +36,17 @@ class Record:
     workers: int = 1
     """Processes that play."""
     size: tuple[int, int] | None = None
-    """Height and width in pixels; the game's own by default."""
+    """Height and width in pixels; the game's own by default, scaled to 96 pixels where it has more than 128."""
     frame_skip: int | None = None
     """Frames of the game that an action is held; the game's own by default."""
+    max_episode_len: int = 1000
+    """Actions after which an episode is cut."""
+    obs_key: str | None = None
+    """Which entry of a Dict of observations is the picture, where several are."""
+    channels: Literal["first", "last"] | None = None
+    """Where the colours of a picture stand, where its shape leaves it open."""
+    fps: float | None = None
+    """Steps of the game for each second; what the environment says by default, or 30."""
     json: bool = False
     """Print one JSON object."""
 
@@ -54,6 +66,10 @@ class Record:
                 num_workers=self.workers,
                 size=self.size,
                 frame_skip=self.frame_skip,
+                max_episode_len=self.max_episode_len,
+                obs_key=self.obs_key,
+                channels=self.channels,
+                fps=self.fps,
                 on_progress=on_progress,
             )
         meta, (h, w) = footage.meta, footage.meta.size
@@ -70,5 +86,17 @@ class Record:
             self.json,
             result,
             f"{self.out}: {footage.num_frames:,} frames of {meta.title} at {h}x{w}, {len(footage)} episodes",
-            f"next: worldsim inspect {self.out} · worldsim train {self.out} --out runs/{meta.game}",
+            f"what is in it: {console.command('inspect', self.out)}",
+            *self._notes(footage),
         )
+
+    def _notes(self, footage: Footage) -> list[str]:
+        """Return what was decided here and may be decided otherwise, and how to go on."""
+        own = footage.meta.recorder.get("own_size") if self.size is None else None
+        notes = [f"its pictures are {own[0]}x{own[1]}; --size HEIGHT WIDTH in a new folder keeps more"] if own else []
+        run = f"runs/{self.out.resolve().name}"
+        is_enough = len(footage) > 1
+        more = ("record", self.game, "--out", self.out, "--frames", 4 * max(self.frames, footage.num_frames))
+        command = ("train", self.out, "--out", run) if is_enough else more
+        why = "" if is_enough else "  (training needs two episodes, one to be measured on)"
+        return [*notes, f"next: {console.command(*command)}{why}"]

@@ -55,7 +55,7 @@ class Train:
 
     def run(self) -> None:
         """Train, and print what came out."""
-        from worldsim.train import Init, fit, read_sentences
+        from worldsim.train import Init, check_data, fit, read_sentences
 
         folders = list(self.data)
         if not folders:
@@ -63,6 +63,8 @@ class Train:
         if self.init is None and self.trains != Train.trains:
             raise ValueError("expected --init beside --trains: a world to go on from.")
         preset = self.preset if self.text_encoder == "words" else read_sentences(self.preset)
+        if self.init is None:
+            console.note(*check_data(folders, preset).lines())
         with closing(console.StageBars()) as on_progress:
             world = fit(
                 folders,
@@ -81,5 +83,5 @@ class Train:
             self.json,
             {**world.card.to_json(), "path": str(path)},
             f"{path}: the world of {world.card.title}, {world.card.weights.num_params:,} parameters",
-            f"next: worldsim rollout {path}{of} --out dream.mp4 --side-by-side {folders[0]}",
+            "next: " + console.command("rollout", f"{path}{of}", "--out", "dream.mp4", "--side-by-side", folders[0]),
         )

@@ -154,6 +154,8 @@ class EpisodeWriter:
             raise ValueError(f"expected columns {sorted(self.shapes)}, got {sorted(row)}.")
         for name, value in row.items():
             array = np.asarray(value)
+            if name == "reward" and not np.isfinite(array).all():
+                raise ValueError(f"expected a finite reward, got {array}.")
             if array.shape != self.shapes[name]:
                 raise ValueError(f"expected shape {self.shapes[name]} for {name}, got {array.shape}.")
             if name == "obs" and array.dtype != np.uint8:
@@ -206,6 +208,16 @@ def read_columns(
     arrays = {name: _open_column(path / name, name, shape, length) for name, shape in shapes.items()}
     futures = {name: array[rows].read() for name, array in arrays.items()}
     return {name: _result(future, path / name) for name, future in futures.items()}
+
+
+def check_columns(path: Path, shapes: Mapping[str, tuple[int, ...]], length: int) -> None:
+    """Check that an episode of `length` frames has these columns; reads no values.
+
+    Raises:
+        ValueError: a column is missing, or of another shape.
+    """
+    for name, shape in shapes.items():
+        _open_column(path / name, name, shape, length)
 
 
 def _open_column(path: Path, name: str, shape: tuple[int, ...], length: int) -> Any:

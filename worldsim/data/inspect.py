@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from worldsim.controls import ActionSpec, Control
-from worldsim.data.store import Footage
+from worldsim.data.store import Footage, FootageWriter
 
 _GAP = 2  # pixels between the pictures of a sheet
 
@@ -52,6 +53,24 @@ def summarize(footage: Footage) -> dict[str, Any]:
         "bytes_on_disk": size,
         "bytes_per_frame": size / max(footage.num_frames, 1),
     }
+
+
+def drop_bad(path: Path | str) -> dict[str, str]:
+    """Delete the episodes of a footage folder that cannot be read, or do not fit the others.
+
+    Returns:
+        The reason for each, by the episode's name.
+    """
+    footage, bad = Footage.open(path), {}
+    for i, info in enumerate(footage.episodes):
+        try:
+            footage[i]
+        except ValueError as error:
+            bad[info.name] = str(error)
+    if bad:
+        with FootageWriter(path, footage.meta) as writer:
+            writer.drop(bad)
+    return bad
 
 
 def contact_sheet(footage: Footage, rows: int = 4, columns: int = 8) -> UInt8[np.ndarray, "h w c"]:

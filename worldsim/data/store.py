@@ -13,16 +13,18 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from worldsim.data.episode import EpisodeWriter, disk_errors, read_columns, read_episode, write_json
+from worldsim.claim import LOCK, hold
+from worldsim.data.episode import EpisodeWriter, check_columns, disk_errors, read_columns, read_episode, write_json
 from worldsim.data.meta import EpisodeInfo, FootageMeta
+from worldsim.paths import as_path
 from worldsim.types import Episode
 
 __all__ = ["EpisodeInfo", "EpisodeWriter", "Footage", "FootageMeta", "FootageWriter"]
@@ -42,7 +44,7 @@ class Footage:
         Raises:
             ValueError: not a footage folder, another schema version, or a damaged file; the message names it.
         """
-        path = Path(path)
+        path = as_path(path)
         file = path / _META
         if not file.is_file():
             raise ValueError(f"{path} is not a footage folder: it has no {_META}. Make one with `worldsim record`.")
@@ -109,23 +111,22 @@ class FootageWriter:
     """
 
     def __init__(self, path: Path | str, meta: FootageMeta):
-        self.path = Path(path)
-        old = _look(self.path)
-        self.meta = meta if old is None else old
-        self.meta.check_same_world(meta)
-        with disk_errors(self.path):
-            if old is None:
-                (self.path / _EPISODES).mkdir(parents=True, exist_ok=True)
-                write_json(self.path / _META, meta.to_json())
-            self._file = (self.path / _INDEX).open("ab", buffering=0)
-        try:
-            _lock(self._file, self.path)
+        self.path = as_path(path)
+        _look(self.path)
+        with ExitStack() as stack:
+            stack.enter_context(hold(self.path, "recording into"))
+            old = _look(self.path)
+            self.meta = meta if old is None else old
+            self.meta.check_same_world(meta)
+            with disk_errors(self.path):
+                if old is None:
+                    (self.path / _EPISODES).mkdir(parents=True, exist_ok=True)
+                    write_json(self.path / _META, meta.to_json())
+                self._file = stack.enter_context((self.path / _INDEX).open("ab", buffering=0))
             self.episodes, end = _read_index(self.path / _INDEX)
             self._file.truncate(end)
-        except BaseException:
-            self._file.close()
-            raise
-        self._sweep()
+            self._sweep()
+            self._held = stack.pop_all()
 
     def __enter__(self) -> FootageWriter:
         return self
@@ -147,10 +148,29 @@ class FootageWriter:
         actions, states = self.meta.action_spec.size, len(self.meta.state_names)
         return EpisodeWriter(self.part(), size=self.meta.size, num_actions=actions, num_states=states)
 
-    def commit(self, part: Path, summary: Mapping[str, object], *, seed: int | None, policy: str) -> EpisodeInfo:
-        """List a closed episode: `summary` is what `EpisodeWriter.close` returned."""
-        name = f"{len(self.episodes):06d}"
+    @property
+    def next_number(self) -> int:
+        """The number of the next episode: one more than that of the last."""
+        return max((int(e.name) + 1 for e in self.episodes if e.name.isdecimal()), default=0)
+
+    def commit(
+        self, part: Path, summary: Mapping[str, object], *, seed: int | None, policy: str, number: int | None = None
+    ) -> EpisodeInfo:
+        """List a closed episode.
+
+        Args:
+            part: its folder, of `part`.
+            summary: what `EpisodeWriter.close` returned.
+            seed: of the recording; None for imported footage.
+            policy: who played.
+            number: its name, `next_number` by default.
+
+        Raises:
+            ValueError: its columns are not those of the footage, such as pictures of another size.
+        """
+        name = f"{self.next_number if number is None else number:06d}"
         info = EpisodeInfo.from_json({**summary, "name": name, "seed": seed, "policy": policy})
+        check_columns(part, self.meta.columns, info.length)
         with disk_errors(self.path):
             os.replace(part, self.path / _EPISODES / name)
             _sync_folder(self.path / _EPISODES)
@@ -181,7 +201,19 @@ class FootageWriter:
         """Let go of the folder and delete what was left unfinished."""
         if not self._file.closed:
             self._sweep()
-            self._file.close()
+            self._held.close()
+
+    def drop(self, names: Collection[str]) -> None:
+        """Take episodes out of the index; their files are deleted."""
+        kept = [e for e in self.episodes if e.name not in names]
+        part = self.path / f"{_INDEX}.part"
+        with disk_errors(self.path):
+            part.write_text("".join(f"{json.dumps(e.to_json())}\n" for e in kept), encoding="utf-8")
+            part.replace(self.path / _INDEX)
+        self._file.close()
+        self._file = self._held.enter_context((self.path / _INDEX).open("ab", buffering=0))
+        self.episodes = kept
+        self._sweep()
 
     def _sweep(self) -> None:
         listed = {e.name for e in self.episodes}
@@ -194,7 +226,7 @@ def _look(path: Path) -> FootageMeta | None:
     """The description of footage that is already there; None where there is room for new footage."""
     if (path / _META).exists():
         return Footage.open(path).meta
-    leftovers = {_META + ".part", _EPISODES}  # of a recording that was killed before it began
+    leftovers = {_META + ".part", _EPISODES, LOCK}  # of a recording that was killed before it began
     if path.exists() and (not path.is_dir() or {f.name for f in path.iterdir()} - leftovers):
         raise ValueError(f"{path} exists and is not a footage folder; give a new folder to record into.")
     return None
@@ -226,19 +258,6 @@ def _append_line(file: Any, line: str) -> None:
     except OSError:
         file.truncate(end)
         raise
-
-
-def _lock(file: Any, path: Path) -> None:
-    """Hold the folder for one writer; the lock goes with the process, however it ends."""
-    with suppress(ImportError):
-        import fcntl
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(
-                error.errno, f"another process is recording into {path}; wait or choose another"
-            ) from error
 
 
 def _sync_folder(path: Path) -> None:

@@ -19,7 +19,7 @@ from worldsim.play.player import NOTHING, RANDOM, Player, Policies
 from worldsim.play.room import Room
 from worldsim.play.session import Session
 from worldsim.play.stepper import Stepper
-from worldsim.recording.game import is_short_name
+from worldsim.recording.source import is_short_name
 from worldsim.world import is_bare_name, load_world, match_game, match_world, read_card, valid_names
 
 QUEUE = 32

@@ -41,7 +41,7 @@ def record_episode(
     try:
         writer.reset(arrival.obs, arrival.state)
         for t in range(1, max_episode_len + 1):
-            action = act(arrival.obs, action)
+            action = game.played(act(arrival.obs, action))
             arrival = game.step(action)
             truncated = arrival.truncated or (t == max_episode_len and not arrival.terminated)
             writer.step(action, arrival.obs, arrival.reward, arrival.terminated, truncated, arrival.state)

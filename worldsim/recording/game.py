@@ -1,29 +1,28 @@
 """A Gymnasium environment as the recorder sees it: uint8 RGB pictures out, action rows in.
 
 A short name is a game of worldsim_envs, which resizes and skips frames itself and describes its actions, keys and
-ground truth in its metadata. Any other Gymnasium id works where the observation is a uint8 RGB picture or the
-environment renders one; its controls get the names that its action space gives them.
+ground truth in its metadata. Any other environment works where the observation is a picture or the environment renders
+one; its controls get the names that its action space gives them.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
+import json
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 from worldsim.controls import ActionSpec
 from worldsim.data.meta import FootageMeta
+from worldsim.recording.pictures import PictureReader, propose_size, resize
 from worldsim.recording.policies import ScriptedPlayer
+from worldsim.recording.source import SETTINGS, GameConfig, make_pictured
 from worldsim.recording.spaces import action_of_row, row_of_action, spec_of_space
 
-_FAMILY = "worldsim_envs"
+_RENDERED = PictureReader()
 
 
 class Arrival(NamedTuple):
@@ -40,9 +39,7 @@ class Game:
     """One running game. `reset(seed)`, then `step(row)` until it is over.
 
     Args:
-        name: a short name ("jump") or a Gymnasium id ("CartPole-v1", "my_module:MyGame-v0").
-        size: height and width of the pictures; None takes the game's own.
-        frame_skip: how many steps of the game one action lasts; None takes the game's own.
+        config: which game, and how it is shown; a name alone stands for its own settings.
         on_step: called after each step; may raise to end the episode.
 
     Raises:
@@ -50,22 +47,15 @@ class Game:
         ModuleNotFoundError: the game's package is not installed.
     """
 
-    def __init__(
-        self,
-        name: str,
-        size: tuple[int, int] | None = None,
-        frame_skip: int | None = None,
-        on_step: Callable[[], None] | None = None,
-    ):
-        self.name, self._on_step = name, on_step
-        self._ours = is_short_name(name)
-        kwargs = {"size": size, "frame_skip": frame_skip} if self._ours else {}
-        kwargs = {k: v for k, v in kwargs.items() if v is not None}
-        self._env, self._render = _make_pictured(f"{_FAMILY}:{_FAMILY}/{name}-v0" if self._ours else name, kwargs, name)
+    def __init__(self, config: GameConfig | str, on_step: Callable[[], None] | None = None):
+        self.config = config = GameConfig.of(config) if isinstance(config, str) else config
+        self.name, self._on_step, self._ours = config.name, on_step, config.is_short_name
+        self._env, self._reader = make_pictured(config)
         self._about: dict[str, Any] = dict(self._env.unwrapped.metadata or {})
-        self.frame_skip = int(self._about.get("frame_skip", 1)) if self._ours else int(frame_skip or 1)
+        self.frame_skip = int(self._about.get("frame_skip", 1)) if self._ours else int(config.frame_skip or 1)
         self._repeat = 1 if self._ours else self.frame_skip
-        self._size = None if self._ours else size
+        self._size = None if self._ours else config.size
+        self.own_size: tuple[int, int] | None = None  # of the pictures before they are scaled
         self.spec = self._action_spec()
         self.state_names = tuple(self._about.get("state", ())) if self._ours else ()
 
@@ -80,13 +70,28 @@ class Game:
         obs, info = self._env.reset(seed=seed)
         return Arrival(self._picture(obs), state=self._state(info))
 
+    def played(self, row: Float[np.ndarray, " a"]) -> Float[np.ndarray, " a"]:
+        """Return the row as the game plays it: axes of whole numbers are rounded."""
+        space = self._env.action_space
+        return row_of_action(space, action_of_row(space, row))
+
     def step(self, row: Float[np.ndarray, " a"]) -> Arrival:
-        """Hold an action for `frame_skip` steps of the game; rewards add up."""
+        """Hold an action for `frame_skip` steps of the game; rewards add up.
+
+        Raises:
+            ValueError: the game returns something else than Gymnasium's five values, or a reward that is no number.
+        """
         action = action_of_row(self._env.action_space, row)
         total = 0.0
         for _ in range(self._repeat):
-            obs, reward, terminated, truncated, info = self._env.step(action)
-            total += float(reward)
+            values = self._env.step(action)
+            if len(values) != 5:
+                raise ValueError(
+                    f"expected (obs, reward, terminated, truncated, info) from a step of {self.name}, got "
+                    f"{len(values)} values; an environment of the old Gym needs a wrapper, such as shimmy's."
+                )
+            obs, reward, terminated, truncated, info = values
+            total += _number(reward, self.name)
             if terminated or truncated:
                 break
         if self._on_step is not None:
@@ -109,7 +114,7 @@ class Game:
             objects=about.get("objects", {}),
             attributes=about.get("attributes", {}),
             camera=about.get("camera", {}),
-            recorder={**recorder, "frame_skip": self.frame_skip, "package": package, "version": version},
+            recorder={**recorder, **self._settings(), "package": package, "version": version},
             licence=str(about.get("licence", "unknown")),
             assets_licence=str(about.get("assets_licence", "unknown")),
             prompts=tuple(about.get("prompts", ())) or (self.name,),
@@ -120,8 +125,14 @@ class Game:
         self._env.close()
 
     def _fps(self) -> float:
-        fps = float(self._about.get("render_fps") or 30.0)
+        fps = float(self.config.fps or self._about.get("render_fps") or 30.0)
         return fps if self._ours else fps / self.frame_skip
+
+    def _settings(self) -> dict[str, object]:
+        """Return what it takes to make this game again, beside its name and size."""
+        settings = {name: value for name in SETTINGS if (value := getattr(self.config, name)) and _is_plain(value)}
+        settings["frame_skip"] = self.frame_skip
+        return settings if self.own_size in (None, self._size) else {**settings, "own_size": list(self.own_size or ())}
 
     def _action_spec(self) -> ActionSpec:
         if self._ours and "action" in self._about:
@@ -130,51 +141,42 @@ class Game:
         return spec_of_space(self._env.action_space, meanings() if meanings else None)
 
     def _picture(self, obs: Any) -> UInt8[np.ndarray, "h w c"]:
-        picture = np.asarray(self._env.render() if self._render else obs)
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise ValueError(f"expected uint8 pictures [h w 3] of {self.name}, got {picture.dtype} {picture.shape}.")
-        if self._size and picture.shape[:2] != self._size:
-            height, width = self._size
-            picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
-        return picture
+        try:
+            picture = _RENDERED.read(self._env.render()) if self._reader is None else self._reader.read(obs)
+        except (ValueError, KeyError, IndexError) as error:
+            raise ValueError(f"{self.name}: {error}.") from error
+        if self._ours:
+            return picture
+        own = picture.shape[:2]
+        self.own_size = self.own_size or own
+        if self.config.size is None and own != self.own_size:
+            raise ValueError(
+                f"expected pictures of {self.own_size[0]}x{self.own_size[1]} from {self.name}, as its first was, got "
+                f"{own[0]}x{own[1]}; --size {' '.join(map(str, self.own_size))} scales them all."
+            )
+        self._size = self._size or propose_size(*own)
+        return resize(picture, self._size)
 
     def _state(self, info: dict[str, Any]) -> Float[np.ndarray, " s"] | None:
         return np.asarray(info["state"], np.float32) if self.state_names else None
 
 
-def is_short_name(name: str) -> bool:
-    """Whether a game is named as ours ("jump") rather than by a Gymnasium id."""
-    return not re.search(r"[:/]|-v\d+$", name)
-
-
-def _make_pictured(env_id: str, kwargs: dict[str, Any], name: str) -> tuple[gym.Env, bool]:
-    """An environment that shows pictures, and whether they come from render()."""
-    env = _make(env_id, kwargs, name)
-    space = env.observation_space
-    if isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[2] == 3:
-        return env, False
-    modes = env.unwrapped.metadata.get("render_modes") or []
-    env.close()
-    if "rgb_array" not in modes:
-        raise ValueError(
-            f"expected uint8 RGB observations or rgb_array rendering of {name}, got {space} and render modes {modes}."
-        )
-    return _make(env_id, {**kwargs, "render_mode": "rgb_array"}, name), True
-
-
-def _make(env_id: str, kwargs: dict[str, Any], name: str) -> gym.Env:
+def _is_plain(value: object) -> bool:
+    """Return whether a value can be kept as JSON; of an environment's own objects nothing is kept."""
     try:
-        return gym.make(env_id, disable_env_checker=True, **kwargs)
-    except gym.error.UnregisteredEnv as error:
-        raise ValueError(_unknown(name)) from error
+        json.dumps(dict(value) if isinstance(value, Mapping) else value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
-def _unknown(name: str) -> str:
-    ours = [i.removeprefix(f"{_FAMILY}/").removesuffix("-v0") for i in gym.registry if i.startswith(f"{_FAMILY}/")]
-    close = difflib.get_close_matches(name, [*ours, *gym.registry], n=3)
-    guess = f" Did you mean {' or '.join(close)}?" if close else ""
-    games = f" Games here: {', '.join(sorted(ours))}." if ours else ""
-    return f"there is no game {name!r}.{guess}{games} Any Gymnasium id works too, such as module:MyGame-v0."
+def _number(reward: Any, game: str) -> float:
+    value = np.asarray(reward)
+    if value.size != 1 or value.dtype.kind not in "biuf":
+        raise ValueError(f"expected one number for the reward of {game}, got {value.dtype} {value.shape}.")
+    if not np.isfinite(value).all():
+        raise ValueError(f"expected a finite reward from {game}, got {value.item()}.")
+    return float(value.item())
 
 
 def _version(package: str) -> str:

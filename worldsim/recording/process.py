@@ -29,7 +29,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worldsim.recording.source import GameConfig
 
 _GRACE_S = 3.0
 _PROGRESS_S = 0.5
@@ -47,14 +50,16 @@ class GameProcess:
     """The parent's end of a game in a process of its own.
 
     Args:
-        game: a short name or a Gymnasium id.
-        size: height and width of the pictures; None takes the game's own.
-        frame_skip: how many steps of the game one action lasts; None takes the game's own.
+        config: the game and how it is shown.
         inbox: where messages go, so that several processes can share one.
+
+    Raises:
+        ValueError: an environment that cannot be sent to another process.
     """
 
-    def __init__(self, game: str, size: tuple[int, int] | None, frame_skip: int | None, inbox: Inbox | None = None):
-        self.game, self.inbox = game, queue.Queue() if inbox is None else inbox
+    def __init__(self, config: GameConfig, inbox: Inbox | None = None):
+        self.game, self.inbox = config.name, queue.Queue() if inbox is None else inbox
+        start = _portable_config(config)
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         paths = os.pathsep.join(p or os.getcwd() for p in sys.path)  # sees the modules that this process sees
         self._process = subprocess.Popen(
@@ -68,7 +73,7 @@ class GameProcess:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        self._send((game, size, frame_skip))
+        self._send(start)
 
     def call(self, function: Callable[..., object], *args: object, **kwargs: object) -> None:
         """Run `function(game, ...)` in the process; the inbox gets its result. All of it must be picklable."""
@@ -135,6 +140,7 @@ def serve() -> None:
     """Serve the parent until it goes: the first message says which game, each other one is a call."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c is the parent's to handle
     answers = os.fdopen(os.dup(1), "wb")
+    os.register_at_fork(after_in_child=lambda: os.close(answers.fileno()))  # else what a game forks off ends the wait
     os.dup2(2, 1)  # what games print must not mix with the answers
     requests: queue.Queue[bytes | None] = queue.Queue()
     gone = threading.Event()
@@ -165,7 +171,7 @@ def _serve(requests: queue.Queue[bytes | None], gone: threading.Event, send: Cal
             reported_at = time.monotonic()
             send("progress", steps)
 
-    game = Game(*pickle.loads(start), on_step=on_step)
+    game = Game(pickle.loads(pickle.loads(start)), on_step)
     try:
         send("meta", game.meta({}))
         while (request := requests.get()) is not None:
@@ -184,6 +190,19 @@ def _watch_parent(requests: queue.Queue[bytes | None], gone: threading.Event) ->
     requests.put(None)
     time.sleep(_GRACE_S)
     os._exit(1)
+
+
+def _portable_config(config: GameConfig) -> bytes:
+    """Pickle a game, with the code of a script or a notebook where it lives in one."""
+    import cloudpickle
+
+    try:
+        return cloudpickle.dumps(config)
+    except Exception as error:  # whatever the environment's own code raises
+        raise ValueError(
+            f"expected an environment that can be pickled, for it is played in a process of its own; {config.name} "
+            f"cannot ({type(error).__name__}: {error}). Give a function that makes it."
+        ) from error
 
 
 def _portable(error: Exception) -> Exception:

@@ -9,6 +9,7 @@ from worldsim.data.meta import FootageMeta
 from worldsim.recording.episode import play_episode
 from worldsim.recording.game import Arrival, Game
 from worldsim.recording.process import GameProcess
+from worldsim.recording.source import SETTINGS, GameConfig
 from worldsim.world import LearnedGame, check_same_game
 
 _START_S, _RESET_S, _STEP_S, _CLOSE_S, _EPISODE_S = 120.0, 120.0, 5.0, 2.0, 600.0
@@ -27,7 +28,9 @@ class RealGame(GameProcess):
     """
 
     def __init__(self, card: LearnedGame):
-        super().__init__(card.game, card.size, card.footage.recorder.get("frame_skip"))
+        recorder = card.footage.recorder
+        settings = {name: recorder[name] for name in SETTINGS if recorder.get(name)}
+        super().__init__(GameConfig.of(card.game, size=card.size, **settings))
         try:
             self.meta: FootageMeta = self.receive(_START_S)
             check_same_game(card, self.meta, f"the real {card.game}", ("size", "fps", "action_spec"))

@@ -52,7 +52,8 @@ def action_of_row(space: gym.Space, row: Float[np.ndarray, " a"]) -> Any:
         part = np.array([next(values) for _ in range(_count(space))])
         if isinstance(space, gym.spaces.Discrete):
             return int(part[0]) + int(space.start)
-        value = part if isinstance(space, gym.spaces.Box) else np.rint(part) + np.ravel(_start(space))
+        is_whole = not isinstance(space, gym.spaces.Box) or np.issubdtype(space.dtype, np.integer)
+        value = (np.rint(part) if is_whole else part) + np.ravel(_start(space))
         return value.reshape(space.shape or ()).astype(space.dtype)
 
     return build(space)

@@ -94,15 +94,14 @@ def initial_contexts(games: Sequence[Game]) -> dict[str, np.ndarray]:
 
 def _pick_contexts(train: Columns, held: Columns) -> dict[str, np.ndarray]:
     """Pick recorded frames to begin from, evenly over the footage, held-out episodes included."""
+    length = min(CONTEXT, max(train.longest, held.longest) - 1)  # and a frame to go on with
     places = []
     for columns in (train, held):
         for begin, end in zip(columns.bounds[:-1], columns.bounds[1:], strict=True):
-            places += [(columns, i) for i in range(begin, end - CONTEXT, CONTEXT)]
-    if not places:
-        raise ValueError(f"expected an episode of more than {CONTEXT} frames in the footage, got none to begin from.")
+            places += [(columns, i) for i in range(begin, end - length, length)]
     chosen = [places[i] for i in np.linspace(0, len(places) - 1, min(NUM_CONTEXTS, len(places))).astype(int)]
-    obs = np.stack([columns.obs[i : i + CONTEXT] for columns, i in chosen])
-    return {"obs": obs, "prev_action": np.stack([columns.prev_action[i : i + CONTEXT] for columns, i in chosen])}
+    obs = np.stack([columns.obs[i : i + length] for columns, i in chosen])
+    return {"obs": obs, "prev_action": np.stack([columns.prev_action[i : i + length] for columns, i in chosen])}
 
 
 def _game_card(game: Game) -> GameCard:

@@ -122,9 +122,5 @@ def held_out_dreams(
 def _lengths(held: Columns) -> tuple[int, int]:
     """Return context and horizon, shorter where held-out episodes are shorter than both."""
     longest = held.longest
-    if longest < 3:
-        raise ValueError(
-            f"expected held-out episodes of at least 3 frames, the longest has {longest}; record longer ones."
-        )
     context = min(CONTEXT, max(1, longest // 3))
     return context, min(HORIZON, longest - context)

@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from worldsim.claim import claim
+from worldsim.claim import claim, hold
 from worldsim.model.camera.prior import WarpPrior
 from worldsim.model.dynamics import Dynamics
 from worldsim.model.outcome import Outcome
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
+from worldsim.paths import as_path
 from worldsim.train.budget import budgets, stage_fractions
 from worldsim.train.card import initial_contexts, make_card, stored, training_facts
 from worldsim.train.evaluation import best_num_denoise_steps
@@ -25,6 +26,7 @@ from worldsim.train.init import Init, describe, open_origin
 from worldsim.train.log import RunLog
 from worldsim.train.loop import Progress, Trained
 from worldsim.train.pixel_metric import use_pixel_metric
+from worldsim.train.preflight import check_footage
 from worldsim.train.prompts import WindowPrompts
 from worldsim.train.recipes import Recipe, get_recipe
 from worldsim.train.run import Run, run_settings
@@ -71,21 +73,25 @@ def fit(
         ValueError: bad settings, footage that cannot be trained on, or a world to go on from that does not fit it.
         FileExistsError: `out` holds a run and `resume` is off.
         FloatingPointError: training diverged.
+        MemoryError: a training step takes more memory than there is.
+        BlockingIOError: another process trains in `out`.
     """
-    recipe, out = get_recipe(preset), Path(out)
+    recipe, out = get_recipe(preset), as_path(out)
     footages = open_footages(data)
     origin = None if init is None else open_origin(init, footages, recipe, seed)
     configs = configs_of(footages, recipe) if origin is None else origin.configs
     name = check_name(name or out.name)
+    check_footage(footages, configs, recipe)
     has_camera, has_first_frame = configs[0].dynamics.camera is not None, configs[0].first_frame is not None
     fractions = stage_fractions(recipe, origin, has_camera=has_camera, has_first_frame=has_first_frame)
     stages = budgets(fractions, minutes, num_train_steps)
     games = load_games(footages, configs, seed)  # what cannot be trained on claims no folder
-    claim(out, run_settings(recipe, seed, footages, origin), resume)
-    log = RunLog(out)
-    run = Run(recipe, games, out, stages, seed, origin, log, on_progress)
-    params, num_denoise_steps, seconds = _train(run)
-    log.close()
+    with hold(out, "training in"):
+        claim(out, run_settings(recipe, seed, footages, origin), resume)
+        log = RunLog(out)
+        run = Run(recipe, games, out, stages, seed, origin, log, on_progress)
+        params, num_denoise_steps, seconds = _train(run)
+        log.close()
     training = training_facts(recipe, seconds, seed, minutes, num_train_steps)
     training |= {} if origin is None else {"init": describe(origin)}
     label = (preset if isinstance(preset, str) else "custom") if origin is None else origin.world.card.preset

@@ -7,6 +7,7 @@ prompt says which game it is. Where one of the games has a camera that turns, th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from worldsim.data.store import Footage
 from worldsim.model.camera.geometry import CameraConfig
 from worldsim.model.dynamics import DynamicsConfig
 from worldsim.model.modules import Configs
+from worldsim.model.outcome import OutcomeConfig
 from worldsim.text.prompt import PromptConfig
 from worldsim.train.prompts import read_prompts
 from worldsim.train.recipes import Recipe
@@ -92,6 +94,7 @@ def configs_of(footages: Sequence[Footage], recipe: Recipe) -> list[Configs]:
     """
     spec, columns = joined_spec(footages)
     prompt = read_prompts(footages, recipe.prompt)
+    recipe = replace(recipe, outcome=reward_range(recipe.outcome, footages))
     has_camera = any(footage.meta.camera for footage in footages)
     return [
         fill_recipe(
@@ -104,6 +107,22 @@ def configs_of(footages: Sequence[Footage], recipe: Recipe) -> list[Configs]:
         )
         for footage, own in zip(footages, columns, strict=True)
     ]
+
+
+def reward_range(config: OutcomeConfig, footages: Sequence[Footage]) -> OutcomeConfig:
+    """Return a config whose bins hold the rewards of the footage, as close to each other as before."""
+    largest = max((float(np.abs(x).max(initial=0)) for x in map(_rewards, footages)), default=0.0)
+    needed = math.log1p(largest) if math.isfinite(largest) else 0.0
+    if needed <= config.limit:
+        return config
+    limit = math.ceil(2 * needed) / 2
+    bins = math.ceil((config.num_bins - 1) / 2 * limit / config.limit)
+    return replace(config, num_bins=2 * bins + 1, limit=limit)
+
+
+def _rewards(footage: Footage) -> np.ndarray:
+    parts = [footage.read_columns(i, "reward")["reward"] for i in range(len(footage))]
+    return np.concatenate([np.zeros(0, np.float32), *parts])
 
 
 def load_games(footages: Sequence[Footage], configs: Sequence[Configs], seed: int) -> list[Game]:

@@ -17,6 +17,7 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import PyTree
 
+from worldsim.paths import as_path
 from worldsim.world.files import read_file
 
 MAX_ARRAYS_BYTES, MAX_HEADER_BYTES = 2**30, 2**24
@@ -30,10 +31,11 @@ DTYPES = {
 
 def save_arrays(arrays: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:
     """Write arrays whole or not at all."""
-    part = Path(f"{os.fspath(path)}.part")
+    target = as_path(path)
+    part = target.with_name(f"{target.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(safetensors.numpy.save({name: np.asarray(x, order="C") for name, x in arrays.items()}))
-    part.replace(path)
+    part.replace(target)
 
 
 def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -43,7 +45,7 @@ def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         ValueError: there is no such file, it is too large, or it is not safetensors.
     """
     try:
-        return safetensors.numpy.load(read_file(Path(path), MAX_ARRAYS_BYTES))
+        return safetensors.numpy.load(read_file(as_path(path), MAX_ARRAYS_BYTES))
     except (safetensors.SafetensorError, KeyError) as error:
         raise ValueError(f"{path} is no saved state: {error}.") from error
 

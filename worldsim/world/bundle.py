@@ -27,6 +27,7 @@ from jax.typing import DTypeLike
 
 from worldsim import schema
 from worldsim.controls import ActionSpec
+from worldsim.paths import as_path
 from worldsim.world.arrays import DTYPES, deserialize, flatten, serialize, unflatten
 from worldsim.world.card import OPTIONAL_PART, PARTS, Card, ContextsFile, GameCard, WeightsFile, read_card
 from worldsim.world.files import read_file, read_json, write_folder
@@ -100,7 +101,7 @@ def save_world(
     picture = next((name for name in ("preview.gif", "strip.png") if name in extra), None)
     files = {WEIGHTS: weights, CONTEXTS: contexts, "README.md": model_card(card, metrics, picture).encode()}
     files |= {METRICS: _dump(metrics)} if metrics else {}
-    write_folder(Path(path), files | extra | {"card.json": _dump(card.to_json())})
+    write_folder(as_path(path), files | extra | {"card.json": _dump(card.to_json())})
     return replace(world, card=card, params=params, metrics=metrics)
 
 

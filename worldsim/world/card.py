@@ -9,11 +9,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from worldsim import schema
 from worldsim.controls import ActionSpec
+from worldsim.paths import as_path
 from worldsim.world.files import read_json
 
 SCHEMA_VERSION = 2
@@ -181,7 +181,7 @@ def read_card(folder: str | os.PathLike) -> Card:
     Raises:
         ValueError: there is none, or it is not a card.
     """
-    path = Path(folder) / "card.json"
+    path = as_path(folder) / "card.json"
     data = read_json(path, MAX_CARD_BYTES)
     try:
         return Card.from_json(data)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from worldsim.paths import as_path
 from worldsim.stop_words import STOP_WORDS
 from worldsim.world.card import Card, read_card
 from worldsim.world.games import is_bare_name, split_game, words_in
@@ -42,7 +43,7 @@ def find_world(name: str | os.PathLike) -> Path:
         ValueError: nothing is meant; lists what exists.
     """
     text = split_game(os.fspath(name))[0]
-    path = Path(text)
+    path = as_path(text)
     for folder in (path, path / "world"):
         if text and (folder / "card.json").is_file():
             return folder

@@ -18,6 +18,8 @@ from unicodedata import category
 import numpy as np
 from jaxtyping import UInt8
 
+from worldsim.paths import as_path
+
 _VOID = {"meta", "img", "br", "hr"}
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = (
@@ -113,7 +115,7 @@ def page(title: str, *content: Html) -> str:
 
 def write_text(document: str, path: Path | str) -> Path:
     """Write a document, whole or not at all; its folder is made where there is none."""
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.{os.getpid()}")
     temp.write_text(document, encoding="utf-8")

@@ -1,0 +1,58 @@
+"""One writer a folder."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from worldsim.claim import LOCK, claim, hold
+
+RACE = """
+import sys, time
+from worldsim.claim import hold
+from pathlib import Path
+while time.time() < float(sys.argv[2]): pass
+try:
+    with hold(Path(sys.argv[1]), "writing to"):
+        Path(sys.argv[1], sys.argv[3]).touch()
+        time.sleep(0.5)
+        assert len([p for p in Path(sys.argv[1]).iterdir() if p.name != ".lock"]) == 1
+    print("held")
+except BlockingIOError as error:
+    print(error)
+"""
+
+
+def test_of_those_that_begin_at_once_one_writes(tmp_path):
+    import time
+
+    path = os.pathsep.join(p or os.getcwd() for p in sys.path)
+    start = str(time.time() + 4)
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(tmp_path / "f"), start, str(i)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        for i in range(6)
+    ]
+    said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
+    assert said.count("held") == 1
+    assert sum("another process is writing to" in line and "since" in line for line in said) == 5
+    assert not (tmp_path / "f" / LOCK).exists()
+
+
+def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path):
+    with pytest.raises(ValueError, match="no run to resume"), hold(tmp_path / "run", "training in"):
+        claim(tmp_path / "run", {}, resume=True)
+    assert not (tmp_path / "run").exists()
+    with hold(tmp_path / "run", "training in"):
+        claim(tmp_path / "run", {"seed": 0}, resume=False)
+        with (
+            pytest.raises(BlockingIOError, match="another process is training in"),
+            hold(tmp_path / "run", "training in"),
+        ):
+            pass
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["run.json"]
