@@ -121,17 +121,8 @@ def test_traceback_shows_where_an_error_came_from():
         cli.main(["--traceback", "inspect", "nowhere"])
 
 
-@pytest.fixture
-def _own_signals():
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_kill_end_in_order_and_say_how_to_go_on(capsys, monkeypatch, number, _own_signals):
+def test_ctrl_c_and_kill_end_in_order_and_say_how_to_go_on(capsys, monkeypatch, number):
     monkeypatch.setattr("worldsim.agent.record_game", lambda *args, **kwargs: signal.raise_signal(number))
     status, out, err = run(capsys, "record", "jump", "--out", "footage", "--frames", 10)
     assert status == 130 and out == "" and "same command goes on" in err

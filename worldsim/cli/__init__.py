@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, Union, runtime_checkable
+from typing import Any, Protocol, Union, runtime_checkable
 
+from worldsim.cli import signals
 from worldsim.paths import as_path
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError)
@@ -39,14 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(overview())
         return 0
     command = parse(args)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
+    hint = getattr(command, "resume_hint", "")
     try:
-        command.run()
+        with signals.heard(hint):
+            command.run()
     except KeyboardInterrupt:
-        hint = getattr(command, "resume_hint", "")
-        print("\nworldsim: stopped" + (f"; {hint}." if hint else "."), file=sys.stderr)
-        return 130
+        signals.say_stopped(hint)
+        return signals.STOPPED
     except BrokenPipeError:  # the reader of our output has left: `worldsim games | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -57,11 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"worldsim: error: {message}", file=sys.stderr)
         return 2
     return 0
-
-
-def _interrupt(*_: object) -> NoReturn:
-    """Treat a request to end, as schedulers and `kill` send it, like ctrl-c: save, then go."""
-    raise KeyboardInterrupt
 
 
 def commands() -> dict[str, type[Command]]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from worldsim.cli import signals
 from worldsim.schema import to_json
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Counter:
 
     def __call__(self, done: int, wanted: int) -> None:
         """Show how much is done."""
+        signals.check()
         from tqdm import tqdm
 
         if self._bar is None:
@@ -99,6 +101,7 @@ class StageBars(Counter):
 
     def __call__(self, progress: Progress) -> None:
         """Show the progress of the present stage."""
+        signals.check()
         from tqdm import tqdm
 
         if self._bar is None or progress.stage != self._unit:

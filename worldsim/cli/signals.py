@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM end a command within seconds, whatever it is doing.
+
+Python hears a signal only between its own instructions, not while XLA compiles for a minute, and an interrupt that is
+raised inside a callback of the garbage collector is dropped. So the first signal raises KeyboardInterrupt, progress
+bars ask whether one was missed, and a thread ends the process where neither helped. Nothing is lost by that: what is on
+the disk is whole at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+GRACE_S = 4.0  # to save what there is
+STOPPED = 130  # exit status
+
+_requested = threading.Event()
+
+
+@contextmanager
+def heard(hint: str = "") -> Iterator[None]:
+    """Hear both signals while a command runs in the main thread.
+
+    Args:
+        hint: how to go on, printed where the process ends by force.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _requested.clear()
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(read, ended, hint), daemon=True).start()
+    before = {kind: signal.signal(kind, _interrupt) for kind in (signal.SIGINT, signal.SIGTERM)}
+    old = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(old)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+        os.close(write)
+
+
+def check() -> None:
+    """Raise the interrupt that was asked for.
+
+    Raises:
+        KeyboardInterrupt: there was a signal.
+    """
+    if _requested.is_set():
+        raise KeyboardInterrupt
+
+
+def say_stopped(hint: str) -> None:
+    """Print that the command was stopped, and how to go on."""
+    print("\nworldsim: stopped" + (f"; {hint}." if hint else "."), file=sys.stderr, flush=True)
+
+
+def _interrupt(*_: object) -> None:
+    is_first = not _requested.is_set()
+    _requested.set()
+    if is_first:  # a second one must not break what the first one saves
+        raise KeyboardInterrupt
+
+
+def _watch(read: int, ended: threading.Event, hint: str) -> None:
+    stops = {signal.SIGINT, signal.SIGTERM}
+    try:
+        while (numbers := os.read(read, 64)) and not stops & set(numbers):
+            continue
+    finally:
+        os.close(read)
+    if numbers:
+        _requested.set()
+        if not ended.wait(GRACE_S):
+            say_stopped(hint)
+            os._exit(STOPPED)
