@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from worldsim.initial import InitialContext
-from worldsim.play import frames
+from worldsim.play import background, frames
 from worldsim.play.archive import Archive, Recorded, Tape, dream_meta, game_meta
 from worldsim.play.messages import Command
 from worldsim.play.reference import ReferenceGame
@@ -58,6 +59,7 @@ class Player:
         self.recorded: list[Recorded] = []
         self.now: Snapshot
         self.flags = 0
+        self.rests_until = self.may_start_real_at = 0.0  # of the monotonic clock; the room sets both
         self.begin()
 
     # --- steps
@@ -84,9 +86,11 @@ class Player:
         self._keep()
         if self.real is not None:
             self._guard_real(lambda real: self._advance_real(real, request.row))
-        if "dream" in self.tapes:
-            self.tapes["dream"].step(request.row, result.obs, result.reward, result.terminated)
-            if result.terminated or self.tapes["dream"].is_full:
+        tape = self.tapes.get("dream")
+        if tape is not None:
+            with self._noting_errors():
+                tape.step(request.row, result.obs, result.reward, result.terminated)
+            if result.terminated or tape.is_full:
                 self._cut("dream", again=True)
 
     def _keep(self) -> None:
@@ -98,10 +102,17 @@ class Player:
 
     def do(self, command: Command) -> None:
         """Do a command of the page; what cannot be done becomes a note."""
-        try:
+        with self._noting_errors():
             getattr(self, f"_do_{command.what}")(**command.args)  # `messages` lets known names through, no others
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        try:
+            yield
         except (ValueError, OSError, RuntimeError) as error:
             self.note_error(error)
+            if isinstance(error, OSError):
+                self.tapes.clear()  # the disk is full, or not ours
 
     def note_error(self, error: Exception) -> None:
         """Tell the person of an error, in one line."""
@@ -114,12 +125,10 @@ class Player:
         self._jump(Snapshot(result, 0.0, 0), frames.BEGUN)
         self._keep()
 
-    def begin_from_picture(self, raw: bytes) -> None:
-        """Begin from a stranger's picture, fitted to the world; notes where it is unlike all footage of the world."""
-        try:
-            obs = frames.decode_picture(raw, self.stepper.size)
-        except ValueError as error:
-            return self.note_error(error)
+    def begin_from_picture(self, obs: UInt8[np.ndarray, "h w c"]) -> None:
+        """Begin from a picture; notes where it is unlike all footage of the world."""
+        if obs.shape[:2] != self.stepper.size:
+            return  # of the world that the person has left meanwhile
         known = self.stepper.world.metrics.get("fidelity", {}).get("psnr_tokenizer")
         psnr = self.stepper.reconstruction_psnr(obs)
         self.begin(InitialContext.frames(obs[None]))
@@ -177,8 +186,7 @@ class Player:
         self.stop_recording()
         if on:
             card = self.stepper.card
-            self.tapes["dream"] = self.archive.open(f"{card.name}-dream", dream_meta(card), "dream")
-            self.tapes["dream"].begin(self.now.result.obs)
+            self._begin_tape("dream", self.archive.open(f"{card.name}-dream", dream_meta(card), "dream"))
             self._record_real()
 
     def _do_sync(self) -> None:
@@ -212,21 +220,23 @@ class Player:
             self.note_error(error)
             return game.close()
         self._do_sync()
-        if self.tapes:
-            self._record_real()
+        with self._noting_errors():
+            if self.tapes:
+                self._record_real()
 
     def drop_real(self) -> None:
         """End the real game."""
         self._cut("game", again=False)
         real, self.real = self.real, None
         if real is not None:
-            real.game.close()
+            background.start(real.game.close)  # which waits for it
 
     def _advance_real(self, real: ReferenceGame, row: Float[np.ndarray, " a"]) -> None:
         real.receive_step(row)
         came, tape = real.now, self.tapes.get("game")
         if tape is not None:
-            tape.step(row, came.obs, came.reward, came.terminated, came.truncated, came.state)
+            with self._noting_errors():
+                tape.step(row, came.obs, came.reward, came.terminated, came.truncated, came.state)
         if real.has_ended:
             self.flags |= frames.REAL_ENDED
             real.reset()
@@ -236,8 +246,7 @@ class Player:
     def _record_real(self) -> None:
         if self.real is not None:
             name = f"{self.stepper.card.name}-game"
-            self.tapes["game"] = self.archive.open(name, game_meta(self.real.game.meta), "game")
-            self.tapes["game"].begin(self.real.now.obs, self.real.now.state)
+            self._begin_tape("game", self.archive.open(name, game_meta(self.real.game.meta), "game"))
 
     def _guard_real(self, use: Callable[[ReferenceGame], None]) -> None:
         """Let the real game go where it fails; the dream goes on."""
@@ -262,15 +271,19 @@ class Player:
 
     def _cut(self, source: str, again: bool) -> None:
         """End an episode that is being recorded, and begin the next one at the present frame."""
-        tape = self.tapes.get(source)
+        tape = self.tapes.pop(source, None)
         if tape is None:
             return
-        recorded = tape.cut()
-        if recorded is not None:
-            self.recorded.append(recorded)
-        if not again:
-            del self.tapes[source]
-        elif source == "dream":
+        with self._noting_errors():
+            if (recorded := tape.cut()) is not None:
+                self.recorded.append(recorded)
+            if again:
+                self.archive.check_space()
+                self._begin_tape(source, tape)
+
+    def _begin_tape(self, source: str, tape: Tape) -> None:
+        if source == "dream":
             tape.begin(self.now.result.obs)
         elif self.real is not None:
             tape.begin(self.real.now.obs, self.real.now.state)
+        self.tapes[source] = tape
