@@ -10,6 +10,8 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from worldsim.cli import console
+
 
 @dataclass(frozen=True, kw_only=True)
 class Play:
@@ -51,6 +53,7 @@ class Play:
             from worldsim.play import server
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f'{error}; pip install "worldsim-jax[play]".') from error
+        from worldsim.model.modules import count_params
         from worldsim.play.archive import Archive
         from worldsim.play.background import wait_for_background
         from worldsim.play.sessions import SessionManager
@@ -61,7 +64,7 @@ class Play:
         game = chosen_game(read_card(folder), self.world)
         listener = server.bind(self.host, self.port)
         _keep_programs()
-        stepper = Stepper(load_world(folder, game=game), self.max_players)
+        stepper = Stepper(load_world(folder, game=game, count_params=count_params), self.max_players)
         manager = SessionManager(
             folder,
             stepper,
@@ -106,7 +109,7 @@ class Play:
             raise ValueError(f"expected a number above 0 for --idle-minutes, got {self.idle_minutes:g}.")
 
     def _announce(self, title: str, address: str) -> None:
-        print(f"{title} is at {address}   (ctrl-c ends it)", flush=True)
+        print(f"{console.printable(title)} is at {address}   (ctrl-c ends it)", flush=True)
         if self.no_browser:
             return
         import threading

@@ -12,6 +12,7 @@ from itertools import count, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from worldsim.model.modules import count_params
 from worldsim.play.archive import Archive
 from worldsim.play.background import in_background
 from worldsim.play.messages import Command, Message
@@ -176,7 +177,9 @@ class SessionManager:
             session.note("waking another world …")
             try:
                 stepper = await in_background(
-                    lambda: Stepper(load_world(world.folder, game=world.game), self.max_players)
+                    lambda: Stepper(
+                        load_world(world.folder, game=world.game, count_params=count_params), self.max_players
+                    )
                 )
             except ValueError as error:
                 session.note(str(error), "error")
