@@ -14,6 +14,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol, Union, runtime_checkable
 
+from worldsim.cli.console import printable
+
 EXPECTED = (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError)
 """What the library raises with a message for people."""
 
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EXPECTED as error:
         if show_traceback:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = printable(" ".join(str(error).split())) or type(error).__name__
         print(f"worldsim: error: {message}", file=sys.stderr)
         return 2
     return 0
