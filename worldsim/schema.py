@@ -126,7 +126,7 @@ def _read(kind: Any, value: Any, name: str) -> Any:
             raise _unexpected("an object", name, value)
         return {key: _read(args[1], part, f"{name}.{str(key)[:80]}") for key, part in value.items()}
     if dataclasses.is_dataclass(origin):
-        return value if isinstance(value, origin) else from_json(origin, value, name, complete=False)
+        return value if isinstance(value, kind) else from_json(kind, value, name, complete=False)
     return value if kind is Any else _read_plain(kind, value, name)
 
 
