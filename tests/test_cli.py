@@ -83,6 +83,17 @@ def test_numbers_that_are_not_finite_become_null_in_json(capsys):
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": 2.0, "c": [None, [0, 1]]}
 
 
+def test_text_from_outside_is_printed_with_what_steers_a_terminal_escaped(capsys):
+    title = "A \x1b[31mred\u202e 게임\nline \x9b\ud800"
+    for as_json in (False, True):
+        rows = cli.console.table(("title",), [[title]]) + "\n" + cli.console.tree({title: title})
+        cli.console.report(as_json, {"title": title}, rows)
+        out = capsys.readouterr().out
+        assert not {c for c in out if not c.isprintable()} - {"\n"}
+        assert r"\u001b[31mred\u202e 게임\nline \u009b\ud800" in out
+    assert json.loads(out) == {"title": title}
+
+
 def test_an_unknown_game_is_refused_with_close_names(capsys, tmp_path):
     assert "jump" in refused(capsys, "record", "jmup", "--out", "footage", "--frames", 10)
     assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from worldsim import schema
 from worldsim.controls import KINDS, ActionSpec, Axis, Button, Choice, Input, discrete
 
 EXAMPLES = {
@@ -35,11 +36,18 @@ def test_the_scales_of_the_columns_are_in_order():
 
 def test_what_a_game_does_not_have_may_be_left_out_and_nothing_else_may_stand_there():
     spec = discrete(("stay", "left"))
-    assert ActionSpec.from_json({"choices": spec.to_json()["choices"]}) == spec
-    with pytest.raises(ValueError, match="expected choices, buttons, axes for an ActionSpec, got pedals"):
-        ActionSpec.from_json({**spec.to_json(), "pedals": []})
+    assert schema.from_json(ActionSpec, {"choices": spec.to_json()["choices"]}, complete=False) == spec
+    with pytest.raises(ValueError, match="unknown fields pedals"):
+        schema.from_json(ActionSpec, {**spec.to_json(), "pedals": []})
     with pytest.raises(ValueError, match="at least one"):
-        ActionSpec.from_json({})
+        schema.from_json(ActionSpec, {}, complete=False)
+
+
+@pytest.mark.parametrize("labels, match", [([1, 2], "choices\\[0\\].labels\\[0\\]"), (["x"] * 5000, "2..4096 options")])
+def test_labels_that_are_no_texts_or_too_many_are_refused(labels, match):
+    choice = {"labels": labels, "keys": [[] for _ in labels]}
+    with pytest.raises(ValueError, match=match):
+        schema.from_json(ActionSpec, {"choices": [choice]}, complete=False)
 
 
 def test_every_sampled_row_is_legal():

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from tests.nn.test_nn import randomised
-from tests.worlds import SIZE, bar_episode, random_world
-from worldsim.history import History, fork
+from tests.worlds import SIZE, bar_episode, change, random_world
+from worldsim.history import History, fork, state_to_arrays
 from worldsim.initial import InitialContext, reset_keys
 from worldsim.model.modules import build_graphs, read_configs
 from worldsim.nn.params import merge, split
 from worldsim.simulator import Simulator
 from worldsim.text.prompt import PromptConfig
-from worldsim.world import World, load_world, save_world
+from worldsim.world import World, load_world, save_arrays, save_world
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,21 @@ def test_a_file_that_is_no_state_is_refused(sim, tmp_path, content):
     (tmp_path / "state").write_bytes(content)
     with pytest.raises(ValueError, match="state"):
         sim.load_state(tmp_path / "state")
+
+
+@pytest.mark.parametrize("name", ["0", "1", "999"])
+def test_a_state_is_refused_by_the_first_array_that_differs(sim, tmp_path, name):
+    state, _ = sim.reset(jax.random.key(0))
+    save_arrays(state_to_arrays(state) | {name: np.zeros((), np.int32)}, tmp_path / "x.state")
+    with pytest.raises(ValueError, match=rf"x.state: expected a state .* as its array {name}, got int32 \[\]"):
+        sim.load_state(tmp_path / "x.state")
+
+
+def test_a_world_of_parts_that_do_not_fit_each_other_is_refused():
+    world = random_world()
+    config = {**world.card.config, "dynamics": {**world.card.config["dynamics"], "grid": (3, 4)}}
+    with pytest.raises(ValueError, match="for dynamics.grid in the config of bar, got"):
+        Simulator.from_world(change(world, config=config))
 
 
 def test_a_world_can_start_from_nothing(sim):

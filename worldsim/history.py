@@ -65,8 +65,14 @@ def arrays_to_state(arrays: Mapping[str, np.ndarray], like: SimState) -> SimStat
     Raises:
         ValueError: they have others, or hold no world.
     """
-    expected = {str(i): (x.shape, x.dtype) for i, x in enumerate(jax.tree.leaves(like))}
-    if not len(arrays.get("0", ())) or expected != {name: (x.shape, x.dtype) for name, x in arrays.items()}:
-        raise ValueError(f"expected a state of this world, {len(expected)} arrays of its shapes, got {len(arrays)}.")
+    expected = {str(i): f"{x.dtype} {list(x.shape)}" for i, x in enumerate(jax.tree.leaves(like))}
+    came = {name: f"{x.dtype} {list(x.shape)}" for name, x in arrays.items()}
+    differ = [name for name in (*expected, *came) if expected.get(name) != came.get(name)]
+    if differ or not np.size(arrays["0"]):
+        name = differ[0] if differ else "0"
+        raise ValueError(
+            f"expected a state of this world, with {expected.get(name, 'nothing')} as its array {name[:40]}, "
+            f"got {came.get(name, 'none')}."
+        )
     state: SimState = jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[name]) for name in expected])
     return state._replace(key=jax.random.wrap_key_data(state.key))

@@ -1,37 +1,84 @@
 """JSON into frozen dataclasses and back: the declared type of a field decides what its JSON may be.
 
-Files that come from strangers are read by these two functions, so that a wrong kind is named before anything uses it.
+Files that come from strangers are read by these functions, so that a wrong kind is named before anything uses it. A
+number declares its range beside its type, `width: Annotated[int, Range(1, 8192)] = 96`, and `check` holds a dataclass
+that was made in Python to the same.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 T = TypeVar("T")
-_WORDS = {str: "text", int: "a whole number", float: "a number"}
+MAX_DEPTH = 32
+"""Levels of nesting of a JSON text from outside."""
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def from_json(kind: type[T], data: object, name: str = "") -> T:
-    """Make a dataclass of the fields in `data`, each of its declared type.
+class Range(NamedTuple):
+    """The least and the largest value that a number may have."""
+
+    low: float
+    high: float
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Return the value of a JSON text from outside.
 
     Raises:
-        ValueError: a field is missing, unknown or of another kind; the message names it.
+        ValueError: it is no JSON, is nested too deep, or has a whole number beyond 64 bits.
+    """
+    try:
+        level = [data := json.loads(text)]
+    except RecursionError:
+        raise ValueError(f"expected JSON of at most {MAX_DEPTH} levels, got more.") from None
+    for _ in range(MAX_DEPTH):
+        if any(type(x) is int and not -(2**63) <= x < 2**63 for x in level):
+            raise ValueError("expected whole numbers of at most 64 bits, got a longer one.")
+        level = [part for x in level if isinstance(x, dict | list) for part in (x.values() if type(x) is dict else x)]
+    if level:
+        raise ValueError(f"expected JSON of at most {MAX_DEPTH} levels, got more.")
+    return data
+
+
+def from_json(kind: type[T], data: object, name: str = "", *, complete: bool = True) -> T:
+    """Make a dataclass of the fields in `data`, each of its declared type and range.
+
+    Args:
+        kind: the dataclass.
+        data: of `parse_json`.
+        name: what messages call it.
+        complete: every field must be there; False, as for objects within, takes defaults for those that are not.
+
+    Raises:
+        ValueError: a field is missing, unknown, of another kind or out of range; the message names it.
     """
     if not isinstance(data, dict):
         raise _unexpected("an object", name, data)
     hints = _hints(kind)
-    if missing := [field for field in hints if field not in data]:
+    if missing := [field for field in (hints if complete else _required(kind)) if field not in data]:
         raise ValueError(f"{name + ' ' if name else ''}lacks {', '.join(missing)}.")
     if unknown := sorted(str(key) for key in data.keys() - hints.keys()):
         raise ValueError(f"{name + ' ' if name else ''}has unknown fields {', '.join(unknown)[:200]}.")
-    return kind(**{key: _read(hint, data[key], f"{name}.{key}".lstrip(".")) for key, hint in hints.items()})
+    return kind(**{key: _read(hints[key], part, f"{name}.{key}".lstrip(".")) for key, part in data.items()})
+
+
+def check(value: object) -> None:
+    """Refuse a dataclass with a field that is not of its declared type and range.
+
+    Raises:
+        ValueError: names the first such field.
+    """
+    for field, hint in _hints(type(value)).items():
+        _read(hint, getattr(value, field), field)
 
 
 def to_json(value: object) -> Any:
@@ -48,30 +95,45 @@ def to_json(value: object) -> Any:
 
 @lru_cache
 def _hints(kind: type) -> dict[str, Any]:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+@lru_cache
+def _required(kind: type) -> list[str]:
+    none = dataclasses.MISSING
+    return [x.name for x in dataclasses.fields(kind) if x.default is none and x.default_factory is none]
 
 
 def _read(kind: Any, value: Any, name: str) -> Any:
     origin, args = get_origin(kind) or kind, get_args(kind)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, Union):
         return None if value is None else _read(args[0], value, name)
-    if origin is tuple:
-        is_fixed = args[-1] is not ...
-        if not isinstance(value, list) or (is_fixed and len(value) != len(args)):
+    if origin is Annotated:
+        number, (low, high) = _read(args[0], value, name), args[1]
+        if not low <= number <= high:
+            raise _unexpected(f"{_WORDS[args[0]]} in {low:.10g}..{high:.10g}", name, value)
+        return number
+    if origin in (tuple, Sequence):
+        is_fixed = origin is tuple and args[-1] is not ...
+        if not isinstance(value, (list, tuple)) or (is_fixed and len(value) != len(args)):
             raise _unexpected(f"a list of {len(args)} entries" if is_fixed else "a list", name, value)
-        return tuple(_read(args[0], part, f"{name}[{i}]") for i, part in enumerate(value))
+        kinds = args if is_fixed else args[:1] * len(value)
+        parts = [_read(one, part, f"{name}[{i}]") for i, (one, part) in enumerate(zip(kinds, value))]
+        return parts if origin is Sequence else tuple(parts)
     if origin is Mapping:
-        if not isinstance(value, dict):
+        if not isinstance(value, Mapping):
             raise _unexpected("an object", name, value)
-        return {key: _read(args[1], part, f"{name}.{key[:80]}") for key, part in value.items()}
-    if hasattr(kind, "from_json"):
-        return kind.from_json(value)
-    if dataclasses.is_dataclass(kind):
-        return from_json(origin, value, name)
-    if kind is Any:
-        return value
-    fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        return {key: _read(args[1], part, f"{name}.{str(key)[:80]}") for key, part in value.items()}
+    if dataclasses.is_dataclass(origin):
+        return value if isinstance(value, kind) else from_json(kind, value, name, complete=False)
+    return value if kind is Any else _read_plain(kind, value, name)
+
+
+def _read_plain(kind: Any, value: Any, name: str) -> Any:
+    """A text, a number or a truth value."""
+    value = value.item() if isinstance(value, np.generic) else value
+    fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
     if not fits or (isinstance(value, int) and not -(2**63) <= value < 2**63):
         raise _unexpected(_WORDS[kind], name, value)
     return kind(value)

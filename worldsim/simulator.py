@@ -26,7 +26,7 @@ from worldsim.initial import InitialContext, draw_contexts, read_frames, read_te
 from worldsim.model.dynamics import DynamicsConfig
 from worldsim.model.first_frame import draw_first_frame, unknown_actions
 from worldsim.model.generate import Model, Sampler, bind, dream, observe, render, split_keys, watch
-from worldsim.model.modules import build_graphs, read_configs
+from worldsim.model.modules import build_graphs, check_configs, count_params, read_configs
 from worldsim.nn.params import merge
 from worldsim.types import AnyArray, ArrayLike, SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
 from worldsim.world import World, load_arrays, load_world, save_arrays
@@ -50,7 +50,7 @@ def load(
     Example:
         >>> world = worldsim.load("pong", num_denoise_steps=2)
     """
-    return Simulator.from_world(load_world(name, game=game, size=size), **sampler)
+    return Simulator.from_world(load_world(name, game=game, size=size, count_params=count_params), **sampler)
 
 
 class Simulator:
@@ -63,6 +63,7 @@ class Simulator:
         self.size: tuple[int, int] = world.card.size
         self.fps: float = world.card.fps
         configs = read_configs(world.card.config)
+        check_configs(configs, world.card)
         self.config: DynamicsConfig = configs.dynamics
         self._graphs = build_graphs(configs, world.params)
         self.params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), world.params)
@@ -200,7 +201,7 @@ class Simulator:
             ValueError: the file is no state, or one of a world of another shape.
         """
         arrays = load_arrays(path)
-        batch = len(arrays["0"]) if "0" in arrays else 0
+        batch = next(iter(np.shape(arrays.get("0", ()))), 0)
         like = jax.eval_shape(lambda: _empty_state(self._graphs.dynamics, self.world.params["dynamics"], batch))
         try:
             return arrays_to_state(arrays, like)

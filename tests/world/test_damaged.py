@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.world.bundles import change_card
-from worldsim.world import load_world
+from worldsim.world import list_worlds, load_world
+
+DEEP = json.loads("[" * 200 + "]" * 200)
 
 
 def rehash(folder, name, raw):
@@ -55,7 +59,7 @@ def test_a_missing_key_of_the_card_is_named(bundle, key):
 )
 def test_a_wrong_value_in_the_card_is_named(bundle, key, value):
     change_card(bundle, lambda card: card.update({key: value}))
-    with pytest.raises(ValueError, match="ActionSpec" if key == "action_spec" else key):
+    with pytest.raises(ValueError, match=key):
         load_world(bundle)
 
 
@@ -131,3 +135,46 @@ def test_weights_of_another_dtype_than_the_card_says_are_refused(bundle):
     change_card(bundle, lambda card: card["weights"].update(dtype="bfloat16"))
     with pytest.raises(ValueError, match="dtype bfloat16"):
         load_world(bundle)
+
+
+@pytest.mark.parametrize("name", ["card.json", "weights.safetensors", "initial_contexts.safetensors", "metrics.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link out", "link to itself"])
+def test_what_is_no_plain_file_is_never_opened(bundle, name, kind):
+    file = bundle / name
+    file.rename(bundle.parent / "elsewhere")
+    targets = {"device": "/dev/zero", "link out": bundle.parent / "elsewhere", "link to itself": name}
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(targets[kind])
+    with pytest.raises(ValueError, match=name if name != "card.json" else "card.json|no world"):
+        load_world(bundle)
+
+
+@pytest.mark.parametrize("has_hash", [True, False])
+def test_weights_larger_than_the_config_implies_are_refused_by_their_length(bundle, monkeypatch, has_hash):
+    os.truncate(bundle / "weights.safetensors", 2**32)
+    change_card(
+        bundle, lambda card: card["weights"].update({"num_params": 2**30} | ({} if has_hash else {"sha256": ""}))
+    )
+    read, opened = Path.read_bytes, []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read(path))
+    with pytest.raises(ValueError, match="expected at most .* bytes for .*weights.safetensors, got 4294967296"):
+        load_world(bundle, count_params=lambda card: 23)
+    assert opened == ["card.json"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": {"num_params": [1]}}, {"training": {"minutes": 10**400}}, {"fps": 1e-9}, {"limits": DEEP}]
+)
+def test_a_card_that_cannot_be_shown_leaves_the_other_worlds_listed(bundle, tmp_path, monkeypatch, change):
+    from tests.world.bundles import make_world
+    from worldsim.world import save_world
+
+    save_world(make_world("jump"), tmp_path / "jump")
+    monkeypatch.setattr("worldsim.world.registry.SHIPPED", (tmp_path,))
+    monkeypatch.chdir(tmp_path)
+    change_card(bundle, lambda card: card.update(change))
+    assert [card.name for card in list_worlds().values()] == ["jump"]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,9 @@ from worldsim.nn.params import merge, split
 from worldsim.paths import as_path
 from worldsim.types import obs_to_frame
 from worldsim.world import LearnedGame, flatten, load_arrays, save_arrays, unflatten
+from worldsim.world.arrays import MAX_HEADER_BYTES
+from worldsim.world.card import MAX_CARD_BYTES
+from worldsim.world.files import read_json
 
 CARD, WEIGHTS = "agent.json", "weights.safetensors"
 
@@ -44,7 +48,7 @@ class AgentCard(LearnedGame):
     """name, and weights: the sha256 of the world's."""
     recording: Mapping[str, Any]
     """Of the footage where its dreams began: digest, policy, mean return."""
-    real_steps: int
+    real_steps: Annotated[int, schema.Range(0, 2**48)]
     """Steps of the game that world and agent have learned from."""
     training: Mapping[str, Any]
 
@@ -135,13 +139,14 @@ def load_agent(path: str | os.PathLike) -> Agent:
     if not file.is_file():
         raise ValueError(f"no agent at {path}: {file} is missing; train one with `worldsim agent train`.")
     try:
-        card = schema.from_json(AgentCard, json.loads(file.read_text(encoding="utf-8")))
+        card = schema.from_json(AgentCard, read_json(file, MAX_CARD_BYTES))
         graphs = _graphs(card)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not the card of an agent: {error!r}.") from error
-    params = unflatten(load_arrays(folder / WEIGHTS))
-    came = {name: x.shape for name, x in flatten(params).items()}
+    except ValueError as error:
+        raise ValueError(f"{file} is not the card of an agent: {error}") from error
     want = {name: x.shape for name, x in flatten({k: v for k, (_, v) in graphs.items()}).items()}
+    num_bytes = 4 * sum(math.prod(shape) for shape in want.values())
+    params = unflatten(load_arrays(folder / WEIGHTS, num_bytes + MAX_HEADER_BYTES))
+    came = {name: x.shape for name, x in flatten(params).items()}
     if came != want:
         differ = sorted(name for name in came.keys() | want.keys() if came.get(name) != want.get(name))
         raise ValueError(
@@ -159,17 +164,14 @@ def digest_of(agent: Agent) -> str:
 
 
 def _graphs(card: AgentCard) -> dict[str, tuple[nnx.GraphDef, Any]]:
-    actor, tokenizer = (_tuples(card.config[name]) for name in ("actor", "tokenizer"))
+    kinds = {"actor": PolicyConfig, "tokenizer": TokenizerConfig}
+    actor, tokenizer = (schema.from_json(x, card.config.get(name), f"config.{name}") for name, x in kinds.items())
 
     def build():
         rngs = nnx.Rngs(0)
-        return ActorCritic(PolicyConfig(**actor), rngs=rngs), Tokenizer(TokenizerConfig(**tokenizer), rngs=rngs)
+        return ActorCritic(actor, rngs=rngs), Tokenizer(tokenizer, rngs=rngs)
 
     return {name: split(module) for name, module in zip(("actor", "tokenizer"), nnx.eval_shape(build))}
-
-
-def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
 
 
 def _act(graphs, params, key, state, obs, prev_action):

@@ -24,6 +24,7 @@ from worldsim.agent.config import AGENT, AgentConfig
 from worldsim.agent.learn import check, fit_agent
 from worldsim.claim import claim
 from worldsim.data.store import Footage
+from worldsim.model.modules import count_params
 from worldsim.paths import as_path
 from worldsim.recording.policies import AGENT as BY_AGENT
 from worldsim.recording.record import record
@@ -90,7 +91,7 @@ def fit_online(
     if num_steps < 1 or num_rounds < 1:
         raise ValueError(f"expected at least 1 for num_steps and num_rounds, got {num_steps} and {num_rounds}.")
     out, own, given = as_path(out), as_path(out) / "footage", Footage.open(data)
-    world = world if isinstance(world, World) else load_world(world)
+    world = world if isinstance(world, World) else load_world(world, count_params=count_params)
     check(world, given, config)
     claim(out, {"world": world.card.weights.sha256, "seed": seed}, resume, file="online_run.json", is_shared=True)
     _copy_footage(Path(given.path), own)

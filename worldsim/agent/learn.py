@@ -29,7 +29,7 @@ from worldsim.claim import claim
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.model.generate import Sampler, bind
-from worldsim.model.modules import Graphs, build_graphs, read_configs
+from worldsim.model.modules import Graphs, build_graphs, count_params, read_configs
 from worldsim.nn.params import merge, split
 from worldsim.paths import as_path
 from worldsim.train.loop import Budget, Progress, Stage, run_stage
@@ -72,7 +72,7 @@ def fit_agent(
         FileExistsError: `out` holds a run and `resume` is off.
         FloatingPointError: training diverged.
     """
-    world = world if isinstance(world, World) else load_world(world)
+    world = world if isinstance(world, World) else load_world(world, count_params=count_params)
     footage = Footage.open(data)
     sampler = check(world, footage, config)
     if minutes is not None and num_updates is not None:

@@ -9,6 +9,7 @@ over bins that are even in symlog space, as the reward head is (DreamerV3, arXiv
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from worldsim.controls import ActionSpec
 from worldsim.model.outcome import OutcomeConfig, symexp
 from worldsim.nn.embedding import ActionEmbedding, Controls
 from worldsim.nn.layers import linear, rms_norm
+from worldsim.schema import Range, check
 
 VALUE = OutcomeConfig(num_bins=63, limit=7.0)
 
@@ -28,11 +30,14 @@ VALUE = OutcomeConfig(num_bins=63, limit=7.0)
 class PolicyConfig:
     """Shape of an actor-critic."""
 
-    num_latents: int
-    token_dim: int
-    choice_sizes: tuple[int, ...]
-    num_buttons: int = 0
-    width: int = 192
+    num_latents: Annotated[int, Range(1, 4096)]
+    token_dim: Annotated[int, Range(1, 16384)]
+    choice_sizes: tuple[Annotated[int, Range(1, 4096)], ...]
+    num_buttons: Annotated[int, Range(0, 1024)] = 0
+    width: Annotated[int, Range(1, 8192)] = 192
+
+    def __post_init__(self):
+        check(self)
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, Union, runtime_checkable
 
 from worldsim.cli import signals
+from worldsim.cli.console import printable
 from worldsim.paths import as_path
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError)
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EXPECTED as error:
         if show_traceback:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = printable(" ".join(str(error).split())) or type(error).__name__
         print(f"worldsim: error: {message}", file=sys.stderr)
         return 2
     return 0

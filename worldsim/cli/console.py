@@ -1,6 +1,7 @@
 """What the commands print: results on stdout, progress and errors on stderr.
 
-With `--json` a command prints exactly one JSON object on stdout and nothing else there.
+With `--json` a command prints exactly one JSON object on stdout and nothing else there. Texts from outside, such as the
+title of a world, are printed with what would steer the terminal escaped.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def report(as_json: bool, result: Mapping[str, object], *lines: str) -> None:
     if as_json:
         print_json(result)
     else:
-        print(*lines, sep="\n")
+        print(*(printable(line, keep="\n") for line in lines), sep="\n")
 
 
 def note(*lines: str) -> None:
@@ -34,7 +35,12 @@ def note(*lines: str) -> None:
 
 def print_json(result: Mapping[str, object]) -> None:
     """Print the one JSON object. NaN and infinity become null, arrays become lists."""
-    print(json.dumps(to_json(result), indent=1, ensure_ascii=False, allow_nan=False))
+    print(printable(json.dumps(to_json(result), indent=1, ensure_ascii=False, allow_nan=False), keep="\n"))
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Write control characters and what else cannot be seen as JSON does, \\u001b say; `keep` are left as they are."""
+    return "".join(c if c.isprintable() or c in keep else json.dumps(c)[1:-1] for c in text)
 
 
 def command(*words: object) -> str:
@@ -44,7 +50,7 @@ def command(*words: object) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Format rows in columns of equal width."""
-    cells = [[str(x) for x in row] for row in (head, *rows)]
+    cells = [[printable(str(x)) for x in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     return "\n".join("  ".join(x.ljust(n) for x, n in zip(row, widths)).rstrip() for row in cells)
 
@@ -56,10 +62,12 @@ def tree(result: Mapping[str, object], indent: str = "") -> str:
         if name == "curves":  # for plots; they stand in the file
             continue
         if isinstance(value, Mapping):
-            lines += [f"{indent}{name}", tree(value, indent + "  ")]
+            lines += [f"{indent}{printable(name)}", tree(value, indent + "  ")]
         elif not name.endswith("_sd"):
             spread = result.get(f"{name}_sd")
-            lines.append(f"{indent}{name:28} {number(value)}" + (f" ± {number(spread)}" if spread is not None else ""))
+            lines.append(
+                f"{indent}{printable(name):28} {number(value)}" + (f" ± {number(spread)}" if spread is not None else "")
+            )
     return "\n".join(line for line in lines if line)
 
 
@@ -69,7 +77,7 @@ def number(value: object) -> str:
         return "-"
     if isinstance(value, (list, tuple)):
         return " ".join(number(x) for x in value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
 class Counter:
@@ -114,4 +122,4 @@ class StageBars(Counter):
         loss = f"loss {progress.loss:.4f}, " if math.isfinite(progress.loss) else ""
         left = tqdm.format_interval(progress.seconds_left) if math.isfinite(progress.seconds_left) else "?"
         text = f"{loss}{progress.frames_per_s:,.0f} frames/s, {left} left"
-        self._bar.set_postfix_str(f"{text} {progress.note}".rstrip(), refresh=True)
+        self._bar.set_postfix_str(printable(f"{text} {progress.note}").rstrip(), refresh=True)

@@ -13,6 +13,8 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from worldsim.cli import console
+
 
 @dataclass(frozen=True, kw_only=True)
 class Play:
@@ -66,6 +68,7 @@ class Play:
             from worldsim.play import server
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f'{error}; pip install "worldsim-jax[play]".') from error
+        from worldsim.model.modules import count_params
         from worldsim.play.archive import Archive
         from worldsim.play.background import wait_for_background
         from worldsim.play.guard import Access
@@ -83,7 +86,7 @@ class Play:
         if worlds is None and self._is_reached(host):
             worlds = ()
         _keep_programs()
-        stepper = Stepper(load_world(folder, game=game), self.max_players)
+        stepper = Stepper(load_world(folder, game=game, count_params=count_params), self.max_players)
         manager = SessionManager(
             folder,
             stepper,
@@ -141,7 +144,7 @@ class Play:
             raise ValueError(f"expected a number above 0 for --idle-minutes, got {self.idle_minutes:g}.")
 
     def _announce(self, title: str, address: str, worlds: tuple[Path, ...] | None) -> None:
-        print(f"{title} is at {address}   (ctrl-c ends it)", flush=True)
+        print(f"{console.printable(title)} is at {address}   (ctrl-c ends it)", flush=True)
         others = "all that are found" if worlds is None else ", ".join(map(str, worlds)) or "none"
         print(f"other worlds that players may enter: {others} (--worlds)")
         print(f"recordings: {self.out}, at most {self.max_recordings_gb:g} GB (--max-recordings-gb)", flush=True)

@@ -19,6 +19,7 @@ import numpy as np
 
 DEGREES_PER_PIXEL = 0.15
 MOUSE = ("mouse_x", "mouse_y")
+MAX_OPTIONS, MAX_CONTROLS = 4096, 1024
 _WORDS = {
     "up": "ArrowUp",
     "down": "ArrowDown",
@@ -113,8 +114,8 @@ class Choice(Control):
     """The keyboard keys that a person holds for each option, as KeyboardEvent.code values: ("ArrowLeft",)."""
 
     def __post_init__(self):
-        if len(self.labels) < 2:
-            raise ValueError(f"expected at least two options for a choice, got {self.labels}.")
+        if not 2 <= len(self.labels) <= MAX_OPTIONS:
+            raise ValueError(f"expected 2..{MAX_OPTIONS} options for a choice, got {len(self.labels)}.")
         if len(self.keys) != len(self.labels):
             raise ValueError(
                 f"expected one tuple of keys for each of {len(self.labels)} options of a choice, got {len(self.keys)}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import Float
 
-from worldsim.controls.kinds import KINDS, Axis, Button, Choice, Control
+from worldsim.controls.kinds import KINDS, MAX_CONTROLS, Axis, Button, Choice, Control
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,11 @@ class ActionSpec:
     axes: tuple[Axis, ...] = ()
 
     def __post_init__(self):
-        if self.size == 0:
-            raise ValueError("expected at least one choice, button or axis for an ActionSpec, got none.")
+        if not 1 <= self.size <= MAX_CONTROLS:
+            raise ValueError(
+                f"expected at least one choice, button or axis for an ActionSpec and {MAX_CONTROLS} at most, "
+                f"got {self.size}."
+            )
 
     @property
     def controls(self) -> tuple[Control, ...]:
@@ -115,29 +118,6 @@ class ActionSpec:
     def to_json(self) -> dict:
         """Plain dicts, lists, strings and numbers, for footage.json and card.json."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping) -> ActionSpec:
-        """The inverse of `to_json`; a kind that is left out has no controls.
-
-        Raises:
-            ValueError: a field of a control is missing, or any is unknown or of the wrong kind.
-        """
-        known = [kind.field for kind in KINDS]
-        if unknown := ", ".join(str(x)[:40] for x in data if x not in known):
-            raise ValueError(f"expected {', '.join(known)} for an ActionSpec, got {unknown}.")
-        try:
-            parts: Any = {kind.field: tuple(kind(**_tuples(x)) for x in data.get(kind.field, ())) for kind in KINDS}
-            return cls(**parts)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not an ActionSpec: {error!r} in {str(data)[:200]}.") from error
-
-
-def _tuples(value: Any) -> Any:
-    """JSON with tuples for lists."""
-    if isinstance(value, Mapping):
-        return {name: _tuples(x) for name, x in value.items()}
-    return tuple(_tuples(x) for x in value) if isinstance(value, list | tuple) else value
 
 
 def discrete(labels: tuple[str, ...], keys: tuple[tuple[str, ...], ...] | None = None) -> ActionSpec:

@@ -9,7 +9,7 @@ Source of the idea: DALL-E 3 (Betker et al. 2023, "Improving image generation wi
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,9 +19,11 @@ import numpy as np
 
 from worldsim.data.dataset import Columns
 from worldsim.data.store import Footage
+from worldsim.schema import parse_json
+from worldsim.world.files import read_file
 
 LANGUAGES = ("en", "ko")
-CAPTIONS_FILE = "captions.jsonl"
+CAPTIONS_FILE, MAX_CAPTIONS_BYTES = "captions.jsonl", 2**26
 NOTHING_WORDS = frozenset(["", "none", "nothing", "없음", "아무것도 없음", "unknown", "air", "공기"])
 """Labels that say that there is nothing to say."""
 TITLES = {
@@ -149,14 +151,14 @@ def read_captions(folder: Path | str, lengths: Sequence[int]) -> list[OwnCaption
         ValueError: a line that is no caption of these episodes; the message names it.
     """
     path = Path(folder) / CAPTIONS_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     captions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_file(path, MAX_CAPTIONS_BYTES).splitlines(), 1):
         try:
             if line.strip():
-                captions.append(_own_caption(json.loads(line), lengths))
-        except (TypeError, ValueError) as error:
+                captions.append(_own_caption(parse_json(line), lengths))
+        except ValueError as error:
             raise ValueError(f"{path} line {number}: {error}") from error
     return captions
 

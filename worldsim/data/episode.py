@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,9 +25,11 @@ import numpy as np
 import tensorstore as ts
 
 from worldsim.types import ArrayLike, Episode
+from worldsim.world.files import check_file, read_json
 
 CHUNK, SHARD = 16, 256
-_CAPACITY = 1 << 24  # rows an array is created with; closing cuts it to what was written
+MAX_FRAMES = 1 << 24  # rows an array is created with; closing cuts it to what was written
+MAX_LAYOUT_BYTES = 1 << 16
 _DTYPES = {
     "obs": "uint8",
     "action": "float32",
@@ -62,8 +65,7 @@ class _Column:
     """One array, appended to a shard at a time; a shard is compressed while the next one fills."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: str):
-        chunk = CHUNK if len(shape) == 3 else SHARD
-        self._array = ts.open(_spec(path, shape, dtype, chunk), create=True).result()
+        self._array = ts.open(_spec(path, shape, dtype), create=True).result()
         self._shape, self._dtype = shape, np.dtype(dtype)
         self._buffer, self._fill, self._written = self._new_buffer(), 0, 0
         self._pending: Any = None
@@ -205,7 +207,7 @@ def read_columns(
     path: Path, shapes: Mapping[str, tuple[int, ...]], length: int, rows: slice = slice(None)
 ) -> dict[str, np.ndarray]:
     """Read rows of the columns named in `shapes` of an episode of `length` frames, all at once."""
-    arrays = {name: _open_column(path / name, name, shape, length) for name, shape in shapes.items()}
+    arrays = {name: _open_column(path / name, name, shape, length, rows) for name, shape in shapes.items()}
     futures = {name: array[rows].read() for name, array in arrays.items()}
     return {name: _result(future, path / name) for name, future in futures.items()}
 
@@ -217,18 +219,37 @@ def check_columns(path: Path, shapes: Mapping[str, tuple[int, ...]], length: int
         ValueError: a column is missing, or of another shape.
     """
     for name, shape in shapes.items():
-        _open_column(path / name, name, shape, length)
+        _open_column(path / name, name, shape, length, slice(None))
 
 
-def _open_column(path: Path, name: str, shape: tuple[int, ...], length: int) -> Any:
-    """Open one column for reading and check its shape and dtype."""
+def _open_column(path: Path, name: str, shape: tuple[int, ...], length: int, rows: slice) -> Any:
+    """Open one column for reading and check its layout, shape and dtype, and the files that hold these rows.
+
+    A lying chunk shape or codec would unpack to any size, and a pipe in place of a file would never end.
+    """
     wanted = (length if name in ("obs", "state") else length - 1, *shape)
+    if not _matches(read_json(path / "zarr.json", MAX_LAYOUT_BYTES), _spec(path, shape, _DTYPES[name])["metadata"]):
+        raise ValueError(f"expected the layout of {_DTYPES[name]} {wanted} in {path}, got another: damaged or foreign.")
+    start, stop, _ = rows.indices(wanted[0])
+    limit = 2 * SHARD * math.prod(shape) * np.dtype(_DTYPES[name]).itemsize + MAX_LAYOUT_BYTES
+    for shard in range(start // SHARD, -(-stop // SHARD)):
+        check_file(path.joinpath("c", str(shard), *("0",) * len(shape)), limit)
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}, "fill_missing_data_reads": False}
     array = _result(ts.open(spec, open=True, read=True), path)
     if array.shape != wanted or array.dtype.name != _DTYPES[name]:
         got = f"{array.dtype.name} {array.shape}"
         raise ValueError(f"expected {_DTYPES[name]} {wanted} in {path}, got {got}: damaged, or from other footage.")
     return array
+
+
+def _matches(found: Any, wanted: Any) -> bool:
+    """Whether JSON has all that is wanted but for "shape", which has its own message."""
+    if isinstance(wanted, dict):
+        keys = wanted.keys() - {"shape"}
+        return isinstance(found, dict) and all(key in found and _matches(found[key], wanted[key]) for key in keys)
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(_matches, found, wanted))
+    return found == wanted
 
 
 def write_json(path: Path, data: object) -> None:
@@ -253,13 +274,13 @@ def _combine(digests: Mapping[str, bytes]) -> str:
     return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
 
 
-def _spec(path: Path, shape: tuple[int, ...], dtype: str, chunk: int) -> dict:
+def _spec(path: Path, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
     bytes_codec: dict[str, Any] = {"name": "bytes"}
     if np.dtype(dtype).itemsize > 1:
         bytes_codec["configuration"] = {"endian": "little"}
     inner = [bytes_codec, {"name": "zstd", "configuration": {"level": 3}}, {"name": "crc32c"}]
     sharding = {
-        "chunk_shape": [chunk, *shape],
+        "chunk_shape": [CHUNK if len(shape) == 3 else SHARD, *shape],
         "codecs": inner,
         "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
     }
@@ -268,9 +289,10 @@ def _spec(path: Path, shape: tuple[int, ...], dtype: str, chunk: int) -> dict:
         "kvstore": {"driver": "file", "path": str(path)},
         "store_data_equal_to_fill_value": True,  # else a missing file would read as a black clip
         "metadata": {
-            "shape": [_CAPACITY, *shape],
+            "shape": [MAX_FRAMES, *shape],
             "data_type": np.dtype(dtype).name,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [SHARD, *shape]}},
+            "chunk_key_encoding": {"name": "default"},
             "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
         },
     }

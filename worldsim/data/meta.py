@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from worldsim import schema
 from worldsim.controls import ActionSpec
-from worldsim.data.episode import column_shapes
+from worldsim.data.episode import MAX_FRAMES, column_shapes
+from worldsim.schema import Range
 
 SCHEMA_VERSION = 1
 
@@ -21,14 +23,14 @@ class FootageMeta:
     game: str
     """The short name or the Gymnasium id, as `record` takes it."""
     title: str
-    size: tuple[int, int]
+    size: tuple[Annotated[int, Range(1, 4096)], Annotated[int, Range(1, 4096)]]
     """Height and width of the pictures in pixels."""
-    fps: float
+    fps: Annotated[float, Range(0.01, 1000)]
     """Recorded frames for each second of the game."""
     action_spec: ActionSpec
     state_names: tuple[str, ...] = ()
     """Columns of the engine's ground truth, empty where it gives none."""
-    objects: Mapping[str, Any]
+    objects: Mapping[str, Mapping[str, Any]]
     """What evaluation looks for: name -> {"size": [h, w], "colour": [r, g, b]}, and optionally "kind", "irreversible"
     (`worldsim.evaluate.metrics.irreversible`) and "faces" (`worldsim.evaluate.metrics.memory`); or {"view": {...}} for
     what the picture is seen from (`worldsim.evaluate.metrics.lookaway`)."""
@@ -37,13 +39,16 @@ class FootageMeta:
     licence: str = "unknown"
     assets_licence: str = "unknown"
     prompts: tuple[str, ...] = ()
-    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     """What captions name: name of a state column -> language ("en", "ko") -> the word for each of its values."""
     camera: Mapping[str, Any] = field(default_factory=dict)
     """Of a first-person game whose controls turn its camera by degrees: {"field_of_view": degrees from top to bottom,
     "yaw": action column, "pitch": action column, "state": column of the pitch in degrees, downwards, "hud_regions":
     boxes that do not turn with the world (`worldsim.model.camera.geometry`)}; the last two may be missing."""
     schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self):
+        schema.check(self)
 
     def to_json(self) -> dict[str, object]:
         """Plain dicts, lists, strings and numbers; without what older footage has not, where there is none."""
@@ -65,7 +70,7 @@ class FootageMeta:
             )
         try:
             return schema.from_json(cls, {"attributes": {}, "camera": {}} | data)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(f"a field is missing, unknown or of the wrong kind: {error}") from error
 
     @property
@@ -90,7 +95,7 @@ class EpisodeInfo:
     """One line of the index."""
 
     name: str
-    length: int
+    length: Annotated[int, Range(2, MAX_FRAMES)]
     """Number of frames, one more than the number of actions."""
     return_: float
     """Sum of the rewards."""
@@ -111,24 +116,13 @@ class EpisodeInfo:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: a field is missing or of the wrong kind.
+            ValueError: a field is missing, unknown, of the wrong kind or out of range.
         """
-        try:
-            if not isinstance(data, Mapping):
-                raise TypeError(f"expected an object, got {data!r}")
-            info = cls(
-                name=str(data["name"]),
-                length=int(data["length"]),
-                return_=float(data["return"]),
-                seed=None if data["seed"] is None else int(data["seed"]),
-                terminated=bool(data["terminated"]),
-                policy=str(data["policy"]),
-                sha256=str(data["sha256"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not an episode: {error!r}") from error
-        if info.length < 2 or not info.name.isalnum():
-            raise ValueError(f"expected a plain name and at least 2 frames, got {info.name!r} and {info.length}")
+        names = {"return": "return_"}
+        data = {names.get(k, k): v for k, v in data.items()} if isinstance(data, Mapping) else data
+        info = schema.from_json(cls, data, "the episode")
+        if not re.fullmatch(r"[0-9A-Za-z]{1,64}", info.name):
+            raise ValueError(f"expected letters and digits for the name of an episode, got {info.name[:80]!r}.")
         return info
 
 

@@ -25,9 +25,12 @@ from worldsim.claim import LOCK, hold
 from worldsim.data.episode import EpisodeWriter, check_columns, disk_errors, read_columns, read_episode, write_json
 from worldsim.data.meta import EpisodeInfo, FootageMeta
 from worldsim.paths import as_path
+from worldsim.schema import parse_json
 from worldsim.types import Episode
+from worldsim.world.files import read_file
 
 __all__ = ["EpisodeInfo", "EpisodeWriter", "Footage", "FootageMeta", "FootageWriter"]
+MAX_META_BYTES, MAX_INDEX_BYTES = 2**22, 2**27
 _META, _INDEX, _EPISODES = "footage.json", "episodes.jsonl", "episodes"
 
 
@@ -46,10 +49,10 @@ class Footage:
         """
         path = as_path(path)
         file = path / _META
-        if not file.is_file():
+        if not os.path.lexists(file):
             raise ValueError(f"{path} is not a footage folder: it has no {_META}. Make one with `worldsim record`.")
         try:
-            meta = FootageMeta.from_json(json.loads(file.read_text(encoding="utf-8")))
+            meta = FootageMeta.from_json(parse_json(read_file(file, MAX_META_BYTES)))
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
         return cls(path, meta, _read_index(path / _INDEX)[0])
@@ -234,14 +237,14 @@ def _look(path: Path) -> FootageMeta | None:
 
 def _read_index(file: Path) -> tuple[list[EpisodeInfo], int]:
     """The listed episodes, and where in the file the last whole line ends. A torn last line is not an episode."""
-    if not file.exists():
+    if not os.path.lexists(file):
         return [], 0
-    data = file.read_bytes()
+    data = read_file(file, MAX_INDEX_BYTES)
     end = data.rfind(b"\n") + 1
     episodes = []
     for number, line in enumerate(data[:end].splitlines(), 1):
         try:
-            info = EpisodeInfo.from_json(json.loads(line))
+            info = EpisodeInfo.from_json(parse_json(line))
         except ValueError as error:
             raise ValueError(f"{file} line {number} is damaged ({error}).") from error
         episodes.append(info)

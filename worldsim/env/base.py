@@ -25,6 +25,7 @@ from worldsim.env.initial import InitialStates, draw_initial, encode_initial, ke
 from worldsim.env.spaces import action_rows, action_space, observation_space
 from worldsim.env.window import Window, check_window
 from worldsim.initial import InitialContext, read_frames
+from worldsim.model.modules import count_params
 from worldsim.simulator import Simulator
 from worldsim.types import SimState
 from worldsim.world import World, load_world
@@ -40,7 +41,9 @@ def simulator_of(world: WorldLike, num_denoise_steps: int | None = None, noise_s
     settings = {name: value for name, value in given.items() if value is not None}
     if isinstance(world, Simulator):
         return Simulator.from_world(world.world, **settings) if settings else world
-    return Simulator.from_world(world if isinstance(world, World) else load_world(world), **settings)
+    return Simulator.from_world(
+        world if isinstance(world, World) else load_world(world, count_params=count_params), **settings
+    )
 
 
 class BaseWorldEnv:

@@ -3,56 +3,61 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from worldsim.diffusion.schedule import num_step_sizes
 from worldsim.model.camera.geometry import CameraConfig
 from worldsim.nn.embedding import Controls
+from worldsim.schema import Range, check
 from worldsim.text.prompt import PromptConfig
+
+MAX_LATENTS = 4096
+"""Latent tokens of a frame: attention among them costs their square in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsConfig:
     """The shape of the dynamics."""
 
-    grid: tuple[int, int] = (1, 1)
+    grid: tuple[Annotated[int, Range(1, 4096)], Annotated[int, Range(1, 4096)]] = (1, 1)
     """Rows and columns of latent tokens. Training sets this, `token_dim`, `pack` and the controls from the footage."""
-    token_dim: int = 1
+    token_dim: Annotated[int, Range(1, 16384)] = 1
     """Channels of a latent token."""
-    pack: int = 1
+    pack: Annotated[int, Range(1, 64)] = 1
     """Side of the square of cells that a token packs."""
-    choice_sizes: tuple[int, ...] = ()
+    choice_sizes: tuple[Annotated[int, Range(1, 4096)], ...] = ()
     """Number of options of each choice of the action."""
-    num_buttons: int = 0
+    num_buttons: Annotated[int, Range(0, 1024)] = 0
     """Number of buttons of the action."""
     axis_bounds: tuple[tuple[float, float], ...] = ()
     """Low and high of each axis of the action."""
-    columns: tuple[int, ...] | None = None
+    columns: tuple[Annotated[int, Range(0, 1023)], ...] | None = None
     """Of one game of several: the place of each of its controls among those of all games; None = all, in order."""
-    width: int = 96
+    width: Annotated[int, Range(1, 8192)] = 96
     """Channels of a token inside the transformer."""
-    local_width: int = 32
+    local_width: Annotated[int, Range(1, 2048)] = 32
     """Channels of a cell on the local path."""
-    num_local: int = 1
+    num_local: Annotated[int, Range(0, 8)] = 1
     """Convolution blocks before the transformer; after it there is one more."""
-    num_layers: int = 4
+    num_layers: Annotated[int, Range(0, 48)] = 4
     """Layers, each an attention and a feed-forward."""
-    time_every: int = 2
+    time_every: Annotated[int, Range(1, 128)] = 2
     """Every n-th layer attends over time."""
-    head_dim: int = 32
+    head_dim: Annotated[int, Range(1, 1024)] = 32
     """Channels of an attention head."""
-    kv_groups: int = 1
+    kv_groups: Annotated[int, Range(1, 64)] = 1
     """Query heads that share one key head."""
-    num_registers: int = 2
+    num_registers: Annotated[int, Range(0, 256)] = 2
     """Register tokens of a block (Darcet et al. 2023, arXiv 2309.16588)."""
-    window: int = 12
+    window: Annotated[int, Range(1, 1024)] = 12
     """Past frames that a frame attends to."""
-    num_sinks: int = 0
+    num_sinks: Annotated[int, Range(0, 256)] = 0
     """First frames that stay visible after they left the window."""
     has_memory: bool = False
     """Whether one gated recurrence carries what left the window."""
-    num_levels: int = 16
+    num_levels: Annotated[int, Range(2, 1024)] = 16
     """Levels of the finest sampling, a power of two."""
-    context_tau: int = 14
+    context_tau: Annotated[int, Range(1, 1023)] = 14
     """Level index of past frames: with a little noise, dynamics go on from frames that are not quite right."""
     predicts_variance: bool = False
     """Whether the network predicts, cell by cell, how much changes, and so the gain of the noisy view."""
@@ -62,12 +67,19 @@ class DynamicsConfig:
     """The camera, where the frames are warped to predict the next one; None copies the last frame."""
 
     def __post_init__(self):
+        check(self)
         if self.width % (self.head_dim * self.kv_groups):
             raise ValueError(f"width must be a multiple of head_dim * kv_groups, got {self.width}.")
         if not 0 < self.context_tau < self.num_levels:
             raise ValueError(f"context_tau must be in 1..{self.num_levels - 1}, got {self.context_tau}.")
         if self.columns is not None and not set(self.columns) <= set(range(self.num_controls)):
             raise ValueError(f"columns must be within 0..{self.num_controls - 1}, got {self.columns}.")
+        if self.num_latents > MAX_LATENTS:
+            raise ValueError(
+                f"grid must be of at most {MAX_LATENTS} tokens, got {self.num_latents}; use smaller frames."
+            )
+        if self.camera is not None and max(self.camera.yaw or 0, self.camera.pitch or 0) > max(self.action_size - 1, 0):
+            raise ValueError(f"yaw and pitch must be columns of {self.action_size} of an action, got {self.camera}.")
         num_step_sizes(self.num_levels)
 
     @property

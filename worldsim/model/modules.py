@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import jax
 from flax import nnx
 from jaxtyping import PyTree
 
-from worldsim.model.camera.geometry import CameraConfig
+from worldsim import schema
 from worldsim.model.dynamics import Dynamics, DynamicsConfig
 from worldsim.model.outcome import Outcome, OutcomeConfig
 from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import split
-from worldsim.text.prompt import PromptConfig
+from worldsim.world import Card
 
 
 class Configs(NamedTuple):
@@ -41,15 +42,38 @@ def read_configs(config: Mapping[str, Mapping[str, object]]) -> Configs:
     Raises:
         ValueError: it is not of this version, or describes what cannot be built.
     """
-    try:
-        return Configs(
-            TokenizerConfig(**_tuples(config["tokenizer"])),
-            DynamicsConfig(**_with_parts(_tuples(config["dynamics"]))),
-            OutcomeConfig(**_tuples(config["outcome"])),
-            DynamicsConfig(**_with_parts(_tuples(config["first_frame"]))) if config.get("first_frame") else None,
-        )
-    except TypeError as error:
-        raise ValueError(f"the card's config is not of this version: {error}.") from error
+    return Configs(
+        schema.from_json(TokenizerConfig, config["tokenizer"], "config.tokenizer"),
+        schema.from_json(DynamicsConfig, config["dynamics"], "config.dynamics"),
+        schema.from_json(OutcomeConfig, config["outcome"], "config.outcome"),
+        schema.from_json(DynamicsConfig, part, "config.first_frame") if (part := config.get("first_frame")) else None,
+    )
+
+
+def check_configs(configs: Configs, card: Card) -> None:
+    """Check that the parts of a world fit each other, its frames and its controls.
+
+    Raises:
+        ValueError: names what does not.
+    """
+    tokenizer = configs.tokenizer
+    parts = [part for part in (configs.dynamics, configs.first_frame) if part is not None]
+    pairs = [("tokenizer.size", tokenizer.size, card.size)]
+    for name, part in zip(("dynamics", "first_frame"), parts):
+        pairs += [(f"{name}.{x}", getattr(part, x), getattr(tokenizer, x)) for x in ("grid", "token_dim", "pack")]
+        pairs += [(f"the controls of {name}", part.action_size, card.action_spec.size)]
+    for name, came, expected in pairs:
+        if came != expected:
+            raise ValueError(f"expected {expected} for {name} in the config of {card.name}, got {came}.")
+
+
+def count_params(card: Card) -> int:
+    """Count the parameters of a world by its card's config, without making any.
+
+    Raises:
+        ValueError: the config describes what cannot be built.
+    """
+    return sum(x.size for x in jax.tree.leaves(_abstract(read_configs(card.config))[1]))
 
 
 def build_graphs(configs: Configs, params: dict[str, PyTree]) -> Graphs:
@@ -59,6 +83,15 @@ def build_graphs(configs: Configs, params: dict[str, PyTree]) -> Graphs:
         ValueError: a parameter is missing, left over, or of another shape.
     """
 
+    graphs, shapes = _abstract(configs)
+    _check_shapes(params, shapes)
+    return graphs
+
+
+@lru_cache(maxsize=8)
+def _abstract(configs: Configs) -> tuple[Graphs, dict[str, PyTree]]:
+    """The graphs of modules, and the shapes of their parameters."""
+
     def build():
         dynamics = Dynamics(configs.dynamics, rngs=nnx.Rngs(0))
         outcome = Outcome(configs.outcome, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(0))
@@ -66,8 +99,7 @@ def build_graphs(configs: Configs, params: dict[str, PyTree]) -> Graphs:
         return Tokenizer(configs.tokenizer, rngs=nnx.Rngs(0)), dynamics, outcome, *first_frame
 
     graphs, shapes = zip(*(split(module) for module in nnx.eval_shape(build)), strict=True)
-    _check_shapes(params, dict(zip(Graphs._fields, shapes, strict=False)))
-    return Graphs(*graphs)
+    return Graphs(*graphs), dict(zip(Graphs._fields, shapes, strict=False))
 
 
 def _check_shapes(params: dict, shapes: dict) -> None:
@@ -76,15 +108,3 @@ def _check_shapes(params: dict, shapes: dict) -> None:
     for name in sorted(came.keys() | expected.keys()):
         if came.get(name) != expected.get(name):
             raise ValueError(f"expected shape {expected.get(name)} for weights {name}, got {came.get(name)}.")
-
-
-def _with_parts(fields: dict[str, Any]) -> dict[str, Any]:
-    parts = {"prompt": PromptConfig, "camera": CameraConfig}
-    return {k: parts[k](**v) if k in parts and v is not None else v for k, v in fields.items()}
-
-
-def _tuples(value: Any) -> Any:
-    """Turn JSON's lists into the tuples that configs hold."""
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

@@ -7,6 +7,7 @@ Hafner et al. 2023, arXiv 2301.04104, equations 9 to 11). Termination is a logit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -15,22 +16,24 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from worldsim.nn.layers import linear, rms_norm
+from worldsim.schema import Range, check
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeConfig:
     """The shape of the outcome heads."""
 
-    hidden: int = 128
+    hidden: Annotated[int, Range(1, 8192)] = 128
     """Width of the hidden layer."""
-    num_bins: int = 41
+    num_bins: Annotated[int, Range(3, 1023)] = 41
     """Reward bins; odd, so that zero has one of its own."""
-    limit: float = 6.0
+    limit: Annotated[float, Range(0.1, 20)] = 6.0
     """Largest |symlog reward| that has a bin: 6 is a reward of about 400."""
 
     def __post_init__(self):
-        if self.num_bins < 3 or self.num_bins % 2 == 0:
-            raise ValueError(f"num_bins must be odd and at least 3, got {self.num_bins}.")
+        check(self)
+        if self.num_bins % 2 == 0:
+            raise ValueError(f"num_bins must be odd, got {self.num_bins}.")
 
 
 def symlog(x: Float[Array, "..."]) -> Float[Array, "..."]:

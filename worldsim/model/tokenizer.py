@@ -25,6 +25,7 @@ Frames are coded alone, so that any frame can be decoded, forked and rewound by 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -37,34 +38,36 @@ from worldsim.nn.attention import SpaceAttention, grid_angles
 from worldsim.nn.embedding import GridEmbedding, patchify, unpatchify
 from worldsim.nn.layers import RMSNorm, SwiGLU, like, linear
 from worldsim.nn.local import ConvBlock
+from worldsim.schema import Range, check
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
     """The shape of a tokenizer."""
 
-    size: tuple[int, int] = (64, 64)
+    size: tuple[Annotated[int, Range(1, 4096)], Annotated[int, Range(1, 4096)]] = (64, 64)
     """Height and width of a frame in pixels. Training sets it from the footage."""
-    width: int = 96
+    width: Annotated[int, Range(1, 8192)] = 96
     """Channels of a token inside the transformer."""
-    num_layers: tuple[int, int] = (0, 2)
+    num_layers: tuple[Annotated[int, Range(0, 32)], Annotated[int, Range(0, 32)]] = (0, 2)
     """Blocks of the encoder and of the decoder; an encoder without any is linear."""
-    num_local: int = 0
+    num_local: Annotated[int, Range(0, 8)] = 0
     """Convolution blocks of the decoder, after its transformer blocks."""
-    head_dim: int = 32
+    head_dim: Annotated[int, Range(1, 1024)] = 32
     """Channels of an attention head."""
-    patch: int = 8
+    patch: Annotated[int, Range(1, 64)] = 8
     """Side of a patch in pixels."""
-    latent_channels: int = 16
+    latent_channels: Annotated[int, Range(1, 1024)] = 16
     """Channels of a patch's latent."""
-    pack: int = 2
+    pack: Annotated[int, Range(1, 64)] = 2
     """Side of the square of latents that is packed into one token for the dynamics."""
     size_agnostic: bool = False
     """Whether the weights fit frames of any size: one mean colour and one mean latent for all places."""
-    rarity_weight: float = 1.0
+    rarity_weight: Annotated[float, Range(0, 1e6)] = 1.0
     """Weight of rare pixels in the loss; 0 weighs all pixels alike."""
 
     def __post_init__(self):
+        check(self)
         unit = self.patch * self.pack
         if min(self.size) < unit:
             raise ValueError(f"frame height and width must be at least patch * pack = {unit}, got {self.size}.")

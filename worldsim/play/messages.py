@@ -5,13 +5,13 @@ The table of messages is docs/play-protocol.md. Nothing in here knows worlds, pl
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from worldsim.controls import Input
+from worldsim.schema import parse_json
 
 MAX_TEXT_BYTES = 4096
 MAX_PROMPT_CHARS = 200
@@ -54,8 +54,8 @@ def parse(text: str) -> Message:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         raise BadMessage(f"expected at most {MAX_TEXT_BYTES} bytes a message")
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise BadMessage("expected JSON for a message") from error
     if not isinstance(data, dict) or not isinstance(data.get("type"), str):
         raise BadMessage("expected an object with a type for a message")

@@ -12,6 +12,7 @@ from itertools import count, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from worldsim.model.modules import count_params
 from worldsim.play.archive import Archive
 from worldsim.play.background import in_background
 from worldsim.play.frames import decode_picture
@@ -229,7 +230,7 @@ class SessionManager:
 
     def _load(self, world: WorldRef) -> Stepper:
         """A world that is compiled for its first player, so that those of other worlds do not wait for it."""
-        stepper = Stepper(load_world(world.folder, game=world.game), self.max_players)
+        stepper = Stepper(load_world(world.folder, game=world.game, count_params=count_params), self.max_players)
         stepper.prepare()
         return stepper
 

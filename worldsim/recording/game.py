@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from worldsim import schema
 from worldsim.controls import ActionSpec
 from worldsim.data.meta import FootageMeta
 from worldsim.recording.pictures import PictureReader, propose_size, resize
@@ -136,7 +137,7 @@ class Game:
 
     def _action_spec(self) -> ActionSpec:
         if self._ours and "action" in self._about:
-            return ActionSpec.from_json(self._about["action"])
+            return schema.from_json(ActionSpec, self._about["action"], "action", complete=False)
         meanings = getattr(self._env.unwrapped, "get_action_meanings", None)
         return spec_of_space(self._env.action_space, meanings() if meanings else None)
 

@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from worldsim.schema import Range, check
 from worldsim.text.sentence import encode_sentences
 
 RESEMBLES = 0.5  # cosine: "jungle" and "rainforest" have .61, "spaceship" and "rainforest" .25
@@ -39,15 +40,15 @@ class PromptConfig:
     """Name of each attribute, and what each of its values is called, in one or more languages."""
     known: tuple[str, ...] = ()
     """Words that the world was trained on and that say something."""
-    num_words: int = 32
+    num_words: Annotated[int, Range(1, 1024)] = 32
     """Longest prompt."""
-    num_grams: int = 12
+    num_grams: Annotated[int, Range(1, 256)] = 12
     """Most n-grams of a word."""
-    num_buckets: int = 2048
+    num_buckets: Annotated[int, Range(2, 2**20)] = 2048
     """Buckets that n-grams share."""
-    gram_width: int = 64
+    gram_width: Annotated[int, Range(1, 4096)] = 64
     """Channels of an n-gram."""
-    num_layers: int = 1
+    num_layers: Annotated[int, Range(0, 32)] = 1
     """Transformer layers over the words."""
     always: str = ""
     """A text that stands before every prompt, and where there is none: which game it is, for one of several."""
@@ -55,11 +56,9 @@ class PromptConfig:
     """Whether the whole text is read too, by a frozen encoder (`worldsim.text.sentence`)."""
 
     def __post_init__(self):
-        if min(self.num_words, self.num_grams, self.gram_width) < 1 or self.num_buckets < 2 or self.num_layers < 0:
-            raise ValueError(f"a prompt must be of 1 word or more, in 2 buckets or more, got {self}.")
-        shape = [(str(name), tuple(tuple(map(str, words)) for words in values)) for name, values in self.attributes]
-        if shape != list(self.attributes) or any(not words for _, values in shape for words in values):
-            raise ValueError("attributes must be (name, ((word, ...) for each value)).")
+        check(self)
+        if not all(words for _, values in self.attributes for words in values):
+            raise ValueError("attributes must have a word or more for each value, got none for one.")
 
     def nothing(self, batch: int) -> Prompt:
         """Return no prompt, but for what stands before every prompt."""

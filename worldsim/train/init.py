@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 from worldsim.data.dataset import split_episodes
 from worldsim.data.store import Footage
 from worldsim.model.dynamics import DynamicsConfig
-from worldsim.model.modules import Configs, build_graphs, read_configs
+from worldsim.model.modules import Configs, build_graphs, count_params, read_configs
 from worldsim.train.games import first_frame_config, game_name
 from worldsim.train.recipes import Recipe
 from worldsim.world import Card, World, card_of_game, check_same_game, find_world, read_bundle
@@ -60,7 +60,7 @@ def open_origin(init: Init | World | str | Path, footages: Sequence[Footage], re
     world, trains = init if isinstance(init, Init) else Init(init)
     if not trains or not set(trains) <= set(TRAINABLE):
         raise ValueError(f"expected some of {', '.join(TRAINABLE)} to train, got {', '.join(trains) or 'none'}.")
-    world = world if isinstance(world, World) else read_bundle(find_world(world))
+    world = world if isinstance(world, World) else read_bundle(find_world(world), count_params)
     cards = _cards(world.card, footages)
     for card, footage in zip(cards, footages, strict=True):
         _check_held_out(card, footage, seed)

@@ -38,16 +38,16 @@ def save_arrays(arrays: Mapping[str, np.ndarray], path: str | os.PathLike) -> No
     part.replace(target)
 
 
-def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read arrays.
+def load_arrays(path: str | os.PathLike, limit: int = MAX_ARRAYS_BYTES) -> dict[str, np.ndarray]:
+    """Read arrays from a file of `limit` bytes at most.
 
     Raises:
         ValueError: there is no such file, it is too large, or it is not safetensors.
     """
     try:
-        return safetensors.numpy.load(read_file(as_path(path), MAX_ARRAYS_BYTES))
+        return safetensors.numpy.load(read_file(as_path(path), limit))
     except (safetensors.SafetensorError, KeyError) as error:
-        raise ValueError(f"{path} is no saved state: {error}.") from error
+        raise ValueError(f"expected arrays in {path}, got a damaged file or one of another kind.") from error
 
 
 def serialize(flat: Mapping[str, np.ndarray]) -> bytes:
@@ -74,7 +74,7 @@ def deserialize(raw: bytes, path: Path) -> dict[str, np.ndarray]:
         table = safetensors.deserialize(raw)
         return {k: np.frombuffer(x["data"], DTYPES[x["dtype"]]).reshape(x["shape"]) for k, x in table}
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a sound safetensors file: {error}. Fetch the bundle anew.") from error
+        raise ValueError(f"expected safetensors in {path}, got a damaged file; fetch the bundle anew.") from error
     except KeyError as error:
         raise ValueError(f"expected arrays of {', '.join(DTYPES)} for {path}, got one of {error}.") from error
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from jax.typing import DTypeLike
 from worldsim import schema
 from worldsim.controls import ActionSpec
 from worldsim.paths import as_path
-from worldsim.world.arrays import DTYPES, deserialize, flatten, serialize, unflatten
+from worldsim.world.arrays import DTYPES, MAX_HEADER_BYTES, deserialize, flatten, serialize, unflatten
 from worldsim.world.card import OPTIONAL_PART, PARTS, Card, ContextsFile, GameCard, WeightsFile, read_card
 from worldsim.world.files import read_file, read_json, write_folder
 from worldsim.world.games import card_of_game, chosen_game, resized
@@ -37,7 +37,7 @@ from worldsim.world.registry import find_world
 
 KEYS = ("obs", "prev_action")
 WEIGHTS, CONTEXTS, METRICS = "weights.safetensors", "initial_contexts.safetensors", "metrics.json"
-MAX_WEIGHTS_BYTES, MAX_CONTEXTS_BYTES, MAX_METRICS_BYTES = 2**33, 2**28, 2**24
+MAX_WEIGHTS_BYTES, MAX_CONTEXTS_BYTES, MAX_METRICS_BYTES = 2**30, 2**28, 2**24
 FLOATS = [dtype for dtype in DTYPES.values() if dtype != np.uint8]
 
 
@@ -105,7 +105,13 @@ def save_world(
     return replace(world, card=card, params=params, metrics=metrics)
 
 
-def load_world(name: str | os.PathLike, *, game: str | None = None, size: tuple[int, int] | None = None) -> World:
+def load_world(
+    name: str | os.PathLike,
+    *,
+    game: str | None = None,
+    size: tuple[int, int] | None = None,
+    count_params: Callable[[Card], int] | None = None,
+) -> World:
     """Read and check a bundle.
 
     Args:
@@ -113,12 +119,13 @@ def load_world(name: str | os.PathLike, *, game: str | None = None, size: tuple[
         game: which game of a world of several; by default the one that is named behind a # ("arcade#pong") or by the
             prompt, or its first.
         size: height and width of its frames, for a world that is of any size; its own by default.
+        count_params: the number of parameters that a card's config makes, for `read_bundle`.
 
     Raises:
         ValueError: nothing is meant by that name (the message lists what exists), it has no such game or is not of
             that size, or any part of it is missing, misshapen, changed or over the limits.
     """
-    world = read_bundle(find_world(name))
+    world = read_bundle(find_world(name), count_params)
     card, contexts = world.card, world.initial_contexts
     chosen = chosen_game(card, os.fspath(name), game)
     if chosen is not None and card.games:
@@ -129,19 +136,26 @@ def load_world(name: str | os.PathLike, *, game: str | None = None, size: tuple[
     return replace(world, card=card, initial_contexts=contexts)
 
 
-def read_bundle(folder: Path) -> World:
+def read_bundle(folder: Path, count_params: Callable[[Card], int] | None = None) -> World:
     """Read and check the bundle of a folder, with all of its games.
+
+    Args:
+        folder: of the bundle.
+        count_params: the number of parameters that a card's config makes (`worldsim.model.modules.count_params`).
+            Larger weights are refused before they are opened. By default the card's own number is believed.
 
     Raises:
         ValueError: a part of it is missing, misshapen, changed or over the limits.
     """
     card = read_card(folder)
     weights, contexts, metrics = (folder / name for name in (WEIGHTS, CONTEXTS, METRICS))
-    flat = deserialize(read_file(weights, MAX_WEIGHTS_BYTES, card.weights.sha256), weights)
+    count = card.weights.num_params if count_params is None else count_params(card)
+    limit = min(MAX_WEIGHTS_BYTES, 4 * count + MAX_HEADER_BYTES)
+    flat = deserialize(read_file(weights, limit, card.weights.sha256), weights)
     params = _check_params(flat, card.weights, str(weights))
     arrays = deserialize(read_file(contexts, MAX_CONTEXTS_BYTES, card.initial_contexts.sha256), contexts)
     _check_contexts(arrays, card, str(contexts))
-    numbers = read_json(metrics, MAX_METRICS_BYTES) if metrics.is_file() else {}
+    numbers = read_json(metrics, MAX_METRICS_BYTES) if os.path.lexists(metrics) else {}
     return World(card=card, params=params, initial_contexts=arrays, metrics=numbers)
 
 
@@ -179,16 +193,16 @@ def _check_params(flat: Mapping[str, np.ndarray], expected: WeightsFile, where: 
 def _check_contexts(contexts: Mapping[str, np.ndarray], card: Card, where: str) -> None:
     expected = sorted(f"{name}/{key}" for name in card.game_names for key in KEYS) or list(KEYS)
     if sorted(contexts) != expected:
-        raise ValueError(f"{where}: expected {' and '.join(expected)}, got {sorted(contexts)}.")
+        raise ValueError(f"{where}: expected {' and '.join(expected)}, got {str(sorted(contexts))[:200]}.")
     for one in card.games or (card,):
         prefix = f"{one.name}/" if card.games else ""
         _check_context(contexts[f"{prefix}obs"], contexts[f"{prefix}prev_action"], one, f"{where}: {prefix}")
 
 
 def _check_context(obs: np.ndarray, action: np.ndarray, card: Card | GameCard, where: str) -> None:
-    if obs.dtype != np.uint8 or obs.ndim != 5 or 0 in obs.shape or obs.shape[2:4] != card.size:
+    if obs.dtype != np.uint8 or obs.ndim != 5 or 0 in obs.shape or obs.shape[2:] != (*card.size, 3):
         h, w = card.size
-        raise ValueError(f"{where}obs: expected uint8 [s t {h} {w} c], got {obs.dtype} {list(obs.shape)}.")
+        raise ValueError(f"{where}obs: expected uint8 [s t {h} {w} 3], got {obs.dtype} {list(obs.shape)}.")
     expected = (*obs.shape[:2], card.action_spec.size)
     if action.dtype != np.float32 or action.shape != expected:
         raise ValueError(

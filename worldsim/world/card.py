@@ -9,11 +9,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from worldsim import schema
 from worldsim.controls import ActionSpec
 from worldsim.paths import as_path
+from worldsim.schema import Range
 from worldsim.world.files import read_json
 
 SCHEMA_VERSION = 2
@@ -31,8 +32,8 @@ class FootageSource:
     """The footage that a world was trained on."""
 
     digest: str = ""
-    frames: int = 0
-    episodes: int = 0
+    frames: Annotated[int, Range(0, 2**48)] = 0
+    episodes: Annotated[int, Range(0, 2**48)] = 0
     recorder: Mapping[str, Any] = field(default_factory=dict)
     """`FootageMeta.recorder`."""
 
@@ -41,8 +42,8 @@ class FootageSource:
 class SamplerConfig:
     """How frames are drawn where nobody says otherwise."""
 
-    num_denoise_steps: int = 4
-    noise_scale: float = 1.0
+    num_denoise_steps: Annotated[int, Range(1, 1024)] = 4
+    noise_scale: Annotated[float, Range(0, 10)] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class WeightsFile:
     """What weights.safetensors holds."""
 
     sha256: str = ""
-    num_params: int = 0
+    num_params: Annotated[int, Range(0, 2**40)] = 0
     dtype: str = ""
     """Names of the dtypes in it, joined by "+"."""
 
@@ -60,7 +61,7 @@ class ContextsFile:
     """What initial_contexts.safetensors holds."""
 
     sha256: str = ""
-    count: int = 0
+    count: Annotated[int, Range(0, 2**24)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +71,14 @@ class LearnedGame:
     title: str
     game: str
     """The short name or the Gymnasium id."""
-    size: tuple[int, int]
+    size: tuple[Annotated[int, Range(1, 4096)], Annotated[int, Range(1, 4096)]]
     """Height and width of its frames in pixels."""
-    fps: float
+    fps: Annotated[float, Range(0.01, 1000)]
     action_spec: ActionSpec
     footage: FootageSource = FootageSource()
 
     def __post_init__(self):
-        if len(self.size) != 2 or not all(type(x) is int and 1 <= x <= 4096 for x in self.size):
-            raise ValueError(f"expected [height, width] of 1..4096 pixels for size, got {str(list(self.size))[:100]}.")
-        if not 0 < self.fps <= 1000:
-            raise ValueError(f"expected 0 < fps <= 1000 for fps, got {self.fps}.")
+        schema.check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,7 @@ class GameCard(LearnedGame):
 
     name: str
     prompts: tuple[str, ...] = ()
-    columns: tuple[int, ...]
+    columns: tuple[Annotated[int, Range(0, 1023)], ...]
     """The columns of the world's actions that are this game's."""
     camera: Mapping[str, Any] | None = None
     """Fields of `CameraConfig`, where one of the games has a camera that turns."""
@@ -132,8 +130,7 @@ class Card(LearnedGame):
         count = self.action_spec.size
         for game in self.games:
             columns, size = game.columns, game.action_spec.size
-            sound = all(type(x) is int and 0 <= x < count for x in columns)
-            if not sound or len(set(columns)) != size or len(columns) != size:
+            if max(columns, default=0) >= count or len(set(columns)) != size or len(columns) != size:
                 raise ValueError(f"expected {size} different columns of {count} for {game.name}, got {columns}.")
 
     @property

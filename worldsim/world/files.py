@@ -1,42 +1,61 @@
-"""Files of a bundle: read within limits, written all at once."""
+"""Files from outside, read within limits and only where they are plain ones; a bundle, written all at once."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from worldsim.schema import parse_json
 
-def read_file(path: Path, limit: int, sha256: str | None = None) -> bytes:
-    """Read a file of a bundle, of `limit` bytes at most and, where known, of this hash.
+
+def check_file(path: Path, limit: int) -> None:
+    """Refuse what is no plain file of `limit` bytes at most: a pipe, a device, a folder, a link out of its folder.
 
     Raises:
-        ValueError: it is missing, too large or changed.
+        ValueError: it is missing, of another kind or too large.
     """
-    if not path.is_file():
-        raise ValueError(f"nothing at {path}: the file is missing.")
-    if path.stat().st_size > limit:
-        raise ValueError(f"expected at most {limit} bytes for {path}, got {path.stat().st_size}.")
-    raw = path.read_bytes()
+    try:
+        about, real = path.stat(), path.resolve()
+    except (OSError, RuntimeError) as error:  # nothing there, no permission, or links in a circle
+        raise ValueError(f"nothing at {path}: the file is missing or cannot be read.") from error
+    if not stat.S_ISREG(about.st_mode) or real.parent != path.parent.resolve():
+        raise ValueError(f"expected a plain file for {path}, got a folder, a pipe, a device or a link elsewhere.")
+    if about.st_size > limit:
+        raise ValueError(f"expected at most {limit} bytes for {path}, got {about.st_size}.")
+
+
+def read_file(path: Path, limit: int, sha256: str | None = None) -> bytes:
+    """Read a plain file, of `limit` bytes at most and, where known, of this hash.
+
+    Raises:
+        ValueError: it is missing, of another kind, too large or changed.
+    """
+    check_file(path, limit)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}.") from error
     if sha256 is not None and hashlib.sha256(raw).hexdigest() != sha256:
         raise ValueError(f"{path} is not the file of its card: the sha256 differs. Fetch the bundle anew.")
     return raw
 
 
 def read_json(path: Path, limit: int) -> dict[str, object]:
-    """Read a JSON object of a bundle.
+    """Read a JSON object from outside.
 
     Raises:
-        ValueError: it is missing, too large or no JSON object.
+        ValueError: it is missing, too large, nested too deep or no JSON object.
     """
+    raw = read_file(path, limit)
     try:
-        data = json.loads(raw := read_file(path, limit))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"expected JSON for {path}: {str(error)[:200]}. Fetch the bundle anew.") from error
+        data = parse_json(raw)
+    except ValueError as error:
+        raise ValueError(f"expected JSON for {path}: {str(error)[:200]} Fetch it anew.") from error
     if not isinstance(data, dict):
         raise ValueError(f"expected a JSON object for {path}, got {raw[:80]!r}.")
     return data

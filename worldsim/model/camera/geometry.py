@@ -13,12 +13,14 @@ A pinhole camera, x right, y down, z into the picture. Headings are yaw to the r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
+
+from worldsim.schema import Range, check
 
 PANORAMA = (128, 256)  # rows from straight up to straight down, columns all the way round
 CONFIDENCE_DECAY = 0.99  # per frame: the camera has walked away from what it saw long ago
@@ -30,22 +32,23 @@ MAX_HUD_SHIFT = 0.75  # pixels: a HUD pixel whose source lies further away belon
 class CameraConfig:
     """A first-person camera and the action columns that turn it; without any it is static, as in a side-scroller."""
 
-    size: tuple[int, int] = (1, 1)
+    size: tuple[Annotated[int, Range(1, 4096)], Annotated[int, Range(1, 4096)]] = (1, 1)
     """Height and width of the frame in pixels. Training sets this and what follows from the footage."""
     field_of_view: float = 90.0
     """Vertical field of view in degrees."""
-    yaw: int | None = None
+    yaw: Annotated[int, Range(0, 1023)] | None = None
     """Column of the action row: degrees to the right. None = no control does."""
-    pitch: int | None = None
+    pitch: Annotated[int, Range(0, 1023)] | None = None
     """Column of the action row: degrees downwards. None = no control does."""
     hud_regions: tuple[tuple[float, float, float, float], ...] = ()
     """Boxes that do not turn with the world (HUD, hand): top, left, bottom, right as fractions of the frame."""
-    flow_width: int = 48
+    flow_width: Annotated[int, Range(1, 1024)] = 48
     """Channels of a cell of FlowNet."""
-    shrink_threshold: float = 0.2
+    shrink_threshold: Annotated[float, Range(0, 100)] = 0.2
     """Cells of a generated frame that deviate less than this from their warp hardly change; 0 keeps all changes."""
 
     def __post_init__(self):
+        check(self)
         if not 0 < self.field_of_view < 180:
             raise ValueError(f"field_of_view must be within 0..180 degrees, got {self.field_of_view}.")
         for box in self.hud_regions:
