@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
-from worldsim import schema
+from worldsim import backend, schema
 from worldsim.agent.policy import ActorCritic, PolicyConfig, sample_action
 from worldsim.controls import ActionSpec
 from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
@@ -56,10 +56,6 @@ class Agent:
     card: AgentCard
     params: dict[str, Any]  # "actor" and "tokenizer"
 
-    def __post_init__(self):
-        graphs = _graphs(self.card)
-        object.__setattr__(self, "_act", jax.jit(lambda params, *args: _act(graphs, params, *args)))
-
     @property
     def action_spec(self) -> ActionSpec:
         """The controls of its game."""
@@ -77,7 +73,8 @@ class Agent:
         prev_action: Float[Array | np.ndarray, "b a"],
     ) -> tuple[Float[Array, "b d"], Float[Array, "b a"]]:
         """Return the next states and sampled action rows; `prev_action` led into each frame, NaN at the first."""
-        return self._act(self.params, key, state, obs, prev_action)  # type: ignore[attr-defined]
+        backend.prepare()
+        return _program(*configs_of(self.card))(self.params, key, state, obs, prev_action)
 
     def policy(self, seed: int) -> Policy:
         """Return the policy of one player: from a frame and the action row that led to it to the next row."""
@@ -136,7 +133,7 @@ def load_agent(path: str | os.PathLike) -> Agent:
         raise ValueError(f"no agent at {path}: {file} is missing; train one with `worldsim agent train`.")
     try:
         card = schema.from_json(AgentCard, json.loads(file.read_text(encoding="utf-8")))
-        graphs = _graphs(card)
+        graphs = _graphs(*configs_of(card))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is not the card of an agent: {error!r}.") from error
     params = unflatten(load_arrays(folder / WEIGHTS))
@@ -158,18 +155,31 @@ def digest_of(agent: Agent) -> str:
     return digest.hexdigest()
 
 
-def _graphs(card: AgentCard) -> dict[str, tuple[nnx.GraphDef, Any]]:
+def configs_of(card: AgentCard) -> tuple[PolicyConfig, TokenizerConfig]:
+    """Return the shapes of an agent's policy and tokenizer."""
     actor, tokenizer = (_tuples(card.config[name]) for name in ("actor", "tokenizer"))
+    return PolicyConfig(**actor), TokenizerConfig(**tokenizer)
 
+
+@lru_cache(maxsize=16)
+def _graphs(actor: PolicyConfig, tokenizer: TokenizerConfig) -> dict[str, tuple[nnx.GraphDef, Any]]:
     def build():
         rngs = nnx.Rngs(0)
-        return ActorCritic(PolicyConfig(**actor), rngs=rngs), Tokenizer(TokenizerConfig(**tokenizer), rngs=rngs)
+        return ActorCritic(actor, rngs=rngs), Tokenizer(tokenizer, rngs=rngs)
 
     return {name: split(module) for name, module in zip(("actor", "tokenizer"), nnx.eval_shape(build))}
 
 
-def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+@lru_cache(maxsize=16)
+def _program(actor: PolicyConfig, tokenizer: TokenizerConfig) -> Callable[..., Any]:
+    """Compile `_act` once for all agents of one shape."""
+    return jax.jit(partial(_act, _graphs(actor, tokenizer)))
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _tuples(x) for name, x in value.items()}
+    return tuple(_tuples(x) for x in value) if isinstance(value, list | tuple) else value
 
 
 def _act(graphs, params, key, state, obs, prev_action):

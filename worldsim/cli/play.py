@@ -60,7 +60,6 @@ class Play:
         folder = find_world(self.world)
         game = chosen_game(read_card(folder), self.world)
         listener = server.bind(self.host, self.port)
-        _keep_programs()
         stepper = Stepper(load_world(folder, game=game), self.max_players)
         manager = SessionManager(
             folder,
@@ -113,14 +112,3 @@ class Play:
         import webbrowser
 
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-
-
-def _keep_programs() -> None:
-    """Keep compiled programs on disk, so that the next start takes seconds less."""
-    import jax
-
-    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "worldsim" / "programs"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

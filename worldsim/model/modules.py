@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -53,11 +54,19 @@ def read_configs(config: Mapping[str, Mapping[str, object]]) -> Configs:
 
 
 def build_graphs(configs: Configs, params: dict[str, PyTree]) -> Graphs:
-    """Build the modules' graphs, and check that the parameters are theirs.
+    """Return the modules' graphs, and check that the parameters are theirs.
 
     Raises:
         ValueError: a parameter is missing, left over, or of another shape.
     """
+    graphs, shapes = graphs_of(configs)
+    _check_shapes(params, shapes)
+    return graphs
+
+
+@lru_cache(maxsize=64)
+def graphs_of(configs: Configs) -> tuple[Graphs, dict[str, PyTree]]:
+    """Build the modules' graphs, once for the same configs, and the shapes of their parameters."""
 
     def build():
         dynamics = Dynamics(configs.dynamics, rngs=nnx.Rngs(0))
@@ -66,8 +75,7 @@ def build_graphs(configs: Configs, params: dict[str, PyTree]) -> Graphs:
         return Tokenizer(configs.tokenizer, rngs=nnx.Rngs(0)), dynamics, outcome, *first_frame
 
     graphs, shapes = zip(*(split(module) for module in nnx.eval_shape(build)), strict=True)
-    _check_shapes(params, dict(zip(Graphs._fields, shapes, strict=False)))
-    return Graphs(*graphs)
+    return Graphs(*graphs), dict(zip(Graphs._fields, shapes, strict=False))
 
 
 def _check_shapes(params: dict, shapes: dict) -> None:

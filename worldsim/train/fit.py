@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from worldsim import backend
 from worldsim.claim import claim
 from worldsim.model.camera.prior import WarpPrior
 from worldsim.model.dynamics import Dynamics
@@ -96,6 +97,7 @@ def fit(
 
 def _train(run: Run) -> tuple[dict[str, Any], int, float]:
     """Train all stages; the parameters, the number of denoising steps and the seconds."""
+    backend.prepare()
     recipe, origin = run.recipe, run.origin
     tokenizers, tokenizer_seconds = _train_tokenizers(run)
     latents = encode_games(tokenizers, [game.data for game in run.games], set_statistics=origin is None)

@@ -117,6 +117,8 @@ def load_world(name: str | os.PathLike, *, game: str | None = None, size: tuple[
         ValueError: nothing is meant by that name (the message lists what exists), it has no such game or is not of
             that size, or any part of it is missing, misshapen, changed or over the limits.
     """
+    if size is not None and (np.shape(size) != (2,) or not all(isinstance(x, int) for x in size)):
+        raise TypeError(f"expected height and width, such as (64, 112), for size, got {size!r}.")
     world = read_bundle(find_world(name))
     card, contexts = world.card, world.initial_contexts
     chosen = chosen_game(card, os.fspath(name), game)

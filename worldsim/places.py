@@ -1,0 +1,22 @@
+"""Where worlds lie on disk: folders alone, nothing of them is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+SHIPPED = (Path(__file__).parent / "checkpoints", Path(__file__).parents[1] / "checkpoints")
+"""Where worlds come with the package: in a wheel, and in a clone."""
+
+
+def world_folders() -> Iterator[Path]:
+    """Yield the folders of all local and shipped worlds: ./checkpoints/*, ./runs/*/world, then `SHIPPED`."""
+    yield from sorted(Path("checkpoints").glob("*/"))
+    yield from sorted(Path("runs").glob("*/world/"))
+    for shipped in SHIPPED:
+        yield from sorted(shipped.glob("*/"))
+
+
+def run_name(folder: Path) -> str:
+    """Return the name that a world goes by: of its run, or of its folder."""
+    return folder.parent.name if folder.name == "world" else folder.name
