@@ -34,7 +34,8 @@ def prepare() -> None:
 def _keep_programs() -> None:
     import jax
 
-    if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
+    read = jax.config.read
+    if read("jax_compilation_cache_dir") is not None or not read("jax_enable_compilation_cache"):
         return
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldsim" / "programs"
     try:

@@ -125,7 +125,7 @@ class WorldVectorEnv(BaseWorldEnv, VectorEnv):
 
     def call(self, name: str, *args: object, **kwargs: object) -> tuple[Any, ...]:
         """Call a method of the batch, or read an attribute: one result a world, the same for all where it has one."""
-        value = getattr(self, name)
+        value: Any = getattr(self, name)
         value = value(*args, **kwargs) if callable(value) else value
         is_each = isinstance(value, (tuple, list, np.ndarray)) and len(value) == self.num_envs
         return tuple(value) if is_each else (value,) * self.num_envs
@@ -182,7 +182,7 @@ def _mode(mode: AutoresetMode | str) -> AutoresetMode:
 
 def _masked(info: Info, mask: Bool[np.ndarray, " b"]) -> dict[str, object]:
     """Return an info of some worlds as Gymnasium has it: 0 for the others, and beside each entry whose it is."""
-    kept = {name: np.where(mask, value, 0).astype(value.dtype) for name, value in info.items()}
+    kept: dict[str, object] = {name: np.where(mask, x, 0).astype(x.dtype) for name, x in info.items()}
     return kept | {f"_{name}": mask.copy() for name in info}
 
 
