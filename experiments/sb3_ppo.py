@@ -4,9 +4,9 @@
     python experiments/sb3_ppo.py                                # the shipped pong, latents, three seeds
     python experiments/sb3_ppo.py --world jump --obs-type pixels
 
-All worlds of a seed are one batched model. Stable-Baselines3 has a vector interface of its own, older than
-Gymnasium's; `DreamVecEnv` is the adapter. Returns are those of the dream; what they are worth in the game is not asked
-here. A shared core of two, no accelerator: four minutes a seed. Writes experiments/results/sb3_ppo.json.
+All worlds of a seed are one batched model, adapted by `worldsim.env.sb3`. Returns are those of the dream; what they
+are worth in the game is not asked here. A shared core of two, no accelerator: four minutes a seed. Writes
+experiments/results/sb3_ppo.json.
 """
 
 from __future__ import annotations
@@ -27,61 +27,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, VecTransposeImage
 
-from worldsim.env import WorldVectorEnv
+from worldsim.env.sb3 import WorldVecEnv
 from worldsim.evaluate import hardware
 
 RESULTS = Path(__file__).parent / "results" / "sb3_ppo.json"
-
-
-class DreamVecEnv(VecEnv):
-    """A `WorldVectorEnv` with autoreset SAME_STEP, as Stable-Baselines3 calls it."""
-
-    def __init__(self, envs: WorldVectorEnv):
-        self.envs = envs
-        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
-
-    def reset(self) -> np.ndarray:
-        """Begin all worlds, with the seeds that `seed` has set."""
-        obs, _ = self.envs.reset(seed=self._seeds)
-        self._reset_seeds()
-        return obs
-
-    def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions."""
-        self.actions = actions
-
-    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
-        """Step; a world that is over says its last observation, and whether it was only the horizon."""
-        obs, reward, terminated, truncated, info = self.envs.step(self.actions)
-        done = terminated | truncated
-        infos: list[dict] = [{} for _ in done]
-        for i in np.flatnonzero(done):
-            infos[i] = {"terminal_observation": info["final_obs"][i], "TimeLimit.truncated": bool(truncated[i])}
-        return obs, reward.astype(np.float32), done, infos
-
-    def close(self) -> None:
-        """Close the worlds."""
-        self.envs.close()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """One value for each world; all are the batch's."""
-        return [getattr(self.envs, attr_name)] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refuse: the worlds of a batch share everything."""
-        raise NotImplementedError("the worlds of a batch share their attributes: set them on the WorldVectorEnv.")
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Refuse: there is one batch, not many environments."""
-        raise NotImplementedError("there is one batch, not many environments: call the WorldVectorEnv.")
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """No world is wrapped by itself."""
-        return [False] * len(list(self._get_indices(indices)))
-
-    def get_images(self) -> Sequence[np.ndarray | None]:
-        """The present frames."""
-        return self.envs.render() or [None] * self.num_envs
 
 
 class Returns(BaseCallback):
@@ -106,7 +55,7 @@ def make_envs(world: Any, num_envs: int, obs_type: str, horizon: int) -> VecEnv:
         horizon=horizon,
         autoreset_mode="SameStep",
     )
-    stacked = VecFrameStack(VecMonitor(DreamVecEnv(envs)), 2, channels_order="last")
+    stacked = VecFrameStack(VecMonitor(WorldVecEnv(envs)), 2, channels_order="last")
     return stacked if obs_type == "latent" else VecTransposeImage(stacked)
 
 

@@ -1,9 +1,11 @@
 """A world that runs: pure, reproducible, forkable, and deaf to nonsense."""
 
 import dataclasses
+import pickle
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -310,3 +312,78 @@ def test_texts_that_do_not_fit_are_refused(reader, text, batch_size, message):
 def test_guidance_for_a_world_that_reads_no_prompts_is_refused(sim):
     with pytest.raises(ValueError, match="a world that reads no prompts"):
         Simulator.from_world(sim.world, guidance=2.0)
+
+
+@pytest.fixture
+def unchecked():
+    """Call the library as its users do: tests check types otherwise, in words of their own."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda sim, state: sim.reset(0), TypeError, "expected a key for a reset, such as jax.random.key"),
+        (lambda sim, state: sim.reset(jax.random.key(0), initial="snow"), TypeError, "InitialContext.* got str"),
+        (lambda sim, state: sim.step(None, [0, 1, 2]), TypeError, "expected a SimState.* got NoneType"),
+        (lambda sim, state: sim.step(state, ["stay", "left", "right"]), ValueError, "expected numbers.* 1 for left"),
+        (lambda sim, state: sim.step(state, None), ValueError, "expected shape"),
+        (lambda sim, state: sim.rollout(None, [[0]] * 3), TypeError, "expected a SimState"),
+        (lambda sim, state: sim.rollout(state, []), ValueError, "at least one step of actions"),
+        (lambda sim, state: sim.rollout(state, [[], [], []]), ValueError, "at least one step of actions"),
+        (lambda sim, state: sim.save_state("state", state), TypeError, "expected a SimState.* got str"),
+        (lambda sim, state: Simulator.from_world(sim.world, noise_scale="1"), TypeError, "a number for noise_scale"),
+        (lambda sim, state: Simulator.from_world(sim.world, horizon=0), ValueError, "above 0 or None for horizon"),
+    ],
+)
+def test_a_wrong_argument_is_named_in_our_words(sim, unchecked, wrong, error, message):
+    state, _ = begin(sim)
+    with pytest.raises(error, match=message):
+        wrong(sim, state)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 64}, "expected height and width.* got 64"),
+        ({"bogus": 1}, "expected game, size, .* got bogus"),
+        ({"name": None}, "expected the path or name of a world.* got NoneType"),
+    ],
+)
+def test_load_names_the_setting_that_does_not_fit(untrained_world, unchecked, settings, message):
+    import worldsim
+
+    with pytest.raises(TypeError, match=message):
+        worldsim.load(**{"name": untrained_world} | settings)
+
+
+def test_the_state_of_another_world_of_the_same_shapes_is_refused(sim, tmp_path):
+    state, _ = begin(sim)
+    sim.save_state(state, tmp_path / "state")
+    for changes in ({"weights": dataclasses.replace(sim.card.weights, sha256="f00")}, {"game": "foo"}):
+        card = dataclasses.replace(sim.card, **changes)
+        other = Simulator.from_world(dataclasses.replace(sim.world, card=card), num_denoise_steps=2)
+        with pytest.raises(ValueError, match="expected a state of bar, .* got one of 'bar, game bar, weights unsaved'"):
+            other.load_state(tmp_path / "state")
+
+
+def test_simulators_of_one_shape_share_their_programs(sim):
+    again = Simulator.from_world(random_world(seed=1), num_denoise_steps=2)
+    programs = sim._programs
+    state, _ = begin(sim)
+    sim.step(state, [0, 1, 2])
+    compiled = programs.reset._cache_size(), programs.step._cache_size()
+    mine, _ = begin(again)
+    assert not np.array_equal(mine.cache.z, state.cache.z)
+    assert not equal(again.step(mine, [0, 1, 2])[0].cache, sim.step(state, [0, 1, 2])[0].cache)
+    assert again._programs is programs
+    assert compiled == (programs.reset._cache_size(), programs.step._cache_size())
+    assert Simulator.from_world(sim.world, num_denoise_steps=1)._programs is not programs
+
+
+def test_a_simulator_survives_pickle(sim):
+    state, _ = begin(sim)
+    again = pickle.loads(pickle.dumps(sim))
+    assert equal(sim.step(state, [0, 1, 2]), again.step(state, [0, 1, 2]))

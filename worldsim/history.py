@@ -53,10 +53,20 @@ def fork(state: SimState, key: PRNGKeyArray, count: int, *, index: int = 0) -> S
     return one._replace(key=fold_keys(key, count))
 
 
+def to_host(state: SimState) -> SimState:
+    """Return a state of numpy arrays, its keys as their bits, which pickle takes."""
+    return jax.tree.map(np.asarray, state._replace(key=jax.random.key_data(state.key)))
+
+
+def to_device(state: SimState) -> SimState:
+    """Return the inverse of `to_host`."""
+    state = jax.tree.map(jnp.asarray, state)
+    return state._replace(key=jax.random.wrap_key_data(state.key))
+
+
 def state_to_arrays(state: SimState) -> dict[str, np.ndarray]:
     """Return a state as numbered arrays, its keys as their bits."""
-    bits = state._replace(key=jax.random.key_data(state.key))
-    return {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(bits))}
+    return {str(i): x for i, x in enumerate(jax.tree.leaves(to_host(state)))}
 
 
 def arrays_to_state(arrays: Mapping[str, np.ndarray], like: SimState) -> SimState:
@@ -74,5 +84,4 @@ def arrays_to_state(arrays: Mapping[str, np.ndarray], like: SimState) -> SimStat
             f"expected a state of this world, with {expected.get(name, 'nothing')} as its array {name[:40]}, "
             f"got {came.get(name, 'none')}."
         )
-    state: SimState = jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[name]) for name in expected])
-    return state._replace(key=jax.random.wrap_key_data(state.key))
+    return to_device(jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected]))

@@ -18,8 +18,10 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
 from worldsim.controls import ActionSpec
+from worldsim.data.store import Footage
 from worldsim.text.prompt import Prompt, PromptConfig
-from worldsim.types import ArrayLike, fold_keys
+from worldsim.types import CONTEXT, ArrayLike, fold_keys
+from worldsim.world import Card, check_same_game
 
 CONTEXT_STREAM = 2**32 - 1  # of a reset's key: no world has that number
 
@@ -88,7 +90,11 @@ def reset_keys(key: PRNGKeyArray | Key[Array, " b"], count: int) -> ResetKeys:
 
     Raises:
         ValueError: another number of keys.
+        TypeError: what is no key.
     """
+    kind = getattr(key, "dtype", np.dtype(object))
+    if not jnp.issubdtype(kind, jax.dtypes.prng_key) and kind != np.uint32:
+        raise TypeError(f"expected a key for a reset, such as jax.random.key(0), got {str(key)[:80]}.")
     if not (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim):
         return ResetKeys(fold_keys(key, count), jax.random.fold_in(key, CONTEXT_STREAM))
     if key.shape != (count,):
@@ -122,6 +128,44 @@ def read_frames(
     if obs.ndim == 4:
         obs, actions = (np.repeat(x[None], batch, axis=0) for x in (obs, actions))
     return obs, actions
+
+
+class Clip(NamedTuple):
+    """Recorded frames, and the action that led to each; NaN where there was none."""
+
+    obs: UInt8[np.ndarray, "t h w c"]
+    prev_action: Float[np.ndarray, "t a"]
+
+
+def held_out(footage: Footage, card: Card) -> list[int]:
+    """Return the episodes that the world was not trained on."""
+    if card.footage.digest == footage.digest():
+        return [i for i, episode in enumerate(footage.episodes) if episode.name in card.held_out_episodes]
+    return list(range(len(footage)))
+
+
+def read_clip(path: str, card: Card, num_frames: int, rng: np.random.Generator) -> Clip:
+    """Draw CONTEXT recorded frames and `num_frames` - 1 that follow them.
+
+    Raises:
+        ValueError: footage of another size or other controls, or no episode of that length.
+    """
+    footage = Footage.open(path)
+    check_same_game(card, footage.meta, path, ("size", "action_spec"))
+    ids = held_out(footage, card)
+    length = CONTEXT + num_frames - 1
+    fits = [i for i in ids if footage.episodes[i].length >= length]
+    if not fits:
+        longest = max((footage.episodes[i].length for i in ids), default=0)
+        raise ValueError(
+            f"expected a held-out episode of {CONTEXT} + {num_frames - 1} frames in {footage.path}, the longest "
+            f"has {longest}; use fewer --frames."
+        )
+    episode = footage[int(rng.choice(fits))]
+    first = int(rng.integers(len(episode.obs) - length + 1))
+    unknown = np.full((1, episode.action.shape[1]), np.nan, np.float32)
+    arrival = np.concatenate([unknown, episode.action])[first : first + length]
+    return Clip(episode.obs[first : first + length], arrival)
 
 
 def read_text(text: str | Sequence[str] | None, config: PromptConfig | None, batch: int) -> Prompt | tuple[()]:

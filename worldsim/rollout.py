@@ -14,15 +14,14 @@ from jaxtyping import Float, UInt8
 import worldsim
 from worldsim.agent import load_policy
 from worldsim.controls import ActionSpec
-from worldsim.data.store import Footage
-from worldsim.initial import InitialContext
-from worldsim.paths import as_path
+from worldsim.initial import InitialContext, read_clip
+from worldsim.places import as_path
 from worldsim.play.frames import decode_picture
 from worldsim.recording.policies import AGENT
 from worldsim.simulator import Simulator
 from worldsim.types import CONTEXT
 from worldsim.video import read_prompt
-from worldsim.world import Card, check_same_game, parse_prompt
+from worldsim.world import parse_prompt
 
 STILL = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _MAX_PICTURE = 64 << 20, 32_000_000  # bytes, pixels
@@ -40,13 +39,6 @@ class Dream(NamedTuple):
     real: UInt8[np.ndarray, "t h w c"] | None
     fps: float
     seconds: float
-
-
-class Clip(NamedTuple):
-    """Recorded frames, and the action that led to each; NaN where there was none."""
-
-    obs: UInt8[np.ndarray, "t h w c"]
-    prev_action: Float[np.ndarray, "t a"]
 
 
 def dream(
@@ -88,7 +80,7 @@ def dream(
         initial = find_initial(prompt, sim, rng)
         act, seen = _policy(actions, sim, num_frames - (from_state is None), seed, rng), None
     else:
-        clip = read_clip(str(real), sim, num_frames, rng)
+        clip = read_clip(str(real), sim.card, num_frames, rng)
         initial = InitialContext.frames(clip.obs[:CONTEXT], clip.prev_action[:CONTEXT])
         act, seen = _replay(clip.prev_action[CONTEXT:]), clip.obs[CONTEXT - 1 :]
     began = time.perf_counter()
@@ -161,39 +153,8 @@ def find_initial(prompt: str | None, sim: Simulator, rng: np.random.Generator) -
         if (h, w) != (came_h, came_w):
             raise ValueError(f"expected frames of {h}x{w} (height x width), {prompt} has {came_h}x{came_w}.")
         return InitialContext.frames(frames)
-    clip = read_clip(prompt, sim, 1, rng)
+    clip = read_clip(prompt, sim.card, 1, rng)
     return InitialContext.frames(clip.obs, clip.prev_action)
-
-
-def held_out(footage: Footage, card: Card) -> list[int]:
-    """Return the episodes that the world was not trained on."""
-    if card.footage.digest == footage.digest():
-        return [i for i, episode in enumerate(footage.episodes) if episode.name in card.held_out_episodes]
-    return list(range(len(footage)))
-
-
-def read_clip(path: str, sim: Simulator, num_frames: int, rng: np.random.Generator) -> Clip:
-    """Draw CONTEXT recorded frames and `num_frames` - 1 that follow them.
-
-    Raises:
-        ValueError: footage of another size or other controls, or no episode of that length.
-    """
-    footage = Footage.open(path)
-    check_same_game(sim.card, footage.meta, path, ("size", "action_spec"))
-    ids = held_out(footage, sim.card)
-    length = CONTEXT + num_frames - 1
-    fits = [i for i in ids if footage.episodes[i].length >= length]
-    if not fits:
-        longest = max((footage.episodes[i].length for i in ids), default=0)
-        raise ValueError(
-            f"expected a held-out episode of {CONTEXT} + {num_frames - 1} frames in {footage.path}, the longest "
-            f"has {longest}; use fewer --frames."
-        )
-    episode = footage[int(rng.choice(fits))]
-    first = int(rng.integers(len(episode.obs) - length + 1))
-    unknown = np.full((1, episode.action.shape[1]), np.nan, np.float32)
-    arrival = np.concatenate([unknown, episode.action])[first : first + length]
-    return Clip(episode.obs[first : first + length], arrival)
 
 
 def find_actions(text: str, spec: ActionSpec, count: int, rng: np.random.Generator) -> Float[np.ndarray, "t a"]:

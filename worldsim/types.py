@@ -69,6 +69,7 @@ class StepOutput(NamedTuple):
     terminated: Any  # bool [b]
     truncated: Any  # bool [b]
     uncertainty: Any  # float32 [b], latent units: 0 = certain, about 1 = as wide as the footage itself
+    termination_probability: Any = None  # float32 [b], of the outcome head
 
 
 def obs_to_frame(obs: Any) -> Float[Array, "..."]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from worldsim.paths import as_path
+from worldsim.places import as_path
 
 FORMATS = (".mp4", ".gif")
 _READABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".mp4")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from tests.commands import run
 from tests.worlds import RECIPE, SIZE, bar_footage
 from worldsim.agent import AgentConfig, dream_return, fit_agent, load_agent, score_agent, score_policy
-from worldsim.agent.score import summary
+from worldsim.agent.learn import make_phases
+from worldsim.agent.score import summary, verdict
+from worldsim.cli import console
 from worldsim.simulator import Simulator
 from worldsim.train import fit
+from worldsim.train.loop import Budget, Progress
 from worldsim.world import load_world
 
 CONFIG = AgentConfig(
@@ -74,6 +78,44 @@ def test_cloning_does_as_the_recording_did(learned, tmp_path):
     unknown = np.full((1, 1), np.nan, np.float32)
     acts = [int(cloned.act(jax.random.key(i), cloned.initial_state(1), obs, unknown)[1][0, 0]) for i in range(20)]
     assert np.mean(np.array(acts) == 1) > 0.8
+
+
+@pytest.mark.parametrize("imagined_s, cloned_s", [(0.5, 0.5), (1.0, 0.1)])
+def test_the_fraction_that_clones_is_of_updates_under_a_budget_of_time_too(monkeypatch, imagined_s, cloned_s):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("worldsim.agent.learn.time", SimpleNamespace(monotonic=lambda: clock.now))
+    by_time, by_number = (make_phases(0.25, Budget(*budget)) for budget in ((None, 200.0), (400, None)))
+    done = []
+    while clock.now < 200:
+        done.append(by_time(clock.now / 200, len(done))["imagines"])
+        clock.now += imagined_s if done[-1] else cloned_s
+    assert 1 - np.mean(done) == pytest.approx(0.25, abs=0.02) and done == [True] * 2 + sorted(done[2:])
+    assert [by_number(i / 400, i)["imagines"] for i in range(400)] == [False] * 100 + [True] * 300
+
+
+def test_scores_are_told_in_words():
+    agent, same = ({"mean": x, "standard_error": 1.0, "per_1000_steps": 10 * x} for x in (5.0, 4.0))
+    worse, dream = {**same, "mean": -3.0}, {**same, "per_1000_steps": 80.0}
+    assert "within noise of random keys: +1 an episode" in verdict({"agent": agent, "random": same})[0]
+    assert "better than random keys: +8" in verdict({"agent": agent, "random": worse})[0]
+    assert "worse than random keys: -8" in verdict({"agent": worse, "random": agent})[0]
+    assert verdict({"agent": agent, "dream": dream}) == ["Its dream promises 80 in 1,000 steps, the game pays 50."]
+
+
+def test_the_bar_shows_return_and_entropy(capsys):
+    bars, scalars = console.StageBars(), {"loss": 1.0, "return": 2.5, "entropy": 0.75}
+    bars(Progress("agent", 1, 10, 1.0, 5.0, 9.0, "", scalars))
+    bars.close()
+    assert "return 2.5, entropy 0.75" in capsys.readouterr().err
+
+
+def test_the_return_of_a_dream_reports_its_progress(agent, learned):
+    told = []
+    sim = Simulator.from_world(load_world(learned[1]))
+    scores = dream_return(sim, agent, num_dreams=2, num_steps=3, on_progress=lambda *x: told.append(x))
+    assert told == [(1, 3), (2, 3), (3, 3)] and summary(scores, "")["per_1000_steps"] == pytest.approx(
+        1000 * sum(scores.returns) / sum(scores.lengths)
+    )
 
 
 def test_an_agent_survives_the_disk(agent, tmp_path):

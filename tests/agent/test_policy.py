@@ -7,8 +7,7 @@ import pytest
 from flax import nnx
 
 from worldsim.agent.objective import Trajectory, Weights, actor_critic_loss, lambda_returns
-from worldsim.agent.policy import ActorCritic, PolicyConfig, check_controls, entropy, log_prob, sample_action, value_of
-from worldsim.controls import ActionSpec, Axis
+from worldsim.agent.policy import ActorCritic, PolicyConfig, entropy, log_prob, sample_action, value_of
 
 CONFIG = PolicyConfig(num_latents=4, token_dim=3, choice_sizes=(3,), num_buttons=1, width=8)
 B, T = 5, 7
@@ -125,6 +124,16 @@ def test_the_critic_starts_at_nothing():
     np.testing.assert_allclose(value_of(fresh.value_logits(jnp.ones((2, 8)))), 0.0, atol=1e-3)
 
 
-def test_axes_are_refused():
-    with pytest.raises(ValueError, match="axes too: yaw"):
-        check_controls(ActionSpec(axes=(Axis(name="yaw"),)))
+def test_an_axis_is_drawn_from_its_values_and_read_at_the_nearest():
+    config = PolicyConfig(
+        num_latents=4, token_dim=3, choice_sizes=(3,), axis_values=((-10.0, 0.0, 10.0), (0.0, 1.0)), width=8
+    )
+    logits = jnp.log(jnp.array([[0.2, 0.5, 0.3, 0.1, 0.6, 0.3, 0.75, 0.25]]))
+    rows = np.asarray(sample_action(jax.random.key(0), jnp.repeat(logits, 20_000, 0), config))
+    assert set(rows[:, 1]) == {-10.0, 0.0, 10.0} and set(rows[:, 2]) == {0.0, 1.0}
+    for asked, read in (([1.0, 10.0, 1.0], [1.0, 10.0, 1.0]), ([1.0, 6.0, 0.8], [1.0, 10.0, 1.0])):
+        said = float(jnp.exp(log_prob(logits, jnp.array([asked]), config))[0])
+        assert said == pytest.approx(0.5 * 0.3 * 0.25, abs=1e-5)
+        assert np.mean((rows == np.float32(read)).all(1)) == pytest.approx(said, abs=0.01)
+    made = ActorCritic(config, rngs=nnx.Rngs(0))
+    assert made.embed(jnp.zeros((1, 4, 3)), jnp.asarray(rows[:1])).shape == (1, 8)

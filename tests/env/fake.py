@@ -8,6 +8,7 @@ import numpy as np
 
 from worldsim.controls import ActionSpec, Axis, Button, Choice, discrete
 from worldsim.env import WorldVectorEnv
+from worldsim.model.generate import Sampler
 from worldsim.simulator import Simulator
 from worldsim.types import SimState, StepOutput
 
@@ -29,16 +30,18 @@ def fake_step(state, action, lifetime):
     index = state.frame_index + 1
     over = index >= lifetime
     fresh = jax.vmap(lambda k: jax.random.split(k, 1)[0])(state.key)
-    out = StepOutput(obs, total.astype(jnp.float32), over, jnp.zeros_like(over), index / 10)
+    chance = over.astype(jnp.float32)
+    out = StepOutput(obs, total.astype(jnp.float32), over, jnp.zeros_like(over), index / 10, chance)
     return SimState(fresh, {"obs": obs}, index), out
 
 
 class FakeSimulator(Simulator):
     """A world whose frame moves by its action and noise, and which ends after `lifetime` frames."""
 
-    fps = 10
+    fps, params, identity, card = 10, None, "fake", SimpleNamespace(name="fake")
 
-    def __init__(self, action_spec=None, lifetime=10_000):
+    def __init__(self, action_spec=None, lifetime=10_000, num_denoise_steps=4):
+        self.sampler = Sampler(num_denoise_steps)
         self.action_spec = action_spec or discrete(("noop", "left", "right"))
         self.size, self.lifetime = SIZE, lifetime
         self.world = SimpleNamespace(initial_contexts={"obs": STARTS, "prev_action": None})
@@ -52,9 +55,9 @@ class FakeSimulator(Simulator):
         state = SimState(keys, {"obs": obs}, jnp.zeros(batch_size, jnp.int32))
         return state, obs if decode else self.encode(obs)
 
-    def step(self, state, action, *, decode=True):
+    def step(self, state, action, *, decode=True, params=None):
         self.batches.append(action.shape[0])
-        state, out = fake_step(state, action, self.lifetime)
+        state, out = fake_step(state, jnp.asarray(action), self.lifetime)
         return state, out if decode else out._replace(obs=self.encode(out.obs))
 
     def encode(self, obs):

@@ -1,6 +1,7 @@
 """A learned world keeps Gymnasium's contract, in each of its three forms."""
 
 import re
+import shutil
 from pathlib import Path
 
 import gymnasium as gym
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import VectorEnv
 
+import worldsim
 from tests.env.fake import BOTH, CAR, PAD, SIZE, FakeSimulator
 from worldsim.env import WorldEnv, WorldVectorEnv, check_world_env
 from worldsim.simulator import Simulator
@@ -51,6 +53,19 @@ def test_a_batch_of_real_worlds_resets_some_and_leaves_the_others(untrained):
     assert (env.reset(seed=0)[0] == first).all()
 
 
+def test_an_episode_starts_from_held_out_footage_that_its_seed_draws(untrained, bar_folder):
+    from worldsim.data.store import Footage
+
+    single, batch = WorldEnv(untrained), WorldVectorEnv(2, untrained)
+    options = {"footage": bar_folder}
+    first, info = single.reset(seed=4, options=options)
+    footage = Footage.open(bar_folder)
+    assert any((first == obs).all() for i in range(len(footage)) for obs in footage[i].obs) and info["start"] == -1
+    np.testing.assert_array_equal(batch.reset(seed=3, options=options)[0][1], first)
+    with pytest.raises(ValueError, match="no such folder"):
+        single.reset(options={"footage": "no such folder"})
+
+
 def test_gym_makes_one_world_or_one_batched_model():
     env = gym.make("worldsim/World-v0", world=FakeSimulator(), horizon=None)
     assert isinstance(env.unwrapped, WorldEnv)
@@ -61,6 +76,19 @@ def test_gym_makes_one_world_or_one_batched_model():
     assert obs.shape == (7, *SIZE, 3)
     envs.step(envs.action_space.sample())
     assert simulator.batches == [7]
+
+
+def test_every_world_that_is_found_has_an_id(untrained_world, tmp_path, monkeypatch):
+    shutil.copytree(untrained_world, tmp_path / "runs" / "monday" / "world")
+    monkeypatch.chdir(tmp_path)
+    assert {"worldsim/jump-v0", "worldsim/pong-v0"} <= set(gym.registry)
+    worldsim.register_worlds()
+    try:
+        env = gym.make("worldsim/monday-v0", horizon=3)
+        envs = gym.make_vec("worldsim/monday-v0", num_envs=2, horizon=3)
+        assert env.unwrapped.simulator.card.name == envs.simulator.card.name == "bar"
+    finally:
+        del gym.registry["worldsim/monday-v0"]
 
 
 def test_the_examples_of_the_document_run(monkeypatch):

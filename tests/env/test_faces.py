@@ -99,7 +99,7 @@ def test_a_step_in_latents_runs_no_decoder(sim):
     action = jnp.zeros((2, 1))
 
     def parameters_read(decode):
-        program = jax.make_jaxpr(lambda p: sim._step(sim._graphs, sim.sampler, p, state, action, decode=decode))
+        program = jax.make_jaxpr(lambda p: sim._programs.step.__wrapped__(p, state, action, decode=decode))
         jaxpr = program(sim.params).jaxpr
         used = {id(x) for equation in jaxpr.eqns for x in equation.invars}
         names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(sim.params)]

@@ -1,5 +1,7 @@
 """The pure form: it scans, maps, and depends on nothing but its arguments."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,3 +84,24 @@ def test_it_names_its_spaces():
     env = JaxWorldEnv(FakeSimulator(), obs_type="latent")
     assert env.action_space(env.default_params).n == 3
     assert env.observation_space(env.default_params).shape == env.reset(jax.random.key(0))[0].shape
+
+
+def test_a_program_that_takes_the_parameters_has_no_constants_of_them(untrained_world):
+    env = JaxWorldEnv(untrained_world, num_denoise_steps=1, obs_type="latent")
+    key = jax.random.key(0)
+    _, state = env.reset(key)
+    sizes = []
+    for params in (env.default_params, EnvParams()):
+        program = jax.make_jaxpr(lambda key, state, params: env.step(key, state, jnp.int32(0), params))(
+            key, state, params
+        )
+        sizes.append(sum(np.size(x) for x in program.consts if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)))
+    num_params = sum(x.size for x in jax.tree.leaves(env.simulator.params["dynamics"]))
+    assert sizes[0] < 100 < num_params <= sizes[1]
+
+
+def test_the_pure_form_survives_pickle():
+    env = pickle.loads(pickle.dumps(JaxWorldEnv(FakeSimulator())))
+    np.testing.assert_array_equal(
+        jax.jit(env.reset)(jax.random.key(3))[0], JaxWorldEnv(FakeSimulator()).reset(jax.random.key(3))[0]
+    )

@@ -1,12 +1,13 @@
 """Spaces: the plainest that holds the controls, and nothing outside it."""
 
 import gymnasium as gym
+import jax
 import numpy as np
 import pytest
 
 from tests.env.fake import BOTH, CAR, PAD, FakeSimulator
 from worldsim.controls import ActionSpec, discrete
-from worldsim.env import WorldEnv, action_rows, action_space
+from worldsim.env import JaxWorldEnv, WorldEnv, WorldVectorEnv, action_rows, action_space
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,36 @@ def test_an_action_outside_the_space_says_what_was_wanted(spec, action, message)
     env.reset(seed=0)
     with pytest.raises(ValueError, match=message):
         env.step(action)
+
+
+def test_mixed_controls_are_one_multidiscrete_on_request():
+    env, batch = WorldEnv(FakeSimulator(BOTH), axis_bins=5), WorldVectorEnv(3, FakeSimulator(BOTH), axis_bins=5)
+    pure = JaxWorldEnv(FakeSimulator(BOTH), axis_bins=5)
+    assert env.action_space.nvec.tolist() == [2, 2, 2, 5, 5]
+    rows = action_rows(BOTH, [1, 0, 1, 2, 4], axis_bins=5)
+    np.testing.assert_array_equal(rows, np.float32([1, 0, 1, 0, 1]))
+    env.reset(seed=0)
+    batch.reset(seed=0)
+    _, state = pure.reset(jax.random.key(0))
+    assert env.step([1, 0, 1, 0, 3])[1] == pytest.approx(1 + 0 + 1 - 1 + 0.75)
+    assert pure.step(state.key, state, np.array([1, 0, 1, 0, 3]))[2] == pytest.approx(1.75)
+    assert batch.step(np.tile([1, 0, 1, 0, 3], (3, 1)))[1].tolist() == pytest.approx([1.75] * 3)
+
+
+@pytest.mark.parametrize("spec", [BOTH, CAR, PAD, discrete(("a", "b"))])
+def test_bins_hold_the_rest_of_every_control(spec):
+    for control, values in zip(spec.controls, spec.values(4), strict=True):
+        assert control.rest in values and (values[0], values[-1]) == (control.low, control.high)
+
+
+@pytest.mark.parametrize(
+    "action, message",
+    [([1, 0, 1, 5, 0], "wheel.* 0..4"), ([1, 0], "integers"), ([0.5] * 5, "integers"), (None, "integers")],
+)
+def test_a_binned_action_outside_the_space_says_what_was_wanted(action, message):
+    env = WorldEnv(FakeSimulator(BOTH), axis_bins=5)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.step(action)
+    with pytest.raises(ValueError, match="at least 2 values"):
+        WorldEnv(FakeSimulator(BOTH), axis_bins=1)

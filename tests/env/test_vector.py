@@ -1,8 +1,9 @@
 """Many worlds in one batch: which of them are reset, and when."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.error import ResetNeeded
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tests.env.fake import BOTH, FakeSimulator, make_vec
@@ -29,7 +30,8 @@ def test_a_batch_is_the_single_worlds_side_by_side(mode):
     apart = SyncVectorEnv([lambda: WorldEnv(FakeSimulator(lifetime=4), horizon=3)] * 3, autoreset_mode=mode)
     (obs, info), (wanted, wanted_info) = batch.reset(seed=7), apart.reset(seed=7)
     np.testing.assert_array_equal(obs, wanted)
-    assert info == wanted_info == {}
+    check_info(info, wanted_info)
+    assert info["step"].tolist() == [0, 0, 0] and len(set(info["start"].tolist())) > 1
     for _ in range(3 if mode is AutoresetMode.DISABLED else 9):
         action = batch.action_space.sample()
         came, wanted = batch.step(action), apart.step(action)
@@ -109,6 +111,50 @@ def test_disabled_leaves_the_reset_to_the_caller():
         env.step(np.zeros(3, int))
     env.reset(options={"reset_mask": np.ones(3, bool)})
     assert env.step(np.zeros(3, int))[3].all()
+
+
+@pytest.mark.parametrize("mode", ["SAME_STEP", "SameStep", AutoresetMode.SAME_STEP])
+def test_an_autoreset_mode_goes_by_its_name_too(mode):
+    assert make_vec(3, autoreset_mode=mode).autoreset_mode is AutoresetMode.SAME_STEP
+
+
+def test_an_autoreset_mode_that_is_none_is_refused_with_those_that_are():
+    with pytest.raises(ValueError, match="expected NEXT_STEP, SAME_STEP, DISABLED for autoreset_mode, got 'NEVER'"):
+        make_vec(3, autoreset_mode="NEVER")
+
+
+@pytest.mark.parametrize(("limit", "horizon", "end"), [(3, 5, 3), (5, 3, 3), (-1, 4, 4), (4, None, 4)])
+def test_make_vec_takes_gymnasiums_limit_beside_the_horizon(limit, horizon, end):
+    settings = {"world": FakeSimulator(), "horizon": horizon, "max_episode_steps": limit}
+    env = gym.make_vec("worldsim/World-v0", num_envs=2, **settings)
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(2, int))[3].tolist() for _ in range(end)]
+    assert ends == [[False, False]] * (end - 1) + [[True, True]]
+
+
+def test_an_environment_that_is_closed_says_so():
+    batch, single = make_vec(2), WorldEnv(FakeSimulator())
+    for env, action in ((batch, np.zeros(2, int)), (single, 0)):
+        env.reset(seed=0)
+        env.close()
+        env.close()
+        with pytest.raises(ClosedEnvironmentError, match="after close"):
+            env.step(action)
+        with pytest.raises(ClosedEnvironmentError, match="after close"):
+            env.reset()
+
+
+def test_attributes_and_methods_are_those_of_every_world():
+    env = make_vec(3, render_mode="rgb_array")
+    obs, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(np.stack(env.call("render")), obs)
+    assert env.get_attr("render_mode") == env.call("render_mode") == ("rgb_array",) * 3
+    env.set_attr("render_mode", [None] * 3)
+    assert env.get_attr("render_mode") == (None,) * 3
+    with pytest.raises(ValueError, match="which the worlds of a batch share"):
+        env.set_attr("render_mode", [None, "rgb_array", None])
+    with pytest.raises(ValueError, match="expected an attribute of the batch, got speed"):
+        env.set_attr("speed", 3)
 
 
 @pytest.mark.parametrize("mask", [np.zeros(3, bool), np.ones(2, bool), np.ones(3, int)])

@@ -9,7 +9,7 @@ from worldsim.world import list_worlds, load_world, save_world
 @pytest.fixture
 def three_worlds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("worldsim.world.registry.SHIPPED", ())
+    monkeypatch.setattr("worldsim.places.SHIPPED", ())
     save_world(make_world("pong-small", game="pong", prompts=("pong", "table tennis")), "checkpoints/pong-small")
     save_world(make_world("doom-takecover", prompts=("doom", "take cover", "둠")), "checkpoints/doom-takecover")
     save_world(make_world("jump", title="Jump from floe to floe"), "runs/monday/world")

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any
 
 import jax
@@ -20,12 +20,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
-from worldsim import schema
+from worldsim import backend, schema
 from worldsim.agent.policy import ActorCritic, PolicyConfig, sample_action
 from worldsim.controls import ActionSpec
 from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import merge, split
-from worldsim.paths import as_path
+from worldsim.places import as_path
 from worldsim.types import obs_to_frame
 from worldsim.world import LearnedGame, flatten, load_arrays, save_arrays, unflatten
 from worldsim.world.arrays import MAX_HEADER_BYTES
@@ -60,10 +60,6 @@ class Agent:
     card: AgentCard
     params: dict[str, Any]  # "actor" and "tokenizer"
 
-    def __post_init__(self):
-        graphs = _graphs(self.card)
-        object.__setattr__(self, "_act", jax.jit(lambda params, *args: _act(graphs, params, *args)))
-
     @property
     def action_spec(self) -> ActionSpec:
         """The controls of its game."""
@@ -81,7 +77,8 @@ class Agent:
         prev_action: Float[Array | np.ndarray, "b a"],
     ) -> tuple[Float[Array, "b d"], Float[Array, "b a"]]:
         """Return the next states and sampled action rows; `prev_action` led into each frame, NaN at the first."""
-        return self._act(self.params, key, state, obs, prev_action)  # type: ignore[attr-defined]
+        backend.prepare()
+        return _program(*configs_of(self.card))(self.params, key, state, obs, prev_action)
 
     def policy(self, seed: int) -> Policy:
         """Return the policy of one player: from a frame and the action row that led to it to the next row."""
@@ -140,7 +137,7 @@ def load_agent(path: str | os.PathLike) -> Agent:
         raise ValueError(f"no agent at {path}: {file} is missing; train one with `worldsim agent train`.")
     try:
         card = schema.from_json(AgentCard, read_json(file, MAX_CARD_BYTES))
-        graphs = _graphs(card)
+        graphs = _graphs(*configs_of(card))
     except ValueError as error:
         raise ValueError(f"{file} is not the card of an agent: {error}") from error
     want = {name: x.shape for name, x in flatten({k: v for k, (_, v) in graphs.items()}).items()}
@@ -163,15 +160,26 @@ def digest_of(agent: Agent) -> str:
     return digest.hexdigest()
 
 
-def _graphs(card: AgentCard) -> dict[str, tuple[nnx.GraphDef, Any]]:
+def configs_of(card: AgentCard) -> tuple[PolicyConfig, TokenizerConfig]:
+    """Return the shapes of an agent's policy and tokenizer."""
     kinds = {"actor": PolicyConfig, "tokenizer": TokenizerConfig}
     actor, tokenizer = (schema.from_json(x, card.config.get(name), f"config.{name}") for name, x in kinds.items())
+    return actor, tokenizer
 
+
+@lru_cache(maxsize=16)
+def _graphs(actor: PolicyConfig, tokenizer: TokenizerConfig) -> dict[str, tuple[nnx.GraphDef, Any]]:
     def build():
         rngs = nnx.Rngs(0)
         return ActorCritic(actor, rngs=rngs), Tokenizer(tokenizer, rngs=rngs)
 
     return {name: split(module) for name, module in zip(("actor", "tokenizer"), nnx.eval_shape(build))}
+
+
+@lru_cache(maxsize=16)
+def _program(actor: PolicyConfig, tokenizer: TokenizerConfig) -> Callable[..., Any]:
+    """Compile `_act` once for all agents of one shape."""
+    return jax.jit(partial(_act, _graphs(actor, tokenizer)))
 
 
 def _act(graphs, params, key, state, obs, prev_action):

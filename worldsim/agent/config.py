@@ -22,7 +22,7 @@ class AgentConfig:
     objective: Kind = "reinforce"
     """reinforce: advantages scaled by the range of returns; pmpo: their sign alone."""
     clone_fraction: float = 0.15
-    """Fraction of the training that clones the recording's actions."""
+    """Fraction of the updates that clone the recording's actions."""
     gamma: float = 0.985
     """Discount of each frame."""
     lam: float = 0.95
@@ -30,6 +30,7 @@ class AgentConfig:
     entropy: float = 3e-3
     """Weight of the policy's entropy."""
     learning_rate: float = 5e-4
+    """Of Adam, after its warmup."""
     ema_decay: float = 0.98
     """Decay of the moving average of the weights, which is the slow critic too."""
     num_denoise_steps: int | None = None
@@ -38,6 +39,8 @@ class AgentConfig:
     """Deviation of the dreams' noise: above 1 they vary more, so that an overconfident world is not exploited."""
     max_uncertainty: float | None = None
     """Dreamed frames above this uncertainty are masked; needs two denoising steps or more."""
+    axis_bins: int = 9
+    """Even values that the policy chooses from on an axis."""
     width: int = 192
     """Width of the policy's recurrent state."""
     recent_fraction: float = 0.0
@@ -47,6 +50,11 @@ class AgentConfig:
         for name in ("context", "horizon", "batch_size", "width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected at least 1 for {name}, got {getattr(self, name)}.")
+        if self.axis_bins < 2:
+            raise ValueError(f"expected at least 2 for axis_bins, got {self.axis_bins}.")
+        for name in ("learning_rate", "entropy"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"expected a number of at least 0 for {name}, got {getattr(self, name)}.")
         if self.objective not in ("reinforce", "pmpo"):
             raise ValueError(f"expected reinforce or pmpo for objective, got {self.objective!r}.")
         if not 0 <= self.recent_fraction <= 1:

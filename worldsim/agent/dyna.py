@@ -25,7 +25,7 @@ from worldsim.agent.learn import check, fit_agent
 from worldsim.claim import claim
 from worldsim.data.store import Footage
 from worldsim.model.modules import count_params
-from worldsim.paths import as_path
+from worldsim.places import as_path
 from worldsim.recording.policies import AGENT as BY_AGENT
 from worldsim.recording.record import record
 from worldsim.recording.source import EnvSource

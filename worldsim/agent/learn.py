@@ -8,6 +8,7 @@ rollout that they imagine from there. The resulting weights are a moving average
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,19 +20,19 @@ import optax
 from flax import nnx
 from jaxtyping import PRNGKeyArray, PyTree
 
-from worldsim import schema
-from worldsim.agent.bundle import Agent, AgentCard, digest_of, save_agent
+from worldsim import backend, schema
+from worldsim.agent.bundle import Agent, AgentCard, configs_of, digest_of, save_agent
 from worldsim.agent.config import AGENT, RECENT, AgentConfig
 from worldsim.agent.imagine import imagine
 from worldsim.agent.objective import Trajectory, Weights, actor_critic_loss
-from worldsim.agent.policy import ActorCritic, PolicyConfig, check_controls
+from worldsim.agent.policy import ActorCritic, PolicyConfig
 from worldsim.claim import claim
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.model.generate import Sampler, bind
 from worldsim.model.modules import Graphs, build_graphs, count_params, read_configs
 from worldsim.nn.params import merge, split
-from worldsim.paths import as_path
+from worldsim.places import as_path
 from worldsim.train.loop import Budget, Progress, Stage, run_stage
 from worldsim.train.optimizer import Fixed, Loss, TrainState, init_state, make_step
 from worldsim.train.recipes import StageConfig
@@ -68,10 +69,11 @@ def fit_agent(
         on_progress: called now and then with a `Progress`.
 
     Raises:
-        ValueError: bad settings, controls that a policy does not have, or footage of another game or without outcome.
+        ValueError: bad settings, or footage of another game or without outcome.
         FileExistsError: `out` holds a run and `resume` is off.
         FloatingPointError: training diverged.
     """
+    backend.prepare()
     world = world if isinstance(world, World) else load_world(world, count_params=count_params)
     footage = Footage.open(data)
     sampler = check(world, footage, config)
@@ -118,7 +120,6 @@ def _card(world: World, footage: Footage, policy: PolicyConfig, training: dict[s
 
 def check(world: World, footage: Footage, config: AgentConfig) -> Sampler:
     """Return the sampler of the imagined rollouts; refuse what cannot be trained on before anything is trained."""
-    check_controls(world.action_spec)
     check_same_game(world.card, footage.meta, footage.path)
     if not any(episode.return_ for episode in footage.episodes) and not any(e.terminated for e in footage.episodes):
         raise ValueError(f"{footage.path} shows no reward and no end of a game: there is nothing to learn from.")
@@ -138,12 +139,13 @@ def _stage(
     graphs = build_graphs(configs, world.params)
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), world.params)
     latents = encode_footage(merge(graphs.tokenizer, params["tokenizer"]), (train, held))
-    dynamics = configs.dynamics
+    dynamics, spec = configs.dynamics, world.action_spec
     policy = PolicyConfig(
         num_latents=dynamics.num_latents,
         token_dim=dynamics.token_dim,
-        choice_sizes=dynamics.choice_sizes,
-        num_buttons=dynamics.num_buttons,
+        choice_sizes=tuple(len(x.options) for x in spec.choices),
+        num_buttons=len(spec.buttons),
+        axis_values=tuple(tuple(x.tolist()) for x in spec.values(config.axis_bins)[spec.size - len(spec.axes) :]),
         width=config.width,
     )
     graph, start = split(ActorCritic(policy, rngs=nnx.Rngs(seed)))
@@ -167,9 +169,29 @@ def _stage(
         make_step(agent_loss(graph, graphs, config, sampler), make_optimizer(), ema=config.ema_decay, frozen=params),
         draw_windows,
         evaluate,
-        flags=lambda progress: {"imagines": progress >= config.clone_fraction},
+        flags=make_phases(config.clone_fraction, budget),
     )
     return stage, init_state(start, make_optimizer()), policy
+
+
+def make_phases(clone_fraction: float, budget: Budget) -> Callable[[float, int], dict[str, bool]]:
+    """Return the flags of a stage that clones for a fraction of its updates, also where the budget is in seconds.
+
+    How many updates fit into seconds depends on the time of an imagined one, which is longer than a cloning one. The
+    first two of a process are therefore imagined, and the second, which compiles nothing, is timed.
+    """
+    calls: list[float] = []
+
+    def flags(progress: float, step: int) -> dict[str, bool]:
+        if budget.seconds is None or not clone_fraction:
+            return {"imagines": progress >= clone_fraction}
+        calls.append(time.monotonic())
+        if len(calls) <= 2:
+            return {"imagines": True}
+        num_left = budget.seconds * (1 - progress) / max(calls[2] - calls[1], 1e-6)
+        return {"imagines": step >= clone_fraction * (step + num_left)}
+
+    return flags
 
 
 def _go_on(init: Agent, state: TrainState, policy: PolicyConfig) -> TrainState:
@@ -178,7 +200,7 @@ def _go_on(init: Agent, state: TrainState, policy: PolicyConfig) -> TrainState:
     Raises:
         ValueError: it is of another shape.
     """
-    came, wanted = init.card.config["actor"], schema.to_json(policy)
+    came, wanted = schema.to_json(configs_of(init.card)[0]), schema.to_json(policy)
     if came != wanted:
         differ = ", ".join(
             f"{name} {wanted[name]} got {came.get(name)}" for name in wanted if came.get(name) != wanted[name]

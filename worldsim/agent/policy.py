@@ -1,6 +1,6 @@
 """A recurrent actor-critic on the world's latents.
 
-    x_t = silu(W z_t) + E(a_t-1),   h_t = GRU(h_t-1, x_t),   pi(. | h_t): one categorical a control,   v(h_t): two-hot
+    x_t = silu(W z_t) + E(a_t-1),   h_t = GRU(h_t-1, x_t),   pi(. | h_t): a categorical each control,   v(h_t): two-hot
 
 The latents of a frame are read flat, so a 64x64 world costs one matrix of 4096 x width. The critic is a classification
 over bins that are even in symlog space, as the reward head is (DreamerV3, arXiv 2301.04104, equations 9 to 11).
@@ -15,9 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from worldsim.controls import ActionSpec
 from worldsim.model.outcome import OutcomeConfig, symexp
 from worldsim.nn.embedding import ActionEmbedding, Controls
 from worldsim.nn.layers import linear, rms_norm
@@ -34,6 +33,8 @@ class PolicyConfig:
     token_dim: Annotated[int, Range(1, 16384)]
     choice_sizes: tuple[Annotated[int, Range(1, 4096)], ...]
     num_buttons: Annotated[int, Range(0, 1024)] = 0
+    axis_values: tuple[tuple[float, ...], ...] = ()
+    """The values that the policy chooses from on each axis, rising."""
     width: Annotated[int, Range(1, 8192)] = 192
 
     def __post_init__(self):
@@ -41,18 +42,8 @@ class PolicyConfig:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Number of options of each control: choices, then two for each button."""
-        return (*self.choice_sizes, *(2,) * self.num_buttons)
-
-
-def check_controls(spec: ActionSpec) -> None:
-    """Refuse controls that a categorical policy does not have.
-
-    Raises:
-        ValueError: names the axes.
-    """
-    if names := ", ".join(x.name for x in spec.controls if x.scale == "continuous"):
-        raise ValueError(f"expected choices and buttons for an agent, this world has axes too: {names}.")
+        """Number of options of each control: choices, two for each button, the values of each axis."""
+        return (*self.choice_sizes, *(2,) * self.num_buttons, *(len(values) for values in self.axis_values))
 
 
 class ActorCritic(nnx.Module):
@@ -62,7 +53,8 @@ class ActorCritic(nnx.Module):
         self.config = config
         d = config.width
         self.z_proj = linear(config.num_latents * config.token_dim, d, rngs=rngs)
-        self.embed_action = ActionEmbedding(d, Controls(config.choice_sizes, config.num_buttons), rngs=rngs)
+        bounds = tuple((values[0], values[-1]) for values in config.axis_values)
+        self.embed_action = ActionEmbedding(d, Controls(config.choice_sizes, config.num_buttons, bounds), rngs=rngs)
         self.cell = nnx.GRUCell(d, d, rngs=rngs)
         self.actor_head = nnx.Linear(d, sum(config.sizes), kernel_init=nnx.initializers.zeros, rngs=rngs)
         self.value_hidden = nnx.Linear(d, d, rngs=rngs)
@@ -111,12 +103,16 @@ def sample_action(key: PRNGKeyArray, logits: Float[Array, "b l"], config: Policy
     """Sample action rows; never the mode, since a policy trained in dreams gets stuck in it."""
     keys = jax.random.split(key, len(config.sizes))
     columns = [jax.random.categorical(k, part) for k, part in zip(keys, _parts(logits, config))]
-    return jnp.stack(columns, -1).astype(jnp.float32)
+    first = len(columns) - len(config.axis_values)
+    axes = [jnp.asarray(values)[index] for values, index in zip(config.axis_values, columns[first:])]
+    return jnp.stack([*(index.astype(jnp.float32) for index in columns[:first]), *axes], -1)
 
 
 def log_prob(logits: Float[Array, "*b l"], rows: Float[Array, "*b a"], config: PolicyConfig) -> Float[Array, "*b"]:
-    """Return the log-probability of rows; 0 for an unknown action."""
-    index = jnp.nan_to_num(rows).astype(jnp.int32)
+    """Return the log-probability of rows, an axis at the nearest of its values; 0 for an unknown action."""
+    known, first = jnp.nan_to_num(rows), len(config.sizes) - len(config.axis_values)
+    axes = [_nearest(known[..., first + i], values) for i, values in enumerate(config.axis_values)]
+    index = jnp.concatenate([known[..., :first].astype(jnp.int32), *(x[..., None] for x in axes)], -1)
     parts = _parts(logits, config)
     each = [jnp.take_along_axis(part, index[..., i : i + 1], -1)[..., 0] for i, part in enumerate(parts)]
     return jnp.where(jnp.isnan(rows).any(-1), 0.0, sum(each))
@@ -125,6 +121,10 @@ def log_prob(logits: Float[Array, "*b l"], rows: Float[Array, "*b a"], config: P
 def entropy(logits: Float[Array, "*b l"], config: PolicyConfig) -> Float[Array, "*b"]:
     """Return the entropy of all controls together, in nats."""
     return sum((-(jnp.exp(part) * part).sum(-1) for part in _parts(logits, config)), jnp.zeros(logits.shape[:-1]))
+
+
+def _nearest(x: Float[Array, "*b"], values: tuple[float, ...]) -> Int[Array, "*b"]:
+    return jnp.abs(x[..., None] - jnp.asarray(values).reshape((1,) * x.ndim + (-1,))).argmin(-1)
 
 
 def _parts(logits: Float[Array, "*b l"], config: PolicyConfig) -> list[Array]:

@@ -5,7 +5,7 @@ Games run in processes of their own and the agent acts for all of them in one ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
@@ -157,6 +157,7 @@ def summary(scores: Scores, game: str) -> dict[str, float]:
         "sd": float(returns.std()),
         "num_episodes": len(returns),
         "mean_length": float(np.mean(scores.lengths)),
+        "per_1000_steps": 1000 * float(returns.sum()) / max(sum(scores.lengths), 1),
     }
     if game in HUMAN:
         low, high = HUMAN[game]
@@ -164,8 +165,34 @@ def summary(scores: Scores, game: str) -> dict[str, float]:
     return result
 
 
-def dream_return(sim: Simulator, agent: Agent, *, num_dreams: int = 16, num_steps: int = 500, seed: int = 0) -> Scores:
-    """Return the scores of an agent in a world's dreams, from initial contexts to the first termination."""
+def verdict(result: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Say in words what the summaries of "agent", "random" and, where there is one, "dream" mean beside each other."""
+    agent, random = result["agent"], result.get("random")
+    said = []
+    if random is not None:
+        noise = 2 * float(np.hypot(agent["standard_error"], random["standard_error"]))
+        gap = agent["mean"] - random["mean"]
+        how = "within noise of" if abs(gap) <= noise else ("better than" if gap > 0 else "worse than")
+        said.append(f"The agent is {how} random keys: {gap:+.4g} an episode, noise {noise:.4g}.")
+    if "dream" in result:
+        promised, paid = result["dream"]["per_1000_steps"], agent["per_1000_steps"]
+        said.append(f"Its dream promises {promised:.4g} in 1,000 steps, the game pays {paid:.4g}.")
+    return said
+
+
+def dream_return(
+    sim: Simulator,
+    agent: Agent,
+    *,
+    num_dreams: int = 16,
+    num_steps: int = 500,
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
+) -> Scores:
+    """Return the scores of an agent in a world's dreams, from initial contexts to the first termination.
+
+    `on_progress` is called with steps done and steps to dream.
+    """
     key = jax.random.key(seed)
     world, obs = sim.reset(key, batch_size=num_dreams)
     state, rows = agent.initial_state(num_dreams), jnp.full((num_dreams, agent.action_spec.size), jnp.nan)
@@ -179,6 +206,8 @@ def dream_return(sim: Simulator, agent: Agent, *, num_dreams: int = 16, num_step
         total += np.where(alive, np.asarray(out.reward), 0.0)
         steps += alive
         alive &= ~np.asarray(out.terminated)
+        if on_progress is not None:
+            on_progress(step + 1, num_steps)
         if not alive.any():
             break
     return Scores(total.tolist(), steps.tolist(), np.stack(video[: steps[0]]))

@@ -16,7 +16,7 @@ from typing import Any, Protocol, Union, runtime_checkable
 
 from worldsim.cli import signals
 from worldsim.cli.console import printable
-from worldsim.paths import as_path
+from worldsim.places import as_path
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError)
 """What the library raises with a message for people."""

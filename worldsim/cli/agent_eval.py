@@ -35,7 +35,7 @@ class AgentEval:
     def run(self) -> None:
         """Play, and print the table."""
         from worldsim.agent import load_agent, score_agent, score_policy
-        from worldsim.agent.score import summary
+        from worldsim.agent.score import summary, verdict
         from worldsim.video import check_video_path, write_video
 
         if self.episodes < 1:
@@ -59,9 +59,10 @@ class AgentEval:
         result |= {} if dream is None else {"dream": summary(dream, "")}
         if self.video is not None and scores.video is not None:
             write_video(self.video, scores.video, fps=agent.card.fps)
-        columns = ("mean", "standard_error", "median", "mean_length", "human_normalised")
+        columns = ("mean", "standard_error", "median", "mean_length", "per_1000_steps", "human_normalised")
         rows = [(name, *(console.number(found.get(column)) for column in columns)) for name, found in result.items()]
-        console.report(self.json, result, console.table(("player", *columns), rows))
+        said = verdict(result)
+        console.report(self.json, result | {"verdict": said}, console.table(("player", *columns), rows), *said)
 
     def _dream(self, agent: Any) -> Any:
         """Return the scores in the dream, where its world is named."""
@@ -73,4 +74,5 @@ class AgentEval:
         sim = load(self.world)
         if sim.card.weights.sha256 != agent.card.world["weights"]:
             raise ValueError(f"{self.world} is not the world that this agent learned in: other weights.")
-        return dream_return(sim, agent)
+        with closing(console.Counter("steps of the dream")) as report:
+            return dream_return(sim, agent, on_progress=report)

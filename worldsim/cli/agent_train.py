@@ -38,6 +38,16 @@ class AgentTrain:
     """Frames of an imagined rollout."""
     gamma: float = 0.985
     """Discount of each frame."""
+    learning_rate: float = 5e-4
+    """Of Adam, after its warmup."""
+    entropy: float = 3e-3
+    """Weight of the policy's entropy."""
+    clone_fraction: float = 0.15
+    """Fraction of the updates that clone the recording's actions, before any rollout is imagined."""
+    batch_size: int = 32
+    """Imagined rollouts of an update."""
+    axis_bins: int = 9
+    """Even values that the policy chooses from on an axis, such as the mouse."""
     noise_scale: float = 1.0
     """Deviation of the dreams' noise; above 1 they vary more, and are harder to exploit."""
     num_denoise_steps: int | None = None
@@ -69,6 +79,11 @@ class AgentTrain:
             objective=self.objective,
             horizon=self.horizon,
             gamma=self.gamma,
+            learning_rate=self.learning_rate,
+            entropy=self.entropy,
+            clone_fraction=self.clone_fraction,
+            batch_size=self.batch_size,
+            axis_bins=self.axis_bins,
             noise_scale=self.noise_scale,
             num_denoise_steps=self.num_denoise_steps,
             max_uncertainty=self.max_uncertainty,

@@ -121,5 +121,6 @@ class StageBars(Counter):
         self._bar.n = progress.step
         loss = f"loss {progress.loss:.4f}, " if math.isfinite(progress.loss) else ""
         left = tqdm.format_interval(progress.seconds_left) if math.isfinite(progress.seconds_left) else "?"
-        text = f"{loss}{progress.frames_per_s:,.0f} frames/s, {left} left"
+        told = "".join(f"{x} {progress.scalars[x]:.3g}, " for x in ("return", "entropy") if x in progress.scalars)
+        text = f"{loss}{told}{progress.frames_per_s:,.0f} frames/s, {left} left"
         self._bar.set_postfix_str(printable(f"{text} {progress.note}").rstrip(), refresh=True)

@@ -85,7 +85,6 @@ class Play:
         access = self._for_address(access, host)
         if worlds is None and self._is_reached(host):
             worlds = ()
-        _keep_programs()
         stepper = Stepper(load_world(folder, game=game, count_params=count_params), self.max_players)
         manager = SessionManager(
             folder,
@@ -162,14 +161,3 @@ def _own_address() -> str:
         probe.connect(("192.0.2.1", 9))  # sends nothing: it only chooses a route
         return probe.getsockname()[0]
     return socket.gethostname()
-
-
-def _keep_programs() -> None:
-    """Keep compiled programs on disk, so that the next start takes seconds less."""
-    import jax
-
-    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "worldsim" / "programs"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -83,7 +83,12 @@ class ActionSpec:
         Raises:
             ValueError: wrong shape, a value out of range, or a fraction where a whole number belongs.
         """
-        value = np.asarray(action, np.float32)
+        try:
+            value = np.asarray(action, np.float32)
+        except (TypeError, ValueError) as error:
+            names = ", ".join(f"{i} for {x}" for i, x in enumerate(self.choices[0].labels)) if self.is_discrete else ""
+            hint = f"; write {names}" if names else ""
+            raise ValueError(f"expected numbers for an action, got {str(action)[:80]}{hint}.") from error
         if self.is_discrete and value.shape == batch_shape:
             value = value[..., None]
         if value.shape != (*batch_shape, self.size):
@@ -106,6 +111,19 @@ class ActionSpec:
     def column_names(self) -> tuple[str, ...]:
         """The name of each column of a row."""
         return tuple(x.name for x in self.controls)
+
+    def values(self, axis_bins: int) -> list[Float[np.ndarray, " v"]]:
+        """Return the values of each control, `axis_bins` even ones of an axis, of which one is its rest.
+
+        Raises:
+            ValueError: fewer than two.
+        """
+        if not isinstance(axis_bins, int) or axis_bins < 2:
+            raise ValueError(f"expected at least 2 values of an axis, got {axis_bins!r}.")
+        columns = [np.linspace(x.low, x.high, len(x.options) or axis_bins, dtype=np.float32) for x in self.controls]
+        for control, column in zip(self.controls, columns):
+            column[np.abs(column - control.rest).argmin()] = control.rest
+        return columns
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> Float[np.ndarray, "... a"]:
         """Draw uniform random rows `[*shape a]`."""

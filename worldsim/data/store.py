@@ -24,7 +24,7 @@ from jaxtyping import UInt8
 from worldsim.claim import LOCK, hold
 from worldsim.data.episode import EpisodeWriter, check_columns, disk_errors, read_columns, read_episode, write_json
 from worldsim.data.meta import EpisodeInfo, FootageMeta
-from worldsim.paths import as_path
+from worldsim.places import as_path
 from worldsim.schema import parse_json
 from worldsim.types import Episode
 from worldsim.world.files import read_file

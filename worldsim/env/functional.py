@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from worldsim.env.base import BaseWorldEnv, WorldLike
-from worldsim.env.initial import draw_initial, typed_key
+from worldsim.env.base import BaseWorldEnv, WorldLike, refuse_unknown
+from worldsim.env.initial import InitialStates, draw_initial, typed_key
 from worldsim.types import ArrayLike, SimState
 
 
@@ -18,6 +19,9 @@ class EnvParams(NamedTuple):
     """What may change between calls of a `JaxWorldEnv` without compiling anew."""
 
     horizon: int | Array = 1000  # frames after which an episode is truncated
+    arrays: Any = None
+    """Weights and initial contexts, as in `JaxWorldEnv.default_params`: a jitted program that takes params as an
+    argument has no constants of them. None = the environment's own."""
 
 
 class EnvState(NamedTuple):
@@ -48,14 +52,30 @@ class JaxWorldEnv(BaseWorldEnv):
         num_denoise_steps: int | None = None,
         noise_scale: float | None = None,
         obs_type: str = "pixels",
+        axis_bins: int | None = None,
+        uncertainty_penalty: float = 0.0,
+        **unknown: object,
     ):
-        super().__init__(world, num_denoise_steps=num_denoise_steps, noise_scale=noise_scale, obs_type=obs_type)
-        self.default_params = EnvParams()
-        _ = self._initial  # encoded here, outside of any jit of the caller
+        refuse_unknown(unknown, JaxWorldEnv)
+        sampler = {"num_denoise_steps": num_denoise_steps, "noise_scale": noise_scale}
+        super().__init__(
+            world, obs_type=obs_type, axis_bins=axis_bins, uncertainty_penalty=uncertainty_penalty, **sampler
+        )
+        _ = self.default_params  # encoded here, outside of any jit of the caller
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _ = self.default_params
+
+    @cached_property
+    def default_params(self) -> EnvParams:
+        """The parameters of a call that gives none."""
+        return EnvParams(arrays=(self.simulator.params, self._initial))
 
     def reset(self, key: PRNGKeyArray, params: EnvParams | None = None) -> tuple[Array, EnvState]:
         """Begin at an initial context of the bundle, drawn by the key: (obs uint8 [h w c] or float32 [n d], state)."""
-        state, obs = draw_initial(self._initial, typed_key(key)[None])
+        initial = self._arrays(params)[1]
+        state, obs, _ = draw_initial(initial, typed_key(key)[None])
         return obs[0], EnvState(state, jnp.int32(0))
 
     def step(
@@ -66,7 +86,7 @@ class JaxWorldEnv(BaseWorldEnv):
         Args:
             key: one key.
             state: from `reset` or `step`.
-            action: an int [] in a world of one choice, else a float row [a]; not checked.
+            action: an int [] in a world of one choice, else a float row [a], or ints [a] with `axis_bins`; not checked.
             params: `EnvParams`; None = the default.
 
         Returns:
@@ -86,12 +106,24 @@ class JaxWorldEnv(BaseWorldEnv):
         """Dream one frame on as `step` does, and leave the reset to the caller."""
         params = self.default_params if params is None else params
         world = state.world._replace(key=typed_key(key)[None])
-        world, out = self.simulator.step(world, jnp.asarray(action)[None], decode=self._decode)
+        weights = self._arrays(params)[0]
+        world, out = self.simulator.step(world, self._row(action)[None], decode=self._decode, params=weights)
         num_steps = state.num_steps + 1
         terminated = out.terminated[0]
         truncated = ~terminated & (out.truncated[0] | (num_steps >= params.horizon))
-        info = {"uncertainty": out.uncertainty[0]}
-        return out.obs[0], EnvState(world, num_steps), out.reward[0], terminated, truncated, info
+        unsure = jnp.full_like(out.uncertainty[0], jnp.nan) if self._is_blind else out.uncertainty[0]
+        reward = out.reward[0] - self._penalty * unsure if self._penalty else out.reward[0]
+        info = {"step": num_steps, "uncertainty": unsure, "termination_probability": out.termination_probability[0]}
+        return out.obs[0], EnvState(world, num_steps), reward, terminated, truncated, info
+
+    def _arrays(self, params: EnvParams | None) -> tuple[Any, InitialStates]:
+        return self.default_params.arrays if params is None or params.arrays is None else params.arrays
+
+    def _row(self, action: ArrayLike) -> Array:
+        if self.axis_bins is None:
+            return jnp.asarray(action)
+        columns = self.simulator.action_spec.values(self.axis_bins)
+        return jnp.stack([jnp.asarray(values)[jnp.asarray(action)[i]] for i, values in enumerate(columns)])
 
     def action_space(self, params: EnvParams | None = None) -> gym.Space:
         """The space of one world's actions."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PRNGKeyArray, Shaped
+from jaxtyping import Array, Int, Key, PRNGKeyArray, Shaped
 
 from worldsim.initial import InitialContext, reset_keys
 from worldsim.simulator import Simulator
@@ -33,15 +33,17 @@ def encode_initial(sim: Simulator, decode: bool) -> InitialStates:
 
 
 @jax.jit
-def draw_initial(initial: InitialStates, keys: Key[Array, " b"]) -> tuple[SimState, Shaped[Array, "b ..."]]:
-    """Draw the beginning of one world a key: (state, obs), both with leading axis b."""
+def draw_initial(
+    initial: InitialStates, keys: Key[Array, " b"], index: Int[Array, " b"] | None = None
+) -> tuple[SimState, Shaped[Array, "b ..."], Int[Array, " b"]]:
+    """Begin one world a key, at the contexts of `index` or at drawn ones: (state, obs, index), leading axis b."""
 
     def draw(key):
         return jax.random.randint(reset_keys(key, 1).context, (), 0, len(initial.obs))
 
-    index = jax.vmap(draw)(keys)
+    index = jax.vmap(draw)(keys) if index is None else index
     state, obs = jax.tree.map(lambda x: x[index], tuple(initial))
-    return state._replace(key=noise_keys(keys)), obs
+    return state._replace(key=noise_keys(keys)), obs, index
 
 
 def noise_keys(keys: Key[Array, " b"]) -> Key[Array, " b"]:

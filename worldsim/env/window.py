@@ -30,6 +30,9 @@ class Window:
         self._pygame: Any = None
         self._clock: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_pygame": None, "_clock": None}  # a copy opens its own
+
     def show(self, frames: UInt8[np.ndarray, "b h w c"]) -> None:
         """Show the frames, and wait until it is time for the next."""
         picture = tile(frames)

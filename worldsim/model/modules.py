@@ -73,24 +73,23 @@ def count_params(card: Card) -> int:
     Raises:
         ValueError: the config describes what cannot be built.
     """
-    return sum(x.size for x in jax.tree.leaves(_abstract(read_configs(card.config))[1]))
+    return sum(x.size for x in jax.tree.leaves(graphs_of(read_configs(card.config))[1]))
 
 
 def build_graphs(configs: Configs, params: dict[str, PyTree]) -> Graphs:
-    """Build the modules' graphs, and check that the parameters are theirs.
+    """Return the modules' graphs, and check that the parameters are theirs.
 
     Raises:
         ValueError: a parameter is missing, left over, or of another shape.
     """
-
-    graphs, shapes = _abstract(configs)
+    graphs, shapes = graphs_of(configs)
     _check_shapes(params, shapes)
     return graphs
 
 
-@lru_cache(maxsize=8)
-def _abstract(configs: Configs) -> tuple[Graphs, dict[str, PyTree]]:
-    """The graphs of modules, and the shapes of their parameters."""
+@lru_cache(maxsize=64)
+def graphs_of(configs: Configs) -> tuple[Graphs, dict[str, PyTree]]:
+    """Build the modules' graphs, once for the same configs, and the shapes of their parameters."""
 
     def build():
         dynamics = Dynamics(configs.dynamics, rngs=nnx.Rngs(0))

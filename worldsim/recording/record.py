@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.data.store import Footage, FootageMeta, FootageWriter
-from worldsim.paths import as_path
+from worldsim.places import as_path
 from worldsim.recording.episode import record_episode
 from worldsim.recording.policies import PolicyMaker, check_policy
 from worldsim.recording.process import GameProcess, Inbox

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from worldsim import backend
 from worldsim.claim import claim, hold
 from worldsim.model.camera.prior import WarpPrior
 from worldsim.model.dynamics import Dynamics
 from worldsim.model.outcome import Outcome
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
-from worldsim.paths import as_path
+from worldsim.places import as_path
 from worldsim.train.budget import budgets, stage_fractions
 from worldsim.train.card import initial_contexts, make_card, stored, training_facts
 from worldsim.train.evaluation import best_num_denoise_steps
@@ -102,6 +103,7 @@ def fit(
 
 def _train(run: Run) -> tuple[dict[str, Any], int, float]:
     """Train all stages; the parameters, the number of denoising steps and the seconds."""
+    backend.prepare()
     recipe, origin = run.recipe, run.origin
     tokenizers, tokenizer_seconds = _train_tokenizers(run)
     latents = encode_games(tokenizers, [game.data for game in run.games], set_statistics=origin is None)

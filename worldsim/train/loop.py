@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +40,7 @@ class Progress(NamedTuple):
     frames_per_s: float
     seconds_left: float
     note: str  # of the latest evaluation
+    scalars: Mapping[str, float] = {}  # all that the loss reports
 
 
 class Budget(NamedTuple):
@@ -63,7 +64,7 @@ class Stage(NamedTuple):
     step: Step
     batch: Callable[[int], Any]  # step number -> batch
     evaluate: Callable[[PyTree, int], tuple[float, str]]  # (params, step) -> (score, note); higher is better
-    flags: Callable[[float], dict[str, bool]] = lambda progress: {}  # fraction done -> flags of the loss
+    flags: Callable[[float, int], dict[str, bool]] = lambda progress, step: {}  # (fraction done, step) -> of the loss
     num_evaluations: int = 8
     keeps_initial: bool = False  # whether the initial parameters compete with those that are trained
     refresh: Callable[[PyTree, int], None] | None = None  # (params, which) -> generates training data anew with them
@@ -122,7 +123,7 @@ class _Loop:
         self.stage, self.manager, self.mesh, self.key = stage, manager, mesh, jax.random.key(seed)
         self.log, self.on_progress = log, on_progress
         self.step, self.elapsed, self.best_score, self.note = 0, 0.0, -math.inf, ""
-        self.loss, self.rate_fps = math.nan, 0.0
+        self.scalars, self.rate_fps = {"loss": math.nan}, 0.0
 
     def run(self, run: _Run) -> Trained:
         saved = restore_training(self.manager, run)
@@ -133,11 +134,11 @@ class _Loop:
             self._refresh(run, 0.0, self._progress(self._begin()))
         elif self.stage.keeps_initial:
             run = self._evaluate(run)
-        last_save = start = self._begin()
+        last_save, first = (start := self._begin()), self.step
         try:
             while (progress := self._progress(start)) < 1:
                 run, scalars = self._train(run, progress)
-                if self.step % LOG_EVERY == 0 or self.step <= 2:
+                if self.step % LOG_EVERY == 0 or self.step - first <= 2:
                     self._log(scalars, start)
                 self._refresh(run, progress, self._progress(start))
                 if self._is_due(progress, self._progress(start)):
@@ -165,7 +166,7 @@ class _Loop:
         rate = jnp.float32(schedule(stage.config, progress))
         key = jax.random.fold_in(self.key, self.step)
         batch = place_batch(stage.batch(self.step), self.mesh)
-        state, scalars = stage.step(run.state, batch, key, rate, **stage.flags(progress))
+        state, scalars = stage.step(run.state, batch, key, rate, **stage.flags(progress, self.step))
         self.step += 1
         return _Run(state, run.best), scalars
 
@@ -177,7 +178,7 @@ class _Loop:
                 f"{bad[0]} of the {self.stage.name} is {values[bad[0]]} at step {self.step}; "
                 f"the last good checkpoint is step {self.manager.latest_step()} in {self.manager.directory}."
             )
-        self.loss = values["loss"]
+        self.scalars = values
         elapsed = time.monotonic() - start
         self.rate_fps = self.step * self.stage.frames_per_step / elapsed
         self.log(self.step, {**values, "frames_per_s": self.rate_fps})
@@ -189,7 +190,8 @@ class _Loop:
         done = max(self.stage.budget.progress(self.step, elapsed), 1e-9)
         total = self.stage.budget.num_steps or round(self.step / done)
         left = elapsed * (1 - done) / done
-        self.on_progress(Progress(self.stage.name, self.step, total, self.loss, self.rate_fps, left, self.note))
+        loss, name = self.scalars["loss"], self.stage.name
+        self.on_progress(Progress(name, self.step, total, loss, self.rate_fps, left, self.note, self.scalars))
 
     def _is_due(self, before: float, after: float) -> bool:
         """Return whether to evaluate: in equal parts of the stage, but for the first, which says nothing."""

@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from worldsim.paths import as_path
+from worldsim.places import as_path
 from worldsim.world.files import read_file
 
 MAX_ARRAYS_BYTES, MAX_HEADER_BYTES = 2**30, 2**24
@@ -29,7 +29,7 @@ DTYPES = {
 }
 
 
-def save_arrays(arrays: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:
+def save_arrays(arrays: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> None:
     """Write arrays whole or not at all."""
     target = as_path(path)
     part = target.with_name(f"{target.name}.part")
@@ -38,7 +38,7 @@ def save_arrays(arrays: Mapping[str, np.ndarray], path: str | os.PathLike) -> No
     part.replace(target)
 
 
-def load_arrays(path: str | os.PathLike, limit: int = MAX_ARRAYS_BYTES) -> dict[str, np.ndarray]:
+def load_arrays(path: str | os.PathLike[str], limit: int = MAX_ARRAYS_BYTES) -> dict[str, np.ndarray]:
     """Read arrays from a file of `limit` bytes at most.
 
     Raises:

@@ -27,7 +27,7 @@ from jax.typing import DTypeLike
 
 from worldsim import schema
 from worldsim.controls import ActionSpec
-from worldsim.paths import as_path
+from worldsim.places import as_path
 from worldsim.world.arrays import DTYPES, MAX_HEADER_BYTES, deserialize, flatten, serialize, unflatten
 from worldsim.world.card import OPTIONAL_PART, PARTS, Card, ContextsFile, GameCard, WeightsFile, read_card
 from worldsim.world.files import read_file, read_json, write_folder
@@ -64,7 +64,7 @@ class World:
 
 def save_world(
     world: World,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     dtype: DTypeLike | None = None,
     extra_files: Mapping[str, bytes] | None = None,
@@ -125,6 +125,8 @@ def load_world(
         ValueError: nothing is meant by that name (the message lists what exists), it has no such game or is not of
             that size, or any part of it is missing, misshapen, changed or over the limits.
     """
+    if size is not None and (np.shape(size) != (2,) or not all(isinstance(x, int) for x in size)):
+        raise TypeError(f"expected height and width, such as (64, 112), for size, got {size!r}.")
     world = read_bundle(find_world(name), count_params)
     card, contexts = world.card, world.initial_contexts
     chosen = chosen_game(card, os.fspath(name), game)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from worldsim import schema
 from worldsim.controls import ActionSpec
-from worldsim.paths import as_path
+from worldsim.places import as_path
 from worldsim.schema import Range
 from worldsim.world.files import read_json
 
@@ -172,7 +172,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def read_card(folder: str | os.PathLike) -> Card:
+def read_card(folder: str | os.PathLike[str]) -> Card:
     """Read and check the card of a bundle, without its arrays.
 
     Raises:

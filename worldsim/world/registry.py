@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from worldsim.paths import as_path
+from worldsim.places import as_path, run_name, world_folders
 from worldsim.stop_words import STOP_WORDS
 from worldsim.world.card import Card, read_card
 from worldsim.world.games import is_bare_name, split_game, words_in
-
-SHIPPED = (Path(__file__).parents[1] / "checkpoints", Path(__file__).parents[2] / "checkpoints")
-"""Where worlds come with the package: in a wheel, and in a clone."""
 
 
 def list_worlds() -> dict[Path, Card]:
@@ -21,7 +18,7 @@ def list_worlds() -> dict[Path, Card]:
     Looks at ./checkpoints/*, ./runs/*/world and what ships with the package, and leaves out what has no sound card.
     """
     cards: dict[Path, tuple[Path, Card]] = {}
-    for folder in _folders():
+    for folder in world_folders():
         try:
             cards.setdefault(folder.resolve(), (folder, read_card(folder)))
         except ValueError:
@@ -42,14 +39,17 @@ def find_world(name: str | os.PathLike) -> Path:
 
     Raises:
         ValueError: nothing is meant; lists what exists.
+        TypeError: `name` is neither text nor a path.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(f"expected the path or name of a world, or a prompt, for world, got {type(name).__name__}.")
     text = split_game(os.fspath(name))[0]
     path = as_path(text)
     for folder in (path, path / "world"):
         if text and (folder / "card.json").is_file():
             return folder
-    for folder in _folders():
-        if text == _run_name(folder):
+    for folder in world_folders():
+        if text == run_name(folder):
             return folder  # a damaged one too: reading it says what is wrong
     is_path = os.sep in text or path.exists()  # a damaged bundle must not be taken for a prompt of its folder's name
     folder = _named(text) or (None if is_path else _prompted(text))
@@ -75,13 +75,13 @@ def parse_prompt(name: str | os.PathLike) -> str | None:
     text = split_game(os.fspath(name))[0]
     folder = find_world(text)
     card = read_card(folder)
-    is_name = os.sep in text or Path(text).exists() or text in (_run_name(folder), card.name)
+    is_name = os.sep in text or Path(text).exists() or text in (run_name(folder), card.name)
     return None if is_name or is_bare_name(card, text) else text
 
 
 def _named(text: str) -> Path | None:
     worlds = list_worlds()
-    by_run = [folder for folder in worlds if text == _run_name(folder)]
+    by_run = [folder for folder in worlds if text == run_name(folder)]
     return next(iter(by_run + [folder for folder, card in worlds.items() if card.name == text]), None)
 
 
@@ -107,14 +107,3 @@ def _content_words(text: str) -> frozenset[str]:
 
 def _game_phrases(card: Card) -> list[str]:
     return [f"{card.name} {game}" for game in card.game_names]
-
-
-def _run_name(folder: Path) -> str:
-    return folder.parent.name if folder.name == "world" else folder.name
-
-
-def _folders() -> Iterator[Path]:
-    yield from sorted(Path("checkpoints").glob("*/"))
-    yield from sorted(Path("runs").glob("*/world/"))
-    for shipped in SHIPPED:
-        yield from sorted(shipped.glob("*/"))

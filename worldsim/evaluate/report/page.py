@@ -18,7 +18,7 @@ from unicodedata import category
 import numpy as np
 from jaxtyping import UInt8
 
-from worldsim.paths import as_path
+from worldsim.places import as_path
 
 _VOID = {"meta", "img", "br", "hr"}
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

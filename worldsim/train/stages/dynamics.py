@@ -71,7 +71,7 @@ def dynamics_stage(
         make_step(dynamics_loss(graphs, recipe), muon(), ema=config.ema, decay=_decays),
         batch,
         free_running(graphs[0], tokenizer, data, latents, sampler, show),
-        flags=lambda progress: {"bootstrap": progress >= recipe.bootstrap_start},
+        flags=lambda progress, step: {"bootstrap": progress >= recipe.bootstrap_start},
         num_evaluations=recipe.num_evaluations,
         keeps_initial=keeps_initial,
         refresh=refresh,
