@@ -114,7 +114,7 @@ def load_policy(path: str, spec: ActionSpec, size: tuple[int, int], seed: int) -
     return agent.policy(seed)
 
 
-def save_agent(agent: Agent, path: str | os.PathLike) -> Agent:
+def save_agent(agent: Agent, path: str | os.PathLike[str]) -> Agent:
     """Write an agent's folder."""
     folder = as_path(path)
     save_arrays({name: np.asarray(x) for name, x in flatten(agent.params).items()}, folder / WEIGHTS)
@@ -124,7 +124,7 @@ def save_agent(agent: Agent, path: str | os.PathLike) -> Agent:
     return agent
 
 
-def load_agent(path: str | os.PathLike) -> Agent:
+def load_agent(path: str | os.PathLike[str]) -> Agent:
     """Read an agent.
 
     Raises:

@@ -81,7 +81,8 @@ def resize(picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[
     """Scale a picture to a height and width, by the mean over areas."""
     if picture.shape[:2] == size:
         return picture
-    return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BOX))
+    height, width = size
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
 
 
 def _read(space: gym.Space, key: str | None, channels: str | None, can_render: bool) -> PictureReader | None:
@@ -95,9 +96,9 @@ def _read(space: gym.Space, key: str | None, channels: str | None, can_render: b
     last = len(sides) == 2 or (sides[2] in _COLOURS and channels != "first")
     if first and last and len(sides) == 3:
         raise ValueError(f"expected pictures [h w c] or [c h w], got {sides}, which may be both: say --channels last.")
-    height, width = sides[1:] if first else sides[:2]
-    if not (first or last) or (can_render and min(height, width) < LEAST_SIDE):
+    least = min(sides[1:] if first else sides[:2])
+    if not (first or last) or (can_render and least < LEAST_SIDE):
         return None
-    if len(sides) == 2 and not (is_byte and min(height, width) >= LEAST_SIDE):
+    if len(sides) == 2 and not (is_byte and least >= LEAST_SIDE):
         return None  # a table of numbers
     return PictureReader(key, first, 1.0 if is_byte or high > 1 else 255.0)

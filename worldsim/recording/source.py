@@ -135,7 +135,7 @@ def _with_package(env_id: str) -> str:
 def _spec_of_this_process(name: str) -> EnvSpec | None:
     """Return what this process knows of an id, which a script or a notebook may have registered."""
     module, _, env_id = name.rpartition(":")
-    spec = gym.registry.get(env_id) if module in ("", "__main__") else None
+    spec: Any = gym.registry.get(env_id) if module in ("", "__main__") else None
     if spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith("__main__:"):
         spec = copy.copy(spec)
         spec.entry_point = load_env_creator(str(spec.entry_point))
