@@ -1,5 +1,6 @@
 """Games as people bring them: recorded as they were played, or refused with what helps."""
 
+import dataclasses
 import time
 
 import gymnasium as gym
@@ -160,11 +161,11 @@ def test_episodes_that_do_not_fit_are_never_listed_and_bad_ones_can_be_dropped(t
         for i in range(4):
             writer.add(toy_footage[i])
         episode = toy_footage[4]
-        other = FootageWriter(tmp_path / "g", odd_meta(toy_footage.meta))
-        part, summary = other.write(episode._replace(obs=episode.obs[:, :4]))
-        with pytest.raises(ValueError, match=r"expected uint8 .* in .*obs, got"):
+        with FootageWriter(tmp_path / "g", dataclasses.replace(toy_footage.meta, size=(4, 12))) as other:
+            part, summary = other.write(episode._replace(obs=episode.obs[:, :4]))
+            part = part.rename(tmp_path / "part")
+        with pytest.raises(ValueError, match=r"expected the layout of uint8 .*obs, got another"):
             writer.commit(part, summary, seed=None, policy="unknown")
-        other.close()
     shard = next(p for p in (path / "episodes/000001/obs").rglob("*") if p.is_file() and p.name != "zarr.json")
     shard.write_bytes(shard.read_bytes()[:-20])
     assert list(drop_bad(path)) == ["000001"]
@@ -173,9 +174,3 @@ def test_episodes_that_do_not_fit_are_never_listed_and_bad_ones_can_be_dropped(t
     with FootageWriter(path, footage.meta) as writer:
         assert writer.add(toy_footage[4]).name == "000004"
     assert drop_bad(path) == {}
-
-
-def odd_meta(meta):
-    import dataclasses
-
-    return dataclasses.replace(meta, size=(4, meta.size[1]))

@@ -174,7 +174,7 @@ def test_a_card_that_cannot_be_shown_leaves_the_other_worlds_listed(bundle, tmp_
     from worldsim.world import save_world
 
     save_world(make_world("jump"), tmp_path / "jump")
-    monkeypatch.setattr("worldsim.world.registry.SHIPPED", (tmp_path,))
+    monkeypatch.setattr("worldsim.places.SHIPPED", (tmp_path,))
     monkeypatch.chdir(tmp_path)
     change_card(bundle, lambda card: card.update(change))
     assert [card.name for card in list_worlds().values()] == ["jump"]

@@ -14,11 +14,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 GRACE_S = 4.0  # to save what there is
 STOPPED = 130  # exit status
 
-_requested = threading.Event()
+_DEAF = "_xla_gc_callback"  # what is raised inside of it is printed and dropped
+
+_requested, _raised = threading.Event(), threading.Event()
 
 
 @contextmanager
@@ -32,6 +35,7 @@ def heard(hint: str = "") -> Iterator[None]:
         yield
         return
     _requested.clear()
+    _raised.clear()
     read, write = os.pipe()
     os.set_blocking(write, False)
     ended = threading.Event()
@@ -54,7 +58,8 @@ def check() -> None:
     Raises:
         KeyboardInterrupt: there was a signal.
     """
-    if _requested.is_set():
+    if _requested.is_set() and not _raised.is_set():
+        _raised.set()
         raise KeyboardInterrupt
 
 
@@ -63,10 +68,11 @@ def say_stopped(hint: str) -> None:
     print("\nworldsim: stopped" + (f"; {hint}." if hint else "."), file=sys.stderr, flush=True)
 
 
-def _interrupt(*_: object) -> None:
-    is_first = not _requested.is_set()
-    _requested.set()
-    if is_first:  # a second one must not break what the first one saves
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if frame is not None and frame.f_code.co_name == _DEAF:
+        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+    elif not _raised.is_set():  # a second one must not break what the first one saves
+        _raised.set()
         raise KeyboardInterrupt
 
 
