@@ -23,7 +23,8 @@ from worldsim.types import CONTEXT
 from worldsim.video import read_prompt
 from worldsim.world import Card, check_same_game, parse_prompt
 
-STILL, MAX_PICTURE_BYTES = (".png", ".jpg", ".jpeg", ".webp", ".bmp"), 64 << 20
+STILL = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_MAX_PICTURE = 64 << 20, 32_000_000  # bytes, pixels
 MAX_NAME = 1024  # characters of a path
 HOLD = 4  # frames that a random action is held
 
@@ -150,7 +151,7 @@ def find_initial(prompt: str | None, sim: Simulator, rng: np.random.Generator) -
         )
     if exists and Path(prompt).suffix.lower() in STILL:
         try:
-            return InitialContext.frames(decode_picture(Path(prompt).read_bytes(), sim.size, MAX_PICTURE_BYTES)[None])
+            return InitialContext.frames(decode_picture(Path(prompt).read_bytes(), sim.size, *_MAX_PICTURE)[None])
         except ValueError as error:
             raise ValueError(f"{prompt}: {error}") from error
     if not Path(prompt).is_dir():

@@ -2,13 +2,18 @@
 
 import contextlib
 import dataclasses
+import io
 import json
+import math
 import threading
+import urllib.error
+import urllib.request
 
 import jax
 import numpy as np
 import pytest
 import websockets.sync.client as client
+from PIL import Image
 
 from worldsim.play.background import wait_for_background
 
@@ -26,12 +31,33 @@ def unpack(data: bytes):
     return Frame(number, answered, clock, flags, reward, total, known, model_ms, picture, real_reward, real_total, real)
 
 
+def pixels(frame) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(frame.picture)).convert("RGB"))
+
+
+def png(size=(16, 16), colour=(200, 30, 30)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def status(request) -> int:
+    """The status that an address answers with."""
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 class Page:
     """What a page does, without a browser: acknowledges frames and keeps what comes."""
 
-    def __init__(self, address: str, acks: bool = True):
+    def __init__(self, address: str, acks: bool = True, path: str = "/play", origin: str | None = None):
         self._stack = contextlib.ExitStack()
-        line = client.connect(f"ws://{address}/play", origin=f"http://{address}", compression=None, max_size=None)
+        origin = origin or f"http://{address}"
+        line = client.connect(f"ws://{address}{path}", origin=origin, compression=None, max_size=None)
         self.socket = self._stack.enter_context(line)
         self.acks, self.frames, self.texts = acks, [], []
         self._n = 0
@@ -111,19 +137,20 @@ def stepper(restless_world):
 def serve(stepper, restless_world, tmp_path):
     """Start a server with settings; gives its address, its manager and a way to open pages."""
     from worldsim.play.archive import Archive
+    from worldsim.play.guard import Access
     from worldsim.play.server import bind, make_server
     from worldsim.play.sessions import SessionManager
 
     ends = []
 
-    def start(world=None, **settings):
+    def start(world=None, access=None, max_bytes=math.inf, **settings):
         folder, model = world or (restless_world, stepper)
         settings = {"max_players": 3, "fps": None if world else 40.0, "idle_s": 600.0, "seed": 0} | settings
         settings["max_players"] = min(settings["max_players"], model.max_players)
-        manager = SessionManager(folder, model, Archive(tmp_path / "played"), **settings)
+        manager = SessionManager(folder, model, Archive(tmp_path / "played", max_bytes), **settings)
         listener = bind("127.0.0.1", 0)
         ready = threading.Event()
-        server = make_server(manager, listener, ready.set)
+        server = make_server(manager, access or Access(), ready.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         assert ready.wait(30)

@@ -6,6 +6,7 @@ An episode ends with the game, and where a player jumps: no step leads from befo
 
 from __future__ import annotations
 
+import math
 import secrets
 import shutil
 import tempfile
@@ -36,10 +37,16 @@ class Recorded(NamedTuple):
 
 
 class Archive:
-    """The footage folders of one server, such as `pong-dream` and `pong-game`, opened at their first recording."""
+    """The footage folders of one server, such as `pong-dream` and `pong-game`, opened at their first recording.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    Args:
+        folder: that holds them.
+        max_bytes: that it may hold; what is being recorded counts uncompressed.
+    """
+
+    def __init__(self, folder: Path, max_bytes: float = math.inf):
+        self.folder, self.max_bytes = folder, max_bytes
+        self.num_bytes = _num_bytes(folder)
         self._writers: dict[str, FootageWriter] = {}
         self._videos: dict[str, tuple[Path, int]] = {}
 
@@ -47,19 +54,31 @@ class Archive:
         """Begin a recording in the footage folder `name`.
 
         Raises:
-            ValueError: the folder holds something else.
+            ValueError: the folder holds something else, or as much as it may.
             BlockingIOError: another process records into it.
             OSError: the disk is full or may not be written to.
         """
+        if self.is_full:
+            raise ValueError(self.fullness)
         if name not in self._writers:
             self._writers[name] = FootageWriter(self.folder / name, meta)
         return Tape(self, self._writers[name], source)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the recordings take as much of the disk as they may."""
+        return self.num_bytes >= self.max_bytes
+
+    @property
+    def fullness(self) -> str:
+        """What a person is told then."""
+        return f"recordings take {self.max_bytes / 1e9:g} GB, as much as this server's --max-recordings-gb allows."
+
     def publish(self, path: Path, index: int) -> str:
-        """Give a committed episode of the footage at `path` an address that cannot be guessed."""
+        """Give a committed episode of the footage at `path` an address, from the page on, that cannot be guessed."""
         token = secrets.token_urlsafe(12)
         self._videos[token] = path, index
-        return f"/recordings/{token}.mp4"
+        return f"recordings/{token}.mp4"
 
     def video(self, token: str) -> bytes | None:
         """The mp4 of a recorded episode, made now; None for an address that nobody was given."""
@@ -83,6 +102,7 @@ class Tape:
     def __init__(self, archive: Archive, writer: FootageWriter, source: str):
         self._archive, self._writer, self._source = archive, writer, source
         self._episode: EpisodeWriter | None = None
+        self._raw_bytes = 0
 
     def __len__(self) -> int:
         return 0 if self._episode is None else len(self._episode)
@@ -104,15 +124,19 @@ class Tape:
         """Add a step."""
         assert self._episode is not None
         self._episode.step(row, obs, reward, terminated, truncated or len(self) >= MAX_FRAMES, state)
+        self._raw_bytes += obs.nbytes
+        self._archive.num_bytes += obs.nbytes
 
     @property
     def is_full(self) -> bool:
-        """Whether the episode is as long as they get."""
-        return len(self) > MAX_FRAMES
+        """Whether the episode is as long as they get, or the disk as full."""
+        return len(self) > MAX_FRAMES or self._archive.is_full
 
     def cut(self) -> Recorded | None:
         """End the episode and list it; one without a step is dropped."""
         episode, self._episode = self._episode, None
+        self._archive.num_bytes -= self._raw_bytes
+        self._raw_bytes = 0
         if episode is None:
             return None
         if len(episode) < 2:
@@ -120,9 +144,15 @@ class Tape:
             shutil.rmtree(episode.path, ignore_errors=True)
             return None
         info = self._writer.commit(episode.path, episode.close(), seed=None, policy=POLICY)
-        video = self._archive.publish(self._writer.path, len(self._writer.episodes) - 1)
+        index = len(self._writer.episodes) - 1
+        self._archive.num_bytes += _num_bytes(self._writer.path / "episodes" / info.name)
+        video = self._archive.publish(self._writer.path, index)
         seconds = (info.length - 1) / self._writer.meta.fps
         return Recorded(info.name, info.length, seconds, video, self._source)
+
+
+def _num_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def dream_meta(card: Card) -> FootageMeta:

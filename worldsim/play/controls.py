@@ -32,8 +32,14 @@ SHORTCUTS = {
 }
 
 
+_MAX_TAPS = 32
+
+
 class InputState:
-    """What a person holds between two ticks: the last input wins, mouse movement adds up, and no tap is lost."""
+    """What a person holds between two ticks: the last input wins, mouse movement adds up, no tap is lost.
+
+    Of a page that nobody reads the last taps alone are kept.
+    """
 
     def __init__(self):
         self._held = Input()
@@ -42,7 +48,7 @@ class InputState:
     def update(self, now: Input) -> None:
         """Take an input."""
         pressed = tuple(key for key in now.keys if key not in self._held.keys)
-        self._taps = (*(key for key in self._taps if key not in pressed), *pressed)
+        self._taps = (*(key for key in self._taps if key not in pressed), *pressed)[-_MAX_TAPS:]
         motion = (self._held.motion[0] + now.motion[0], self._held.motion[1] + now.motion[1])
         self._held = now._replace(motion=motion)
 

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 HEADER = struct.Struct("<BBHIIIdffffff")
 TERMINATED, TRUNCATED, BEGUN, HELD, REAL_ENDED, UNCERTAINTY_KNOWN, JUMPED = (1 << i for i in range(7))
-MAX_PICTURE_BYTES = 4 << 20
-_MAX_SIDE, _MAX_PIXELS = 8192, 32_000_000
+MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS = 1 << 20, 1 << 22
+_MAX_SIDE = 8192
 _READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
 
@@ -55,7 +55,9 @@ def encode_picture(obs: UInt8[np.ndarray, "h w c"], kind: str) -> bytes:
     return out.getvalue()
 
 
-def decode_picture(raw: bytes, size: tuple[int, int], max_bytes: int = MAX_PICTURE_BYTES) -> UInt8[np.ndarray, "h w c"]:
+def decode_picture(
+    raw: bytes, size: tuple[int, int], max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = MAX_PICTURE_PIXELS
+) -> UInt8[np.ndarray, "h w c"]:
     """Read a picture and fit it to a world's size: the middle of it is kept, and its shape.
 
     Raises:
@@ -66,8 +68,9 @@ def decode_picture(raw: bytes, size: tuple[int, int], max_bytes: int = MAX_PICTU
     try:
         picture = Image.open(io.BytesIO(raw), formats=_READABLE)
         width, height = picture.size
-        if max(width, height) > _MAX_SIDE or width * height > _MAX_PIXELS:
-            raise ValueError(f"expected at most {_MAX_SIDE} pixels a side for a picture, got {width}x{height}.")
+        if max(width, height) > _MAX_SIDE or width * height > max_pixels:
+            most = f"{max_pixels / 1e6:.1f} million pixels and {_MAX_SIDE} a side"
+            raise ValueError(f"expected at most {most} for a picture, got {width}x{height}.")
         picture = ImageOps.exif_transpose(picture).convert("RGBA")
     except ValueError:
         raise

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from worldsim.initial import InitialContext
-from worldsim.play import frames
+from worldsim.play import background, frames
 from worldsim.play.archive import Archive, Recorded, Tape, dream_meta, game_meta
 from worldsim.play.messages import Command
 from worldsim.play.reference import ReferenceGame
@@ -58,6 +58,7 @@ class Player:
         self.recorded: list[Recorded] = []
         self.now: Snapshot
         self.flags = 0
+        self.rests_until = self.may_start_real_at = 0.0  # of the monotonic clock; the room sets both
         self.begin()
 
     # --- steps
@@ -114,12 +115,10 @@ class Player:
         self._jump(Snapshot(result, 0.0, 0), frames.BEGUN)
         self._keep()
 
-    def begin_from_picture(self, raw: bytes) -> None:
-        """Begin from a stranger's picture, fitted to the world; notes where it is unlike all footage of the world."""
-        try:
-            obs = frames.decode_picture(raw, self.stepper.size)
-        except ValueError as error:
-            return self.note_error(error)
+    def begin_from_picture(self, obs: UInt8[np.ndarray, "h w c"]) -> None:
+        """Begin from a picture; notes where it is unlike all footage of the world."""
+        if obs.shape[:2] != self.stepper.size:
+            return  # of the world that the person has left meanwhile
         known = self.stepper.world.metrics.get("fidelity", {}).get("psnr_tokenizer")
         psnr = self.stepper.reconstruction_psnr(obs)
         self.begin(InitialContext.frames(obs[None]))
@@ -220,7 +219,7 @@ class Player:
         self._cut("game", again=False)
         real, self.real = self.real, None
         if real is not None:
-            real.game.close()
+            background.start(real.game.close)  # which waits for it
 
     def _advance_real(self, real: ReferenceGame, row: Float[np.ndarray, " a"]) -> None:
         real.receive_step(row)
@@ -268,7 +267,9 @@ class Player:
         recorded = tape.cut()
         if recorded is not None:
             self.recorded.append(recorded)
-        if not again:
+        if again and self.archive.is_full:
+            self.notes.append(("error", self.archive.fullness))
+        if not again or self.archive.is_full:
             del self.tapes[source]
         elif source == "dream":
             tape.begin(self.now.result.obs)

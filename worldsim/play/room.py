@@ -3,11 +3,15 @@
 Ticks keep the world's pace by the clock: the next one is due a period after the last was due, not after it was done,
 so that they do not drift. Where the model is slower the tick waits for it and starts anew from there: the game slows
 down, no step is skipped, and the page is told. The event loop serves the pages; one thread owns model and players.
+
+What one player costs the others is bounded: a tick does one command of each, and commands wait so long after one that
+they take a tenth of the thread's time at most. So do people who enter.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +34,9 @@ from worldsim.recording.real import RealGame
 STATUS_EVERY_S = 1.0
 _SLOW = 0.92  # of the wanted pace; below it the page is told that the tick is held
 _START_REAL = Command("real", {"on": True})
+_REAL_EVERY_S = 10.0  # between two starts of one player
+_REST, _MAX_REST_S = 9.0, 2.0  # after a command, in times that it took
+_ENTRY_REST_S = 0.25
 
 
 class Turn(NamedTuple):
@@ -37,7 +44,7 @@ class Turn(NamedTuple):
 
     session: Session
     player: Player
-    commands: tuple[Command | bytes, ...]
+    command: Command | np.ndarray | None
     held: Input
 
 
@@ -49,17 +56,24 @@ class Room:
         thread: one worker, shared by all rooms, that owns models and players.
         fps: ticks a second; the world's own by default.
         new_player: makes a player of the world; called in the thread.
+        starting: of real games, one at a time in all rooms.
     """
 
     def __init__(
-        self, stepper: Stepper, thread: ThreadPoolExecutor, fps: float | None, new_player: Callable[[], Player]
+        self,
+        stepper: Stepper,
+        thread: ThreadPoolExecutor,
+        fps: float | None,
+        new_player: Callable[[], Player],
+        starting: asyncio.Semaphore,
     ):
-        self.stepper, self.thread, self._new_player = stepper, thread, new_player
+        self.stepper, self.thread, self._new_player, self._starting = stepper, thread, new_player, starting
         self.card, self.spec = stepper.card, with_keys(stepper.spec)
         self.fps = float(fps or self.card.fps)
         self.sessions: list[Session] = []
         self.model_ms: deque[float] = deque(maxlen=120)
         self._real_tasks: set[asyncio.Task] = set()
+        self._entering = asyncio.Lock()
         self._status_at = 0.0
         self._start = time.monotonic()
 
@@ -67,7 +81,16 @@ class Room:
 
     async def enter(self, session: Session, hello: dict[str, object]) -> None:
         """Give a session a player of its own."""
-        player = await self._in_thread(self._new_player)
+        async with self._entering:
+            if session.is_gone:
+                return
+            began = time.monotonic()
+            player = await self._in_thread(self._new_player)
+            rest = min(_REST * (time.monotonic() - began), _ENTRY_REST_S)
+            await self._welcome(session, player, hello)
+            await asyncio.sleep(rest)
+
+    async def _welcome(self, session: Session, player: Player, hello: dict[str, object]) -> None:
         if session.is_gone:
             await self._in_thread(player.close)
             return
@@ -127,9 +150,9 @@ class Room:
                 turn.session.number += 1
                 turn.session.send(frames.pack(frame._replace(number=turn.session.number)))
             self._tell(turn.session, turn.player)
-            if _START_REAL in turn.commands:
+            if _starts_real(turn.command):
                 self._start_real(turn)
-        if any(turn.commands for turn in turns):
+        if any(turn.command is not None for turn in turns):
             self._status_at = 0.0
         if time.monotonic() >= self._status_at:
             self._status_at = time.monotonic() + STATUS_EVERY_S
@@ -145,9 +168,8 @@ class Room:
         session.line_held = moves and not session.has_room
         if session.line_held:
             return None  # its commands wait too, so that none is done unseen
-        commands = tuple(session.commands)
-        session.commands.clear()
-        return Turn(session, player, commands, session.input.take()) if moves or commands else None
+        command = session.take_command() if time.monotonic() >= player.rests_until else None
+        return Turn(session, player, command, session.input.take()) if moves or command is not None else None
 
     def _tell(self, session: Session, player: Player) -> None:
         for level, text in player.notes:
@@ -185,11 +207,14 @@ class Room:
     def _work(self, turns: list[Turn], clock_ms: float) -> list[frames.Frame | None]:
         """Do the commands, then one step for all who are due and have not just jumped."""
         for turn in turns:
-            for command in turn.commands:
-                if isinstance(command, bytes):
-                    turn.player.begin_from_picture(command)
-                elif command != _START_REAL:
-                    turn.player.do(command)
+            if turn.command is not None and not _starts_real(turn.command):
+                began = time.monotonic()
+                if isinstance(turn.command, Command):
+                    turn.player.do(turn.command)
+                else:
+                    turn.player.begin_from_picture(turn.command)
+                took = time.monotonic() - began
+                turn.player.rests_until = began + took + min(_REST * took, _MAX_REST_S)
         moving = [turn for turn in turns if turn.player.is_due and not turn.player.flags]
         began = time.perf_counter()
         requests = [turn.player.request(row_of_input(self.spec, turn.held)) for turn in moving]
@@ -231,7 +256,13 @@ class Room:
     # --- the real game
 
     def _start_real(self, turn: Turn) -> None:
-        """Start the real game beside the loop, since it takes seconds."""
+        """Start the real game beside the loop, since it takes seconds; one a player, and not again at once."""
+        if turn.player.real is not None:
+            return turn.session.note("the real game is running", "error")
+        wait_s = turn.player.may_start_real_at - time.monotonic()
+        if wait_s > 0:
+            return turn.session.note(f"the real game may start again in {wait_s:.0f} s", "error")
+        turn.player.may_start_real_at = math.inf  # until this start is over
         task = asyncio.create_task(self._bring_real(turn.session, turn.player))
         self._real_tasks.add(task)
         task.add_done_callback(self._real_tasks.discard)
@@ -239,12 +270,21 @@ class Room:
     async def _bring_real(self, session: Session, player: Player) -> None:
         session.note(f"starting the real {self.card.title} …")
         try:
-            game = await in_background(RealGame, self.card)
+            async with self._starting:
+                if session.is_gone:
+                    return
+                game = await in_background(RealGame, self.card)
         except (ValueError, ModuleNotFoundError, RuntimeError) as error:
             session.note(" ".join(str(error).split()), "error")
             return
+        finally:
+            player.may_start_real_at = time.monotonic() + _REAL_EVERY_S
         if session.player is not player or session.is_gone:
             await in_background(game.close)
             return
         await self._in_thread(player.take_real, game)
         self._status_at = 0.0
+
+
+def _starts_real(command: Command | np.ndarray | None) -> bool:
+    return isinstance(command, Command) and command == _START_REAL

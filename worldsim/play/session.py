@@ -7,13 +7,15 @@ import json
 import time
 from collections import deque
 
+import numpy as np
+
 from worldsim.controls import Input
 from worldsim.play.controls import InputState
 from worldsim.play.messages import Ack, Command, Message
 from worldsim.play.player import Player
 
 IN_FLIGHT = 2
-_OUTBOX = 64
+_OUTBOX, _COMMANDS = 64, 32
 _RATE_SPAN_S = 2.0
 
 
@@ -23,7 +25,9 @@ class Session:
     def __init__(self):
         self.player: Player | None = None  # None until the room has made one, and in the queue
         self.input = InputState()
-        self.commands: deque[Command | bytes] = deque()  # that no tick has taken yet
+        self.commands: deque[Command | np.ndarray] = deque()  # that no tick has taken yet
+        self.has_picture = False  # one is being decoded, or waits for a tick
+        self.is_following = False  # a text of theirs is looked up
         self.outbox: asyncio.Queue[str | bytes | tuple[int, str]] = asyncio.Queue(_OUTBOX)
         self.last_message_at = self.last_input_at = time.monotonic()
         self.number = 0
@@ -35,18 +39,27 @@ class Session:
     def receive(self, message: Message) -> None:
         """Take a message of the page."""
         self.last_message_at = time.monotonic()
+        if isinstance(message, Input | Command):
+            self.last_input_at = self.last_message_at
         if isinstance(message, Input):
             self.input.update(message)
-            self.last_input_at = self.last_message_at
         elif isinstance(message, Ack):
             self._acked = max(self._acked, min(message.frame, self.number))
         elif isinstance(message, Command):
-            self.add(message)
+            self.commands.append(message)
 
-    def add(self, command: Command | bytes) -> None:
-        """Queue a command, or a picture to begin from, for the next tick."""
-        self.last_message_at = self.last_input_at = time.monotonic()
-        self.commands.append(command)
+    @property
+    def is_full(self) -> bool:
+        """Whether more commands wait than a person gives."""
+        return len(self.commands) > _COMMANDS
+
+    def take_command(self) -> Command | np.ndarray | None:
+        """The next command, or picture to begin from."""
+        if not self.commands:
+            return None
+        command = self.commands.popleft()
+        self.has_picture &= isinstance(command, Command)
+        return command
 
     @property
     def has_room(self) -> bool:

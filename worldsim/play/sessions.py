@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import time
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count, repeat
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from worldsim.play.archive import Archive
 from worldsim.play.background import in_background
+from worldsim.play.frames import decode_picture
 from worldsim.play.messages import Command, Message
 from worldsim.play.player import NOTHING, RANDOM, Player, Policies
 from worldsim.play.room import Room
@@ -26,6 +27,7 @@ QUEUE = 32
 SILENT_S = 20.0
 _WARN_S = 30.0
 _GOODBYE_S = 1.0
+_FOLLOW_EVERY_S = 0.5
 
 
 class WorldRef(NamedTuple):
@@ -53,6 +55,7 @@ class SessionManager:
         policies: what can play in that world in place of a person.
         words: what people enter it with, where it reads words; they begin from a recorded context by default.
         game: which game of the world, where it has several.
+        worlds: folders of those that people may enter beside it; None = all that are found.
     """
 
     def __init__(
@@ -68,11 +71,14 @@ class SessionManager:
         policies: Policies | None = None,
         words: str | None = None,
         game: str | None = None,
+        worlds: Collection[Path] | None = None,
     ):
         self.world = WorldRef(world.resolve(), game)
         self.archive, self.max_players, self.fps, self.idle_s = archive, max_players, fps, idle_s
         self.words = words
+        self.folders = None if worlds is None else {self.world.folder, *(folder.resolve() for folder in worlds)}
         self.thread = ThreadPoolExecutor(1, "worldsim-model")
+        self._starting, self._decoding, self._loading = (asyncio.Semaphore(1) for _ in range(3))
         self.rooms = {self.world: self._room(stepper, seed, policies)}
         self.places: dict[Session, Room | None] = {}
         self.queue: list[Session] = []
@@ -137,51 +143,79 @@ class SessionManager:
             await self._enter(self.queue.pop(0), self.rooms[self.world], self.words)
         self._tell_queue()
 
-    async def receive(self, session: Session, message: Message) -> None:
+    def receive(self, session: Session, message: Message) -> None:
         """Take a message: a text prompt may lead into another room, the rest is the session's."""
-        if isinstance(message, Command) and message.what == "start":
-            prompt = message.args["prompt"]
-            if prompt not in (RANDOM, NOTHING) and not await self._follow(session, prompt):
-                return
-        session.receive(message)
+        is_start = isinstance(message, Command) and message.what == "start"
+        if not is_start or message.args["prompt"] in (RANDOM, NOTHING):
+            session.receive(message)
+        elif session.is_following:
+            session.note("still looking for the world that you named last", "error")
+        else:
+            session.last_message_at = session.last_input_at = time.monotonic()
+            session.is_following = True
+            self._spawn(self._follow(session, message))
+
+    def receive_picture(self, session: Session, raw: bytes) -> None:
+        """Take a picture to begin from: one at a time of each player, one at a time of all."""
+        session.last_message_at = session.last_input_at = time.monotonic()
+        room = self.places.get(session)
+        if session.has_picture:
+            session.note("still reading the last picture", "error")
+        elif room is not None:
+            session.has_picture = True
+            self._spawn(self._decode(session, raw, room.stepper.size))
+
+    async def _decode(self, session: Session, raw: bytes, size: tuple[int, int]) -> None:
+        try:
+            async with self._decoding:
+                session.commands.append(await in_background(decode_picture, raw, size, nice=True))
+        except ValueError as error:
+            session.has_picture = False
+            session.note(" ".join(str(error).split()), "error")
 
     # --- rooms
 
     async def _enter(self, session: Session, room: Room, words: str | None) -> None:
         self.places[session] = room
         session.last_input_at = time.monotonic()
-        await room.enter(session, self._hello(room))
+        await room.enter(session, await asyncio.to_thread(self._hello, room))
         if words is not None and room.stepper.reads_words:
             session.receive(Command("start", {"prompt": words}))
 
-    async def _follow(self, session: Session, prompt: str) -> bool:
-        """Find the world that a text names; True where the session is in it already."""
+    async def _follow(self, session: Session, start: Command) -> None:
+        """Go to the world that a text names, or begin again where the session is in it already."""
+        try:
+            await self._find(session, start, start.args["prompt"])
+            await asyncio.sleep(_FOLLOW_EVERY_S)
+        finally:
+            session.is_following = False
+
+    async def _find(self, session: Session, start: Command, prompt: str) -> None:
         folder = await asyncio.to_thread(match_world, prompt)
         here = self.places.get(session)
-        if folder is None:
-            names = ", ".join(await asyncio.to_thread(valid_names))
-            session.note(f"no world here answers to {prompt!r}; there are: {names}", "error")
-            return False
+        if folder is None or not self._is_open(folder):
+            names = ", ".join(await asyncio.to_thread(valid_names, self._is_open))
+            return session.note(f"no world here answers to {prompt!r}; there are: {names}", "error")
         if here is None:
-            return False
+            return
         card = await asyncio.to_thread(read_card, folder)
         world = WorldRef(folder.resolve(), match_game(card, prompt))
         if self.rooms.get(world) is here:
-            return True
-        self._spawn(self._move(session, here, world, None if is_bare_name(card, prompt) else prompt))
-        return False
+            session.receive(start)
+        else:
+            await self._move(session, here, world, None if is_bare_name(card, prompt) else prompt)
+
+    def _is_open(self, folder: Path) -> bool:
+        return self.folders is None or folder.resolve() in self.folders
 
     async def _move(self, session: Session, here: Room, world: WorldRef, words: str | None) -> None:
-        if world not in self.rooms:
-            session.note("waking another world …")
-            try:
-                stepper = await in_background(
-                    lambda: Stepper(load_world(world.folder, game=world.game), self.max_players)
-                )
-            except ValueError as error:
-                session.note(str(error), "error")
-                return
+        async with self._loading:
             if world not in self.rooms:
+                session.note("waking another world …")
+                try:
+                    stepper = await in_background(self._load, world)
+                except ValueError as error:
+                    return session.note(str(error), "error")
                 self.rooms[world] = self._room(stepper)
                 self._run(self.rooms[world])
         if self.places.get(session) is not here:  # gone or moved meanwhile
@@ -191,9 +225,16 @@ class SessionManager:
         if not session.is_gone:
             await self._enter(session, self.rooms[world], words)
 
+    def _load(self, world: WorldRef) -> Stepper:
+        """A world that is compiled for its first player, so that those of other worlds do not wait for it."""
+        stepper = Stepper(load_world(world.folder, game=world.game), self.max_players)
+        stepper.prepare()
+        return stepper
+
     def _room(self, stepper: Stepper, seed: int | None = None, policies: Policies | None = None) -> Room:
         seeds = repeat(None) if seed is None else count(seed)  # players count on from the first one's
-        return Room(stepper, self.thread, self.fps, lambda: Player(stepper, self.archive, next(seeds), policies))
+        new_player = lambda: Player(stepper, self.archive, next(seeds), policies)  # noqa: E731
+        return Room(stepper, self.thread, self.fps, new_player, self._starting)
 
     def _run(self, room: Room) -> None:
         self._spawn(room.run())
@@ -213,7 +254,7 @@ class SessionManager:
         game = room.card.game
         # Whether it can be played is known only when it starts; without the games' package it surely cannot.
         ours = is_short_name(game) and importlib.util.find_spec("worldsim_envs") is not None
-        return {"has_real": ours, "max_players": self.max_players, "worlds": valid_names()}
+        return {"has_real": ours, "max_players": self.max_players, "worlds": valid_names(self._is_open)}
 
     # --- the silent and the idle
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from worldsim.stop_words import STOP_WORDS
@@ -28,9 +28,10 @@ def list_worlds() -> dict[Path, Card]:
     return dict(cards.values())
 
 
-def valid_names() -> list[str]:
-    """Return the names of the worlds of `list_worlds`, with "arcade pong" for a game of several."""
-    return sorted({name for card in list_worlds().values() for name in (card.name, *_game_phrases(card))})
+def valid_names(is_open: Callable[[Path], bool] = lambda folder: True) -> list[str]:
+    """Return the names of the worlds of `list_worlds` that are open, with "arcade pong" for a game of several."""
+    cards = [card for folder, card in list_worlds().items() if is_open(folder)]
+    return sorted({name for card in cards for name in (card.name, *_game_phrases(card))})
 
 
 def find_world(name: str | os.PathLike) -> Path:

@@ -27,8 +27,9 @@ export class Connection {
 
   connect() {
     if (this.socket?.readyState <= WebSocket.OPEN) return;
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/play`);
+    const address = new URL(`play${location.search}`, location.href); // below the page, with the key of its link
+    address.protocol = address.protocol.replace("http", "ws");
+    const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => (typeof data === "string" ? this.onText(JSON.parse(data)) : this.onFrame(data));
     socket.onclose = (event) => socket === this.socket && this.onClose(event);

@@ -6,7 +6,7 @@ import { gameKeys, glyph, InputState } from "./keys.js";
 import { fillHelp, Panel, toast } from "./panel.js";
 
 const byId = (id) => document.getElementById(id);
-const MAX_PICTURE = 4 << 20;
+const MAX_SIDE = 512; // pixels of a picture that is sent; worlds are smaller
 const LATENCIES = 200;
 const REPEATING = new Set(["step", "rewind", "cooler", "warmer"]);
 const LABELS = {
@@ -27,7 +27,7 @@ const stats = { frames: 0, latency: [], last: null };
 const panel = new Panel();
 const display = new Display(byId("stage"), byId("dream"), byId("game"), drawn);
 const held = new InputState((input) => {
-  if (!connection.send({ type: "input", n: ++inputs, ...input })) return;
+  if (!hello || !connection.send({ type: "input", n: ++inputs, ...input })) return;
   if (!status?.paused && !document.hidden) pending.set(inputs, performance.now()); // what no frame answers soon is no latency
 });
 const connection = new Connection({ text: received, frame: (frame) => hello && display.show(frame), closed });
@@ -93,6 +93,7 @@ function recordingText(frames) {
 }
 
 function wait({ place, max_players }) {
+  hello = status = null; // who waits may only ping
   overlay(`All ${max_players ?? ""} places are taken; you are number ${place}. The game begins by itself.`, { pulse: true });
 }
 
@@ -121,7 +122,7 @@ function overlay(text, { pulse = false, reconnect = false } = {}) {
 
 // --- commands
 
-const tell = (what, args = {}) => connection.send({ type: "do", what, ...args });
+const tell = (what, args = {}) => hello && connection.send({ type: "do", what, ...args });
 const begin = (prompt) => tell("start", { prompt });
 const scaled = (change) => tell("settings", { noise_scale: Math.max(0, Math.min(2, Math.round(10 * (status.noise_scale + change)) / 10)) });
 const commands = {
@@ -254,9 +255,13 @@ byId("reconnect").addEventListener("click", () => {
 });
 
 async function sendPicture(file) {
-  if (!file) return;
-  if (file.size > MAX_PICTURE) return toast("A picture may have at most 4 MiB.", { level: "error" });
-  connection.send(await file.arrayBuffer());
+  const bitmap = file && (await createImageBitmap(file).catch(() => toast("This picture cannot be read.", { level: "error" })));
+  if (!bitmap) return;
+  const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
+  const canvas = new OffscreenCanvas(Math.ceil(bitmap.width * scale), Math.ceil(bitmap.height * scale));
+  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const png = await canvas.convertToBlob();
+  if (hello) connection.send(await png.arrayBuffer());
 }
 byId("picture").addEventListener("change", ({ target }) => {
   sendPicture(target.files[0]);
