@@ -5,6 +5,9 @@ import dataclasses
 import io
 import json
 import math
+import re
+import socket
+import socketserver
 import threading
 import urllib.error
 import urllib.request
@@ -161,6 +164,55 @@ def serve(stepper, restless_world, tmp_path):
     yield start
     for end in ends:
         end()
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """Serves another server below a path, as notebook servers do: cuts the path off and writes the Host anew."""
+
+    daemon_threads, path = True, "/user/me/proxy/8000"
+
+    def __init__(self, upstream: str):
+        self.upstream = upstream
+        super().__init__(("127.0.0.1", 0), _Relay)
+        self.address = f"127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Relay(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (more := self.request.recv(65536)):
+                return
+            head += more
+        head = head.replace(b" " + Proxy.path.encode(), b" ", 1)
+        head = re.sub(rb"(?im)^host: [^\r]*", f"Host: {self.server.upstream}".encode(), head)
+        head = re.sub(rb"(?im)^connection: keep-alive", b"Connection: close", head)
+        host, port = self.server.upstream.split(":")
+        with socket.create_connection((host, int(port))) as line:
+            line.sendall(head)
+            threading.Thread(target=_pump, args=(self.request, line), daemon=True).start()
+            _pump(line, self.request)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def behind_proxy():
+    """Put a server behind a proxy."""
+    with contextlib.ExitStack() as stack:
+
+        def start(upstream: str = "") -> Proxy:
+            proxy = stack.enter_context(Proxy(upstream))
+            stack.callback(proxy.shutdown)
+            return proxy
+
+        yield start
 
 
 class Running:

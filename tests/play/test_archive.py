@@ -1,10 +1,12 @@
 """What players record: it can be read back and watched, and takes no more of the disk than it may."""
 
-import urllib.error
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
-from tests.play.conftest import pixels
+from tests.play.conftest import pixels, status
 from worldsim.data.store import Footage
+from worldsim.play.archive import Archive
 
 
 def test_a_recording_can_be_read_back_and_watched(serve):
@@ -40,3 +42,36 @@ def test_a_rewind_cuts_the_recording_in_two(serve):
     server.stop()
     footage = Footage.open(server.manager.archive.folder / "bar-dream")
     assert len(footage) == 2 and footage.episodes[0].length == first["frames"]
+
+
+def test_recordings_take_no_more_of_the_disk_than_they_may(serve):
+    frame_bytes = 16 * 16 * 3
+    server = serve(max_bytes=100_000)
+    page = server.page()
+    page.frame()
+    page.do("record", on=True)
+    error = page.text("note", lambda m: m["level"] == "error")
+    assert "--max-recordings-gb" in error["text"]
+    assert page.text("status")["recording"] is None
+    page.do("record", on=True)
+    page.text("note", lambda m: m["level"] == "error")
+    page.frame()
+    folder = server.manager.archive.folder
+    assert 5 * frame_bytes < sum(path.stat().st_size for path in folder.rglob("*")) < 150_000
+    assert Archive(folder, 1.0).is_full
+
+
+def test_one_video_is_made_at_a_time(serve, monkeypatch):
+    running, most = [], []
+
+    def video(archive, token):
+        running.append(token)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.remove(token)
+
+    monkeypatch.setattr(Archive, "video", video)
+    address = serve().address
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: status(f"http://{address}/recordings/{i}.mp4"), range(8)))
+    assert answers == [404] * 8 and max(most) == 1

@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+from tests.play.conftest import png
+from worldsim.play.connection import Meter
 from worldsim.play.frames import MAX_PICTURE_BYTES
 from worldsim.play.messages import MAX_TEXT_BYTES
 
@@ -67,3 +71,30 @@ def test_a_flood_closes_the_page(serve):
         pass
     code, reason = page.end()
     assert code == 1008 and "a second" in reason
+
+
+def test_large_messages_count_as_many(serve):
+    meter = Meter()
+    assert meter.lets(MAX_PICTURE_BYTES) and not meter.lets(MAX_PICTURE_BYTES)
+
+
+@pytest.mark.parametrize("message", ['{"type": "input", "n": 1, "keys": ["a"]}', png(), b"x" * MAX_PICTURE_BYTES])
+def test_a_page_that_waits_may_only_ping(serve, message):
+    server = serve(max_players=1)
+    server.page().frame()
+    waiting = server.page()
+    assert waiting.text("queue")["place"] == 1
+    waiting.send(type="ping")
+    waiting.socket.send(message)
+    code, reason = waiting.end()
+    assert code == 1008 and "nothing but ping" in reason
+
+
+def test_commands_of_a_page_that_reads_nothing_are_bounded(serve):
+    page = serve().page(acks=False)
+    page.frame()
+    page.frame()
+    for _ in range(40):
+        page.do("save")
+    code, reason = page.end()
+    assert code == 1008 and "more commands" in reason

@@ -118,3 +118,11 @@ def test_the_page_is_told_of_every_control():
     assert told["forward"]["bindings"] == [{"label": "forward", "keys": (key,)} for key in ("KeyW", "ArrowUp")]
     assert [x["label"] for x in told["steer"]["bindings"]] == ["steer −", "steer +"]
     assert has_mouse(CRAFT) and not has_mouse(PAD)
+
+
+def test_taps_of_a_page_that_nobody_reads_do_not_pile_up():
+    state = InputState()
+    for n in range(3600):
+        state.update(Input(n, tuple(f"{n}-{i}" for i in range(16))))
+        state.update(Input(n, ()))
+    assert len(state.take().keys) <= 32

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from worldsim.data.store import Footage
+from worldsim.play.guard import Access
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGS = [
@@ -50,11 +51,11 @@ def tabs(browser):
     """Open tabs of a server; errors of the page's own code fail the test."""
     contexts, errors = [], []
 
-    def open_tab(running, **settings):
+    def open_tab(running, path="/", **settings):
         contexts.append(browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | settings)))
         tab = contexts[-1].new_page()
         tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.goto(f"http://{running.address}/")
+        tab.goto(f"http://{running.address}{path}")
         return tab
 
     yield open_tab
@@ -167,6 +168,27 @@ def test_two_players_do_not_see_each_others_world(serve, tabs, pong):
     until(one, f"worldsim.lastFrame.number >= {number + 3}")
     assert (pixels(two) == before).all()
     assert (pixels(one) != before).any()
+
+
+def test_the_page_plays_behind_a_proxy_with_the_key_of_its_link(serve, tabs, pong, behind_proxy):
+    proxy = behind_proxy()
+    access = Access(origins=(f"http://{proxy.address}",), key="pass-word")
+    proxy.upstream = serve(pong, access=access).address
+    tab = tabs(proxy, path=f"{proxy.path}/?key=pass-word")
+    until(tab, "window.worldsim?.frames > 5")
+
+
+def test_a_page_that_waits_enters_by_itself_though_keys_are_pressed(serve, tabs, pong):
+    running = serve(pong, max_players=1)
+    first = tabs(running)
+    until(first, "window.worldsim?.frames > 3")
+    second = tabs(running)
+    until(second, "document.querySelector('#overlay-text').textContent.includes('number 1')")
+    second.keyboard.press("ArrowUp")
+    second.fill("#prompt", "pong")
+    second.keyboard.press("Enter")
+    first.goto("about:blank")
+    until(second, "window.worldsim?.frames > 3")
 
 
 def test_a_stop_of_the_server_is_said_on_the_page(serve, tabs, pong):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tests.play.conftest import unpack
 from worldsim.play.frames import HEADER, MAX_PICTURE_BYTES, Frame, decode_picture, encode_picture, pack
@@ -82,4 +82,11 @@ def bomb() -> bytes:
 )
 def test_a_bad_picture_is_a_clear_error(raw):
     with pytest.raises(ValueError, match="for a picture"):
+        decode_picture(raw, (16, 16))
+
+
+def test_pixels_are_counted_before_they_are_decoded(monkeypatch):
+    raw = saved(Image.new("RGB", (4000, 2000)), "PNG")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda picture: pytest.fail("decoded"))
+    with pytest.raises(ValueError, match="million pixels"):
         decode_picture(raw, (16, 16))

@@ -4,6 +4,7 @@ import time
 
 from worldsim.data.store import Footage
 from worldsim.play import frames
+from worldsim.world import find_world
 
 
 def test_a_text_begins_the_world_that_it_names_and_else_says_what_there_is(serve, somewhere_empty):
@@ -71,3 +72,13 @@ def test_a_stop_says_so_to_the_pages_closes_recordings_and_takes_less_than_five_
     server.thread.join(10)
     assert time.monotonic() - began < 5
     assert Footage.open(server.manager.archive.folder / "bar-dream").episodes[0].length > 5
+
+
+def test_strangers_enter_the_worlds_on_the_list_and_no_others(serve, somewhere_empty):
+    page = serve(worlds=[find_world("pong")]).page()
+    assert page.text("hello")["worlds"] == ["pong"]
+    page.do("start", prompt="jump")
+    assert page.text("note", lambda m: m["level"] == "error")["text"].endswith("there are: pong")
+    page = serve(worlds=[]).page()
+    page.do("start", prompt="pong")
+    assert page.text("note", lambda m: m["level"] == "error")

@@ -18,13 +18,14 @@ from worldsim.play.sessions import Full, SessionManager
 MESSAGES_A_SECOND, BURST = 250.0, 500.0  # of up to MAX_TEXT_BYTES; a picture counts as many
 
 
-class _Meter:
+class Meter:
     """A token bucket of messages by their size."""
 
     def __init__(self):
         self._allowed, self._at = BURST, time.monotonic()
 
     def lets(self, num_bytes: int) -> bool:
+        """Whether one more message, of so many bytes, is within the rate."""
         now = time.monotonic()
         self._allowed = (
             min(BURST, self._allowed + (now - self._at) * MESSAGES_A_SECOND) - 1 - num_bytes // MAX_TEXT_BYTES
@@ -58,7 +59,7 @@ async def serve(websocket: WebSocket, manager: SessionManager) -> None:
 
 async def _receive(websocket: WebSocket, session: Session, manager: SessionManager) -> tuple[int, str] | None:
     """Take messages; returns why the connection is to be closed, or None where the page has left."""
-    meter = _Meter()
+    meter = Meter()
     while True:
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
