@@ -13,7 +13,9 @@ import pytest
 
 from tests.commands import run
 from tests.play.conftest import Page
+from worldsim.cli.play import Play
 from worldsim.data.store import Footage
+from worldsim.play.guard import Access
 
 
 @pytest.fixture
@@ -50,6 +52,7 @@ def test_a_signal_ends_it_within_five_seconds_with_open_pages_and_whole_recordin
     assert time.monotonic() - began < 5
     page.close()
     out, err = process.communicate()
+    assert "other worlds that players may enter: all" in out and "recordings: " in out and "at most 10 GB" in out
     assert process.returncode == 0 and out.endswith("stopped\n") and "Traceback" not in err and "terminate" not in err
     assert Footage.open(tmp_path / "played" / "bar-dream")[0].obs.shape[1:] == (16, 16, 3)
 
@@ -70,6 +73,9 @@ def test_a_port_that_is_taken_is_a_clear_error(capsys, untrained_world):
         ("--max-players", 0, "for --max-players, got"),
         ("--port", 70000, "for --port, got"),
         ("--idle-minutes", -1, "for --idle-minutes, got"),
+        ("--max-recordings-gb", -1, "for --max-recordings-gb, got"),
+        ("--allow-origin", "games.example.org", "for --allow-origin, got"),
+        ("--worlds", "a lamp shop", "no world at"),
         ("--host", "192.0.2.1", "cannot serve at"),
     ],
 )
@@ -81,3 +87,21 @@ def test_bad_options_are_refused_in_one_line(capsys, untrained_world, option, va
 def test_an_unknown_world_is_refused(capsys, somewhere_empty):
     status, _, err = run(capsys, "play", "a lamp shop")
     assert status == 2 and "Worlds here" in err
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "has_key"),
+    [
+        ({}, "127.0.0.1", False),
+        ({}, "::1", False),
+        ({}, "0.0.0.0", True),
+        ({}, "192.168.1.2", True),
+        ({"open": True}, "0.0.0.0", False),
+        ({"allow_origin": ("https://games.example.org",)}, "127.0.0.1", True),
+        ({"allow_origin": ("https://games.example.org",), "open": True}, "127.0.0.1", False),
+    ],
+)
+def test_the_link_has_a_key_where_others_reach_the_server(settings, host, has_key):
+    access = Play(**settings)._for_address(Access(), host)
+    assert (access.key is not None) == has_key
+    assert (access.hosts is None) == (host in ("0.0.0.0", "192.168.1.2"))

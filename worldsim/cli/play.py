@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Play:
             raise ModuleNotFoundError(f'{error}; pip install "worldsim-jax[play]".') from error
         from worldsim.play.archive import Archive
         from worldsim.play.background import wait_for_background
+        from worldsim.play.guard import Access
         from worldsim.play.sessions import SessionManager
         from worldsim.play.stepper import Stepper
         from worldsim.world import chosen_game, find_world, load_world, parse_prompt, read_card
@@ -75,9 +76,10 @@ class Play:
         folder = find_world(self.world)
         game = chosen_game(read_card(folder), self.world)
         worlds = None if self.worlds is None else tuple(map(find_world, self.worlds))
+        access = Access(origins=self.allow_origin)
         listener = server.bind(self.host, self.port)
         host, port = listener.getsockname()[:2]
-        access = self._access(host)
+        access = self._for_address(access, host)
         if worlds is None and self._is_reached(host):
             worlds = ()
         _keep_programs()
@@ -109,13 +111,11 @@ class Play:
         """Whether others than this machine's people reach the server."""
         return not ipaddress.ip_address(host).is_loopback or bool(self.allow_origin)
 
-    def _access(self, host: str) -> Any:
-        """Who is let in at this address."""
-        from worldsim.play.guard import LOOPBACK, Access
-
-        is_loopback = ipaddress.ip_address(host).is_loopback
+    def _for_address(self, access: Any, host: str) -> Any:
+        """The access at this address: any host name where others reach it, and with a key there."""
+        hosts = (*access.hosts, host) if ipaddress.ip_address(host).is_loopback else None
         key = secrets.token_urlsafe(16) if self._is_reached(host) and not self.open else None
-        return Access(hosts=(*LOOPBACK, host) if is_loopback else None, origins=self.allow_origin, key=key)
+        return replace(access, hosts=hosts, key=key)
 
     def _policies(self, world: Any) -> dict[str, Any]:
         """The agent, where one is named."""
