@@ -75,3 +75,18 @@ def test_one_video_is_made_at_a_time(serve, monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda i: status(f"http://{address}/recordings/{i}.mp4"), range(8)))
     assert answers == [404] * 8 and max(most) == 1
+
+
+def test_a_disk_that_fails_ends_the_recording_and_not_the_game(serve, monkeypatch):
+    page = serve().page()
+    page.frame()
+    page.do("record", on=True)
+    page.text("status", lambda s: s["recording"] is not None)
+
+    def fail(tape, *args):
+        raise OSError("no room left on the disk")
+
+    monkeypatch.setattr("worldsim.play.archive.Tape.step", fail)
+    page.text("note", lambda m: "no room left" in m["text"])
+    page.frame()
+    assert page.text("status")["recording"] is None

@@ -14,8 +14,8 @@ from worldsim.data.store import Footage
 from worldsim.play.guard import Access
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run
-    --disable-background-networking --disable-component-update --disable-sync""".split()
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+ARGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
 

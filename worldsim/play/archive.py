@@ -58,8 +58,7 @@ class Archive:
             BlockingIOError: another process records into it.
             OSError: the disk is full or may not be written to.
         """
-        if self.is_full:
-            raise ValueError(self.fullness)
+        self.check_space()
         if name not in self._writers:
             self._writers[name] = FootageWriter(self.folder / name, meta)
         return Tape(self, self._writers[name], source)
@@ -69,10 +68,15 @@ class Archive:
         """Whether the recordings take as much of the disk as they may."""
         return self.num_bytes >= self.max_bytes
 
-    @property
-    def fullness(self) -> str:
-        """What a person is told then."""
-        return f"recordings take {self.max_bytes / 1e9:g} GB, as much as this server's --max-recordings-gb allows."
+    def check_space(self) -> None:
+        """Let a recording begin.
+
+        Raises:
+            ValueError: the recordings take as much as they may.
+        """
+        if self.is_full:
+            most = f"{self.max_bytes / 1e9:g} GB"
+            raise ValueError(f"recordings take {most}, as much as this server's --max-recordings-gb allows.")
 
     def publish(self, path: Path, index: int) -> str:
         """Give a committed episode of the footage at `path` an address, from the page on, that cannot be guessed."""

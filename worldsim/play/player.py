@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -85,9 +86,11 @@ class Player:
         self._keep()
         if self.real is not None:
             self._guard_real(lambda real: self._advance_real(real, request.row))
-        if "dream" in self.tapes:
-            self.tapes["dream"].step(request.row, result.obs, result.reward, result.terminated)
-            if result.terminated or self.tapes["dream"].is_full:
+        tape = self.tapes.get("dream")
+        if tape is not None:
+            with self._noting_errors():
+                tape.step(request.row, result.obs, result.reward, result.terminated)
+            if result.terminated or tape.is_full:
                 self._cut("dream", again=True)
 
     def _keep(self) -> None:
@@ -99,10 +102,17 @@ class Player:
 
     def do(self, command: Command) -> None:
         """Do a command of the page; what cannot be done becomes a note."""
-        try:
+        with self._noting_errors():
             getattr(self, f"_do_{command.what}")(**command.args)  # `messages` lets known names through, no others
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        try:
+            yield
         except (ValueError, OSError, RuntimeError) as error:
             self.note_error(error)
+            if isinstance(error, OSError):
+                self.tapes.clear()  # the disk is full, or not ours
 
     def note_error(self, error: Exception) -> None:
         """Tell the person of an error, in one line."""
@@ -176,8 +186,7 @@ class Player:
         self.stop_recording()
         if on:
             card = self.stepper.card
-            self.tapes["dream"] = self.archive.open(f"{card.name}-dream", dream_meta(card), "dream")
-            self.tapes["dream"].begin(self.now.result.obs)
+            self._begin_tape("dream", self.archive.open(f"{card.name}-dream", dream_meta(card), "dream"))
             self._record_real()
 
     def _do_sync(self) -> None:
@@ -211,8 +220,9 @@ class Player:
             self.note_error(error)
             return game.close()
         self._do_sync()
-        if self.tapes:
-            self._record_real()
+        with self._noting_errors():
+            if self.tapes:
+                self._record_real()
 
     def drop_real(self) -> None:
         """End the real game."""
@@ -225,7 +235,8 @@ class Player:
         real.receive_step(row)
         came, tape = real.now, self.tapes.get("game")
         if tape is not None:
-            tape.step(row, came.obs, came.reward, came.terminated, came.truncated, came.state)
+            with self._noting_errors():
+                tape.step(row, came.obs, came.reward, came.terminated, came.truncated, came.state)
         if real.has_ended:
             self.flags |= frames.REAL_ENDED
             real.reset()
@@ -235,8 +246,7 @@ class Player:
     def _record_real(self) -> None:
         if self.real is not None:
             name = f"{self.stepper.card.name}-game"
-            self.tapes["game"] = self.archive.open(name, game_meta(self.real.game.meta), "game")
-            self.tapes["game"].begin(self.real.now.obs, self.real.now.state)
+            self._begin_tape("game", self.archive.open(name, game_meta(self.real.game.meta), "game"))
 
     def _guard_real(self, use: Callable[[ReferenceGame], None]) -> None:
         """Let the real game go where it fails; the dream goes on."""
@@ -261,17 +271,19 @@ class Player:
 
     def _cut(self, source: str, again: bool) -> None:
         """End an episode that is being recorded, and begin the next one at the present frame."""
-        tape = self.tapes.get(source)
+        tape = self.tapes.pop(source, None)
         if tape is None:
             return
-        recorded = tape.cut()
-        if recorded is not None:
-            self.recorded.append(recorded)
-        if again and self.archive.is_full:
-            self.notes.append(("error", self.archive.fullness))
-        if not again or self.archive.is_full:
-            del self.tapes[source]
-        elif source == "dream":
+        with self._noting_errors():
+            if (recorded := tape.cut()) is not None:
+                self.recorded.append(recorded)
+            if again:
+                self.archive.check_space()
+                self._begin_tape(source, tape)
+
+    def _begin_tape(self, source: str, tape: Tape) -> None:
+        if source == "dream":
             tape.begin(self.now.result.obs)
         elif self.real is not None:
             tape.begin(self.real.now.obs, self.real.now.state)
+        self.tapes[source] = tape

@@ -198,7 +198,7 @@ class Room:
             "format": player.picture_format,
             "saves": len(player.saves),
             "rewindable_s": (player.now.age - history[0].age) / self.card.fps if history else 0.0,
-            "recording": {"frames": len(player.tapes["dream"])} if player.tapes else None,
+            "recording": {"frames": len(player.tapes["dream"])} if "dream" in player.tapes else None,
             "real": player.real is not None,
         }
 
