@@ -27,7 +27,8 @@ class Session:
         self.input = InputState()
         self.commands: deque[Command | np.ndarray] = deque()  # that no tick has taken yet
         self.has_picture = False  # one is being decoded, or waits for a tick
-        self.is_following = False  # a text of theirs is looked up
+        self.wanted: Command | None = None  # the last text that names a world
+        self.is_following = False  # such a text is looked up
         self.outbox: asyncio.Queue[str | bytes | tuple[int, str]] = asyncio.Queue(_OUTBOX)
         self.last_message_at = self.last_input_at = time.monotonic()
         self.number = 0

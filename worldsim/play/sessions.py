@@ -148,12 +148,12 @@ class SessionManager:
         is_start = isinstance(message, Command) and message.what == "start"
         if not is_start or message.args["prompt"] in (RANDOM, NOTHING):
             session.receive(message)
-        elif session.is_following:
-            session.note("still looking for the world that you named last", "error")
         else:
             session.last_message_at = session.last_input_at = time.monotonic()
-            session.is_following = True
-            self._spawn(self._follow(session, message))
+            session.wanted = message
+            if not session.is_following:
+                session.is_following = True
+                self._spawn(self._follow(session))
 
     def receive_picture(self, session: Session, raw: bytes) -> None:
         """Take a picture to begin from: one at a time of each player, one at a time of all."""
@@ -182,11 +182,13 @@ class SessionManager:
         if words is not None and room.stepper.reads_words:
             session.receive(Command("start", {"prompt": words}))
 
-    async def _follow(self, session: Session, start: Command) -> None:
-        """Go to the world that a text names, or begin again where the session is in it already."""
+    async def _follow(self, session: Session) -> None:
+        """Go to the world that the last text names, or begin again where the session is in it already."""
         try:
-            await self._find(session, start, start.args["prompt"])
-            await asyncio.sleep(_FOLLOW_EVERY_S)
+            while session.wanted is not None and not session.is_gone:
+                start, session.wanted = session.wanted, None
+                await self._find(session, start, start.args["prompt"])
+                await asyncio.sleep(_FOLLOW_EVERY_S)
         finally:
             session.is_following = False
 
