@@ -21,23 +21,23 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 from worldsim.env import functional
 from worldsim.env.base import WorldLike
 from worldsim.env.functional import JaxWorldEnv
-from worldsim.types import SimState
 
 
 @struct.dataclass
 class EnvState(environment.EnvState):
-    """The state of one world; `time` counts frames since the reset."""
+    """The state of one world."""
 
-    world: SimState  # with a leading axis of 1
-    obs: Array
-    terminal: Array  # bool []
+    time: Any  # int32 [], frames since the reset
+    world: Any  # SimState with a leading axis of 1
+    obs: Any
+    terminal: Any  # bool []
 
 
 @struct.dataclass
 class EnvParams(environment.EnvParams):
     """What may change between calls without compiling anew."""
 
-    max_steps_in_episode: int = 1000
+    max_steps_in_episode: Any = 1000  # int or int32 []
     arrays: Any = None  # as in `functional.EnvParams`
 
 
