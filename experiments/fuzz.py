@@ -7,7 +7,7 @@ be refused by a ValueError or be taken, within 20 s and 2 GiB. Anything else is 
 
     python experiments/fuzz.py --count 500000
 
-Two cores: about 50 cases a second. Expected: no faults.
+Two cores: about 15 cases a second. Expected: no faults.
 """
 
 import contextlib
