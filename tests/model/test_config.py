@@ -55,6 +55,12 @@ def test_a_camera_is_turned_by_columns_that_the_action_has_and_a_frame_is_of_so_
             read_configs(changed("dynamics", **fields).config)
 
 
+def test_lists_of_a_config_are_bounded_too():
+    for fields in ({"choice_sizes": [3] * 10**4}, {"prompt": {"attributes": [["a", [["b"]]]] * 10**4}}):
+        with pytest.raises(ValueError, match="expected at most"):
+            read_configs(changed("dynamics", **fields).config)
+
+
 def test_a_card_counts_the_parameters_of_its_weights():
     card = read_card(JUMP)
     assert count_params(card) == card.weights.num_params

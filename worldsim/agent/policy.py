@@ -17,6 +17,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from worldsim.controls.kinds import MAX_CONTROLS
 from worldsim.model.outcome import OutcomeConfig, symexp
 from worldsim.nn.embedding import ActionEmbedding, Controls
 from worldsim.nn.layers import linear, rms_norm
@@ -39,6 +40,8 @@ class PolicyConfig:
 
     def __post_init__(self):
         check(self)
+        if len(self.sizes) > MAX_CONTROLS:
+            raise ValueError(f"expected at most {MAX_CONTROLS} controls for an agent, got {len(self.sizes)}.")
 
     @property
     def sizes(self) -> tuple[int, ...]:

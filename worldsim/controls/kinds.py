@@ -19,7 +19,7 @@ import numpy as np
 
 DEGREES_PER_PIXEL = 0.15
 MOUSE = ("mouse_x", "mouse_y")
-MAX_OPTIONS, MAX_CONTROLS = 4096, 1024
+MAX_OPTIONS, MAX_CONTROLS = 4096, 512
 _WORDS = {
     "up": "ArrowUp",
     "down": "ArrowDown",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from worldsim.controls.kinds import MAX_CONTROLS
 from worldsim.diffusion.schedule import num_step_sizes
 from worldsim.model.camera.geometry import CameraConfig
 from worldsim.nn.embedding import Controls
@@ -74,6 +75,8 @@ class DynamicsConfig:
             raise ValueError(f"context_tau must be in 1..{self.num_levels - 1}, got {self.context_tau}.")
         if self.columns is not None and not set(self.columns) <= set(range(self.num_controls)):
             raise ValueError(f"columns must be within 0..{self.num_controls - 1}, got {self.columns}.")
+        if self.num_controls > MAX_CONTROLS:
+            raise ValueError(f"expected at most {MAX_CONTROLS} controls in a config, got {self.num_controls}.")
         if self.num_latents > MAX_LATENTS:
             raise ValueError(
                 f"grid must be of at most {MAX_LATENTS} tokens, got {self.num_latents}; use smaller frames."

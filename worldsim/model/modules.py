@@ -59,9 +59,9 @@ def check_configs(configs: Configs, card: Card) -> None:
     tokenizer = configs.tokenizer
     parts = [part for part in (configs.dynamics, configs.first_frame) if part is not None]
     pairs = [("tokenizer.size", tokenizer.size, card.size)]
+    pairs += [("the controls of dynamics", configs.dynamics.action_size, card.action_spec.size)]
     for name, part in zip(("dynamics", "first_frame"), parts):
         pairs += [(f"{name}.{x}", getattr(part, x), getattr(tokenizer, x)) for x in ("grid", "token_dim", "pack")]
-        pairs += [(f"the controls of {name}", part.action_size, card.action_spec.size)]
     for name, came, expected in pairs:
         if came != expected:
             raise ValueError(f"expected {expected} for {name} in the config of {card.name}, got {came}.")

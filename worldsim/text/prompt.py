@@ -21,6 +21,7 @@ from worldsim.schema import Range, check
 from worldsim.text.sentence import encode_sentences
 
 RESEMBLES = 0.5  # cosine: "jungle" and "rainforest" have .61, "spaceship" and "rainforest" .25
+MAX_ATTRIBUTES = 256
 MAX_OFFERED = 12  # words of each attribute that an error lists
 
 
@@ -57,6 +58,8 @@ class PromptConfig:
 
     def __post_init__(self):
         check(self)
+        if len(self.attributes) > MAX_ATTRIBUTES:
+            raise ValueError(f"expected at most {MAX_ATTRIBUTES} attributes, got {len(self.attributes)}.")
         if not all(words for _, values in self.attributes for words in values):
             raise ValueError("attributes must have a word or more for each value, got none for one.")
 
