@@ -146,8 +146,7 @@ class SessionManager:
 
     def receive(self, session: Session, message: Message) -> None:
         """Take a message: a text prompt may lead into another room, the rest is the session's."""
-        is_start = isinstance(message, Command) and message.what == "start"
-        if not is_start or message.args["prompt"] in (RANDOM, NOTHING):
+        if not isinstance(message, Command) or message.what != "start" or message.args["prompt"] in (RANDOM, NOTHING):
             session.receive(message)
         else:
             session.last_message_at = session.last_input_at = time.monotonic()
