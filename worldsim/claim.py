@@ -10,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-LOCK = ".lock"
+from worldsim.schema import parse_json
+
+LOCK, MAX_BYTES = ".lock", 2**22
 
 
 def check_folder(out: Path) -> Path:
@@ -44,7 +46,7 @@ def claim(
     if record.is_file():
         if not resume:
             raise FileExistsError(f"{out} already holds a run; go on with --resume, or choose another folder.")
-        old = json.loads(record.read_text(encoding="utf-8"))
+        old = read_run(record)
         if differ := [key for key in wanted if old.get(key) != wanted[key]]:
             raise ValueError(f"{out} holds a run with another {differ[0]}; resume with the same one.")
         return
@@ -56,6 +58,21 @@ def claim(
     part = record.with_suffix(".part")
     part.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
     part.replace(record)
+
+
+def read_run(record: Path) -> dict[str, object]:
+    """Read the settings of a run.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        settings = parse_json(record.read_bytes()[:MAX_BYTES])
+    except ValueError as error:
+        raise ValueError(f"{record}: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"expected an object in {record}, got {str(settings)[:80]!r}.")
+    return settings
 
 
 @contextmanager

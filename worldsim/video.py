@@ -25,11 +25,14 @@ def check_video_path(path: Path | str) -> Path:
     """The path of a video to write, before hours go into its frames.
 
     Raises:
-        ValueError: it does not end in .mp4 or .gif, or is a folder.
+        ValueError: it does not end in .mp4 or .gif, is a folder, or cannot be written there.
     """
     path = as_path(path)
     if path.suffix.lower() not in FORMATS or path.is_dir():
         raise ValueError(f"expected a name that ends in {' or '.join(FORMATS)} for a video file, got {str(path)!r}.")
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"cannot write {path}: {folder} is no folder that can be written to.")
     return path
 
 

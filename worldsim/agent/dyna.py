@@ -22,13 +22,13 @@ from typing import Any
 from worldsim.agent.bundle import CARD, Agent, load_agent, load_policy
 from worldsim.agent.config import AGENT, AgentConfig
 from worldsim.agent.learn import check, fit_agent
-from worldsim.claim import claim
+from worldsim.claim import claim, hold
 from worldsim.data.store import Footage
 from worldsim.model.modules import count_params
 from worldsim.places import as_path
 from worldsim.recording.policies import AGENT as BY_AGENT
 from worldsim.recording.record import record
-from worldsim.recording.source import EnvSource
+from worldsim.recording.source import SETTINGS, EnvSource
 from worldsim.train import fit
 from worldsim.train.loop import Progress
 from worldsim.world import World, load_world
@@ -93,25 +93,22 @@ def fit_online(
     out, own, given = as_path(out), as_path(out) / "footage", Footage.open(data)
     world = world if isinstance(world, World) else load_world(world, count_params=count_params)
     check(world, given, config)
-    claim(out, {"world": world.card.weights.sha256, "seed": seed}, resume, file="online_run.json", is_shared=True)
-    _copy_footage(Path(given.path), own)
-    recording = {
-        "size": given.meta.size,
-        "frame_skip": given.meta.recorder.get("frame_skip"),
-        "max_episode_len": max_episode_len,
-        "num_workers": num_workers,
-        "on_progress": on_record,
-    }
+    recording = {name: given.meta.recorder[name] for name in SETTINGS if name in given.meta.recorder}
+    recording |= {"size": given.meta.size, "max_episode_len": max_episode_len, "num_workers": num_workers}
     training = {"minutes": agent_minutes, "on_progress": on_progress}
-    agent = _train_agent(world, own, out / "round-0", config, seed, **training | {"minutes": 2 * agent_minutes})
-    config = dataclasses.replace(config, clone_fraction=0.0, recent_fraction=RECENT_FRACTION)
-    for number in range(1, num_rounds + 1):
-        num_frames, policy = given.num_frames + number * num_steps, f"{BY_AGENT}{out / f'round-{number - 1}'}"
-        record_game(world.card.game, own, policy=policy, seed=seed + number, num_frames=num_frames, **recording)
-        folder = out / f"round-{number}"
-        world = _train_world(world, own, folder / "world", seed, minutes=world_minutes, on_progress=on_progress)
-        agent = _train_agent(world, own, folder, config, seed + number, init=agent, **training)
-    shutil.copytree(out / f"round-{num_rounds}" / "agent", out / "agent", dirs_exist_ok=True)
+    with hold(out, "training in"):
+        claim(out, {"world": world.card.weights.sha256, "seed": seed}, resume, file="online_run.json", is_shared=True)
+        _copy_footage(Path(given.path), own)
+        agent = _train_agent(world, own, out / "round-0", config, seed, **training | {"minutes": 2 * agent_minutes})
+        config = dataclasses.replace(config, clone_fraction=0.0, recent_fraction=RECENT_FRACTION)
+        for number in range(1, num_rounds + 1):
+            recording |= {"policy": f"{BY_AGENT}{out / f'round-{number - 1}'}", "seed": seed + number}
+            num_frames = given.num_frames + number * num_steps
+            record_game(world.card.game, own, num_frames=num_frames, on_progress=on_record, **recording)
+            folder = out / f"round-{number}"
+            world = _train_world(world, own, folder / "world", seed, minutes=world_minutes, on_progress=on_progress)
+            agent = _train_agent(world, own, folder, config, seed + number, init=agent, **training)
+        shutil.copytree(out / f"round-{num_rounds}" / "agent", out / "agent", dirs_exist_ok=True)
     return agent
 
 

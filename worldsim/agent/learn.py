@@ -26,7 +26,7 @@ from worldsim.agent.config import AGENT, RECENT, AgentConfig
 from worldsim.agent.imagine import imagine
 from worldsim.agent.objective import Trajectory, Weights, actor_critic_loss
 from worldsim.agent.policy import ActorCritic, PolicyConfig
-from worldsim.claim import claim
+from worldsim.claim import claim, hold
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows, load_columns, split_episodes
 from worldsim.data.store import Footage
 from worldsim.model.generate import Sampler, bind
@@ -90,8 +90,9 @@ def fit_agent(
     stage, state, policy = _stage(world, train, held, config, sampler, budget, seed)
     if init is not None:
         state = _go_on(init, state, policy)
-    claim(out, spec, resume, file="agent_run.json", is_shared=True)
-    trained = run_stage(stage, state, out / "actor", seed=seed, log=_log(out), on_progress=on_progress)
+    with hold(out, "training in"):
+        claim(out, spec, resume, file="agent_run.json", is_shared=True)
+        trained = run_stage(stage, state, out / "actor", seed=seed, log=_log(out), on_progress=on_progress)
     training = {"minutes": round(trained.seconds / 60, 2), "seed": seed, **asdict(config)}
     card = _card(world, footage, policy, training)
     tokenizer = jax.tree.map(lambda x: np.asarray(x, np.float32), world.params["tokenizer"])

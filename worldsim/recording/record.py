@@ -82,15 +82,7 @@ def record(
         RuntimeError: several episodes in a row failed twice. A single one is left out, with a warning.
     """
     counts = {"num_frames": num_frames, "num_workers": num_workers, "max_episode_len": max_episode_len}
-    for name, value, least in (*((*x, 1) for x in counts.items()), ("frame_skip", frame_skip, 1), ("seed", seed, 0)):
-        if value is not None and value < least:
-            raise ValueError(f"expected a whole number of at least {least} for {name}, got {value}.")
-    if size is not None and min(size) < 1:
-        raise ValueError(f"expected a height and a width of at least 1 pixel for size, got {size}.")
-    if channels not in (None, "first", "last"):
-        raise ValueError(f'expected "first" or "last" for channels, got {channels!r}.')
-    if fps is not None and not 0 < fps <= MAX_FPS:
-        raise ValueError(f"expected a number above 0, of {MAX_FPS:g} at most, for fps, got {fps}.")
+    _check_numbers({**counts, "frame_skip": frame_skip}, seed, size, channels, fps)
     shown = {"size": size, "frame_skip": frame_skip, "obs_key": obs_key, "channels": channels, "fps": fps}
     if agent is None:
         check_policy(policy)
@@ -104,6 +96,20 @@ def record(
         on_progress=on_progress or (lambda done, wanted: None),
     ).run()
     return Footage.open(out)
+
+
+def _check_numbers(
+    counts: Mapping[str, int | None], seed: int, size: tuple[int, int] | None, channels: str | None, fps: float | None
+) -> None:
+    for name, value, least in (*((*count, 1) for count in counts.items()), ("seed", seed, 0)):
+        if value is not None and value < least:
+            raise ValueError(f"expected a whole number of at least {least} for {name}, got {value}.")
+    if size is not None and min(size) < 1:
+        raise ValueError(f"expected a height and a width of at least 1 pixel for size, got {size}.")
+    if channels not in (None, "first", "last"):
+        raise ValueError(f'expected "first" or "last" for channels, got {channels!r}.')
+    if fps is not None and not 0 < fps <= MAX_FPS:
+        raise ValueError(f"expected a number above 0, of {MAX_FPS:g} at most, for fps, got {fps}.")
 
 
 @dataclass
