@@ -12,8 +12,10 @@ from PIL import Image
 
 from tests.commands import make_footage, refused, run
 from worldsim import cli
+from worldsim.cli.train import Train
 from worldsim.controls import discrete
 from worldsim.video import read_prompt, write_video
+from worldsim.world import check_name
 
 pytestmark = pytest.mark.usefixtures("somewhere_empty")
 COMMANDS = ["games", "record", "inspect", "train", "worlds", "play", "rollout", "eval", "compare", "bench", "agent"]
@@ -35,6 +37,20 @@ def test_every_help_has_an_example_that_parses(capsys, command):
         name, *args = shlex.split(example.removeprefix("Example: "))
         assert name == "worldsim"
         cli.parse(args)
+
+
+@pytest.mark.parametrize("frames", [4, 60])
+def test_every_printed_command_works_as_it_is_printed(capsys, frames):
+    game, printed = "tests.contracts.odd_envs:worldsim_odd/Short-v0", []
+    for command in (("record", game, "--out", "my foot age:2", "--frames", frames), ("games",)):
+        status, out, _ = run(capsys, *command)
+        assert status == 0
+        printed += [line[line.index("worldsim ") :].split("  (")[0] for line in out.splitlines() if "worldsim " in line]
+    commands = [cli.parse(shlex.split(line)[1:]) for line in printed]
+    trains = [command for command in commands if isinstance(command, Train)]
+    assert len(commands) == 3 and len(trains) == (frames == 60)
+    for train in trains:
+        assert check_name(train.out.name) == "my-foot-age-2" and train.data[0].is_dir()
 
 
 def test_help_waits_for_no_heavy_import():

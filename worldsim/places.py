@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ SHIPPED = (Path(__file__).parent / "checkpoints", Path(__file__).parents[1] / "c
 def as_path(path: str | os.PathLike[str]) -> Path:
     """Return a path, with a leading ~ as the home folder."""
     return Path(path).expanduser()
+
+
+def plain_name(name: str) -> str:
+    """Return a name that is fit for a file and for a world: letters and digits, with hyphens between."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
 
 
 def world_folders() -> Iterator[Path]:

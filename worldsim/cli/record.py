@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from worldsim.cli import console
+from worldsim.places import plain_name
 
 if TYPE_CHECKING:
     from worldsim.data.store import Footage
@@ -94,7 +95,7 @@ class Record:
         """Return what was decided here and may be decided otherwise, and how to go on."""
         own = footage.meta.recorder.get("own_size") if self.size is None else None
         notes = [f"its pictures are {own[0]}x{own[1]}; --size HEIGHT WIDTH in a new folder keeps more"] if own else []
-        run = f"runs/{self.out.resolve().name}"
+        run = f"runs/{plain_name(self.out.resolve().name) or 'world'}"
         is_enough = len(footage) > 1
         more = ("record", self.game, "--out", self.out, "--frames", 4 * max(self.frames, footage.num_frames))
         command = ("train", self.out, "--out", run) if is_enough else more

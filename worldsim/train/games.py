@@ -8,7 +8,6 @@ prompt says which game it is. Where one of the games has a camera that turns, th
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from worldsim.model.camera.geometry import CameraConfig
 from worldsim.model.dynamics import DynamicsConfig
 from worldsim.model.modules import Configs
 from worldsim.model.outcome import OutcomeConfig
+from worldsim.places import plain_name
 from worldsim.text.prompt import PromptConfig
 from worldsim.train.prompts import read_prompts
 from worldsim.train.recipes import Recipe
@@ -75,7 +75,7 @@ def open_footages(data: Sequence[Path | str]) -> list[Footage]:
 
 def game_name(footage: Footage) -> str:
     """Return the name of the footage's game, fit for a file."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", footage.meta.game).strip("-")
+    return plain_name(footage.meta.game)
 
 
 def joined_spec(footages: Sequence[Footage]) -> tuple[ActionSpec, list[tuple[int, ...] | None]]:
