@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env
 
 from tests.env.fake import SIZE, STARTS, FakeSimulator, make_vec
 from worldsim.env import JaxWorldEnv, WorldEnv, WorldVectorEnv
@@ -108,7 +109,8 @@ def test_one_denoising_step_says_nothing_of_its_uncertainty():
     single, batch, pure = WorldEnv(sim), WorldVectorEnv(2, sim), JaxWorldEnv(sim)
     for env in (single, batch):
         env.reset(seed=0)
-    assert np.isnan(single.step(0)[4]["uncertainty"]) and np.isnan(batch.step(np.zeros(2, int))[4]["uncertainty"]).all()
+    assert "uncertainty" not in single.step(0)[4] and np.isnan(batch.step(np.zeros(2, int))[4]["uncertainty"]).all()
+    check_env(WorldEnv(sim), skip_render_check=True)
     _, state = pure.reset(jax.random.key(0))
     assert np.isnan(pure.step(jax.random.key(1), state, 0)[-1]["uncertainty"])
     with pytest.raises(ValueError, match="two denoising steps or more for uncertainty_penalty"):

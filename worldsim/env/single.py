@@ -17,7 +17,7 @@ class WorldEnv(BaseWorldEnv, gym.Env):
     A reset takes one of these as its options: {"start": i} begins from an initial context of the bundle, {"footage":
     DIR} from recorded frames that the seed draws, {"initial": InitialContext.frames(obs, actions)} from given ones, and
     {"state": env.snapshot()} goes on. `info` has step, start, num_denoise_steps, and of a step termination_probability
-    and uncertainty, which is NaN where a frame takes one denoising step.
+    and uncertainty, but where a frame takes one denoising step, which says nothing of it.
     """
 
     @property
@@ -67,4 +67,6 @@ class WorldEnv(BaseWorldEnv, gym.Env):
 
     @staticmethod
     def _item(info: Info) -> dict[str, object]:
-        return {name: value[0].item() for name, value in info.items()}
+        """Return plain values. A NaN is left out: `check_env` takes one for unequal to itself."""
+        items = {name: value[0].item() for name, value in info.items()}
+        return {name: item for name, item in items.items() if item == item}
