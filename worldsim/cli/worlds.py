@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from worldsim.cli import console
 
@@ -22,11 +23,25 @@ class Worlds:
         from worldsim.world import list_worlds
 
         worlds = list_worlds()
+        warnings = {path: _warning(path) for path in worlds}
         rows = [
             (card.name, card.title, card.preset, "; ".join(card.screens), f"{card.weights.num_params:,}", str(path))
             for path, card in worlds.items()
         ]
         table = console.table(("world", "title", "preset", "frames", "parameters", "path"), rows)
         none = "no worlds here yet; make one: worldsim record jump --out footage/jump --frames 20000"
-        result = {"worlds": [{**card.to_json(), "path": str(path)} for path, card in worlds.items()]}
-        console.report(self.json, result, table if worlds else none)
+        told = [{**card.to_json(), "path": str(path), "warning": warnings[path]} for path, card in worlds.items()]
+        notes = [f"{card.name}: {warnings[path]}" for path, card in worlds.items() if warnings[path]]
+        console.report(
+            self.json, {"worlds": told}, table if worlds else none, *(["", "for agents:", *notes] if notes else [])
+        )
+
+
+def _warning(folder: Path) -> str:
+    """Return how the returns of a world's dreams mislead; one whose numbers cannot be read says that."""
+    from worldsim.world import read_metrics, return_warning
+
+    try:
+        return return_warning(read_metrics(folder))
+    except ValueError as error:
+        return str(error)

@@ -1,7 +1,7 @@
 """What is kept of a learned world: a bundle that is small and safe to share, its card, and where bundles lie."""
 
 from worldsim.world.arrays import flatten, load_arrays, save_arrays, unflatten
-from worldsim.world.bundle import World, load_world, read_bundle, save_world
+from worldsim.world.bundle import World, load_world, read_bundle, read_metrics, save_world
 from worldsim.world.card import (
     NAME_PATTERN,
     Card,
@@ -14,7 +14,7 @@ from worldsim.world.card import (
     read_card,
 )
 from worldsim.world.games import card_of_game, chosen_game, is_bare_name, match_game
-from worldsim.world.model_card import model_card, trained_for
+from worldsim.world.model_card import model_card, return_warning, trained_for
 from worldsim.world.registry import find_world, list_worlds, match_world, parse_prompt, valid_names
 
 __all__ = [
@@ -41,6 +41,8 @@ __all__ = [
     "parse_prompt",
     "read_bundle",
     "read_card",
+    "read_metrics",
+    "return_warning",
     "save_arrays",
     "save_world",
     "trained_for",

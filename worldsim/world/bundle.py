@@ -150,15 +150,24 @@ def read_bundle(folder: Path, count_params: Callable[[Card], int] | None = None)
         ValueError: a part of it is missing, misshapen, changed or over the limits.
     """
     card = read_card(folder)
-    weights, contexts, metrics = (folder / name for name in (WEIGHTS, CONTEXTS, METRICS))
+    weights, contexts = (folder / name for name in (WEIGHTS, CONTEXTS))
     count = card.weights.num_params if count_params is None else count_params(card)
     limit = min(MAX_WEIGHTS_BYTES, 4 * count + MAX_HEADER_BYTES)
     flat = deserialize(read_file(weights, limit, card.weights.sha256), weights)
     params = _check_params(flat, card.weights, str(weights))
     arrays = deserialize(read_file(contexts, MAX_CONTEXTS_BYTES, card.initial_contexts.sha256), contexts)
     _check_contexts(arrays, card, str(contexts))
-    numbers = read_json(metrics, MAX_METRICS_BYTES) if os.path.lexists(metrics) else {}
-    return World(card=card, params=params, initial_contexts=arrays, metrics=numbers)
+    return World(card=card, params=params, initial_contexts=arrays, metrics=read_metrics(folder))
+
+
+def read_metrics(folder: Path) -> dict[str, object]:
+    """Read all numbers of a bundle's evaluation; none where it was never measured.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / METRICS
+    return read_json(path, MAX_METRICS_BYTES) if os.path.lexists(path) else {}
 
 
 def _dump(value: Any) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from worldsim.world.card import Card
 
 MAX_ROWS = 10
+ALLOWED_RETURN_ERROR = 0.25
 LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0", "CC0-1.0": "cc0-1.0", "CC-BY-4.0": "cc-by-4.0"}
 """Names of licences, and what Hugging Face calls them."""
 _ARROWS = {"higher": " ↑", "lower": " ↓"}
@@ -20,6 +21,7 @@ def model_card(card: Card, metrics: Mapping[str, object], picture: str | None = 
     command = metrics.get("command")
     measured = f"Measured by `{_line(command)}`; all numbers" if isinstance(command, str) else "All numbers"
     rows = list(headline_rows(metrics))
+    limits = [*card.limits, *filter(None, [return_warning(metrics)])]
     sections = [
         f"# {_line(card.title)}",
         f"![what the world dreams]({picture})" if picture else "",
@@ -31,7 +33,7 @@ def model_card(card: Card, metrics: Mapping[str, object], picture: str | None = 
         "## Made from",
         f"- footage: {_footage(card)}\n- training: {trained_for(card.training)}{_history(card.training)}",
         "## Limits",
-        "\n".join(f"- {_line(limit)}" for limit in card.limits) or "- none known",
+        "\n".join(f"- {_line(limit)}" for limit in limits) or "- none known",
         "## Licence",
         "; ".join(f"{_line(part)}: {_line(name)}" for part, name in card.licence.items()) or "unknown",
     ]
@@ -48,6 +50,22 @@ def headline_rows(metrics: Mapping[str, object]) -> Iterator[str]:
         label = f"{row.get('label', '')}{unit}{_ARROWS.get(str(row.get('better')), '')}"
         cells = (label, *(_number(row.get(key)) for key in ("value", "chance", "perfect")))
         yield f"| {' | '.join(_line(cell).replace('|', '/') for cell in cells)} |"
+
+
+def return_warning(metrics: Mapping[str, object]) -> str:
+    """Return how far a world's dreams are from paying what its game pays; empty within a quarter, or where unknown."""
+    outcome = metrics.get("outcome")
+    names = ("return_dream", "return_real", "num_return_frames")
+    found = [outcome.get(name) if isinstance(outcome, Mapping) else None for name in names]
+    if not all(isinstance(x, int | float) for x in found):
+        return ""
+    dream, real = (1000 * x / max(found[2], 1) for x in found[:2])
+    if abs(dream - real) <= ALLOWED_RETURN_ERROR * abs(real):
+        return ""
+    return (
+        f"its dreams pay {dream:.3g} a thousand frames where the game pays {real:.3g} for the same actions: the return "
+        "of an agent in it is not its return in the game"
+    )
 
 
 def trained_for(training: Mapping[str, object]) -> str:
