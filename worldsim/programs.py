@@ -30,7 +30,7 @@ class Programs(NamedTuple):
     reconstruct: Any
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # a set holds tens of megabytes of code
 def programs_of(configs: Configs, sampler: Sampler, horizon: int | None) -> Programs:
     """Return the programs of all simulators of these configs."""
     graphs = graphs_of(configs)[0]
