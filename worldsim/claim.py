@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,12 @@ from typing import IO
 
 from worldsim.schema import parse_json
 
+try:
+    import fcntl
+except ImportError:  # a system without such locks
+    fcntl = None
+
+_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}  # what a disk without such locks says
 LOCK, MAX_BYTES = ".lock", 2**22
 
 
@@ -94,16 +101,15 @@ def hold(folder: Path, doing: str) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)  # before it is let go: whoever waits for it looks again
+        if fcntl is not None:
+            (folder / LOCK).unlink(missing_ok=True)  # before it is let go: whoever waits for it looks again
         file.close()
         if is_new and not any(folder.iterdir()):
             folder.rmdir()
 
 
 def _take(path: Path, busy: str) -> IO[str]:
-    try:
-        import fcntl
-    except ImportError:  # a system without such locks
+    if fcntl is None:
         return path.open("a+", encoding="utf-8")
     while True:
         file = path.open("a+", encoding="utf-8")
@@ -120,6 +126,11 @@ def _take(path: Path, busy: str) -> IO[str]:
             owner = file.read(200).strip()
             file.close()
             raise BlockingIOError(error.errno, f"{busy} ({owner}); wait for it, or choose another folder") from None
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return file
+            file.close()
+            raise
         except BaseException:
             file.close()
             raise

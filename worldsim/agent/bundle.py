@@ -163,7 +163,9 @@ def digest_of(agent: Agent) -> str:
 def configs_of(card: AgentCard) -> tuple[PolicyConfig, TokenizerConfig]:
     """Return the shapes of an agent's policy and tokenizer."""
     kinds = {"actor": PolicyConfig, "tokenizer": TokenizerConfig}
-    actor, tokenizer = (schema.from_json(x, card.config.get(name), f"config.{name}") for name, x in kinds.items())
+    actor, tokenizer = (
+        schema.from_json(x, card.config.get(name), f"config.{name}", complete=False) for name, x in kinds.items()
+    )
     return actor, tokenizer
 
 

@@ -169,7 +169,7 @@ def verdict(result: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Say in words what the summaries of "agent", "random" and, where there is one, "dream" mean beside each other."""
     agent, random = result["agent"], result.get("random")
     said = []
-    if random is not None:
+    if random is not None and agent.get("num_episodes", 2) > 1:
         noise = 2 * float(np.hypot(agent["standard_error"], random["standard_error"]))
         gap = agent["mean"] - random["mean"]
         how = "within noise of" if abs(gap) <= noise else ("better than" if gap > 0 else "worse than")

@@ -90,7 +90,7 @@ class AgentTrain:
         )
         agent = self._offline(config) if self.collect is None else self._online(config, self.collect)
         path = self.out / "agent"
-        text = f"{path} written; score it: worldsim agent eval {self.out}"
+        text = f"{path} written; score it: {console.command('agent', 'eval', self.out)}"
         console.report(self.json, {"agent": str(path), **to_json(agent.card)}, text)
 
     def _offline(self, config: Any) -> Any:

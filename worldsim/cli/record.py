@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,8 @@ class Record:
         notes = [f"its pictures are {own[0]}x{own[1]}; --size HEIGHT WIDTH in a new folder keeps more"] if own else []
         run = f"runs/{plain_name(self.out.resolve().name) or 'world'}"
         is_enough = len(footage) > 1
-        more = ("record", self.game, "--out", self.out, "--frames", 4 * max(self.frames, footage.num_frames))
-        command = ("train", self.out, "--out", run) if is_enough else more
-        why = "" if is_enough else "  (training needs two episodes, one to be measured on)"
-        return [*notes, f"next: {console.command(*command)}{why}"]
+        if is_enough:
+            return [*notes, f"next: {console.command('train', self.out, '--out', run)}"]
+        more = 4 * max(self.frames, footage.num_frames)
+        again = f"{footage.meta.recorder['command']} {shlex.join(('--out', str(self.out), '--frames', str(more)))}"
+        return [*notes, f"next: {again}  (training needs two episodes, one to be measured on)"]

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-GRACE_S = 4.0  # to save what there is
+GRACE_S = 4.0  # to hear a signal, and mostly to save too
+SAVING_S = 25.0  # more for what has heard it and still saves a large model
 STOPPED = 130  # exit status
 
 _DEAF = "_xla_gc_callback"  # what is raised inside of it is printed and dropped
@@ -31,7 +32,7 @@ def heard(hint: str = "") -> Iterator[None]:
     Args:
         hint: how to go on, printed where the process ends by force.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not hasattr(os, "set_blocking"):
         yield
         return
     _requested.clear()
@@ -85,6 +86,6 @@ def _watch(read: int, ended: threading.Event, hint: str) -> None:
         os.close(read)
     if numbers:
         _requested.set()
-        if not ended.wait(GRACE_S):
+        if not ended.wait(GRACE_S) and not (_raised.is_set() and ended.wait(SAVING_S)):
             say_stopped(hint)
             os._exit(STOPPED)

@@ -212,8 +212,8 @@ class FootageWriter:
         part = self.path / f"{_INDEX}.part"
         with disk_errors(self.path):
             part.write_text("".join(f"{json.dumps(e.to_json())}\n" for e in kept), encoding="utf-8")
+            self._file.close()
             part.replace(self.path / _INDEX)
-        self._file.close()
         self._file = self._held.enter_context((self.path / _INDEX).open("ab", buffering=0))
         self.episodes = kept
         self._sweep()

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
@@ -33,7 +34,8 @@ def start(function: Callable[..., object], *args: object, nice: bool = False) ->
     def work() -> None:
         try:
             if nice and sys.platform == "linux":
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+                with suppress(OSError):  # lower already
+                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
             future.set_result(function(*args))
         except BaseException as error:
             future.set_exception(error)

@@ -111,7 +111,7 @@ class Player:
             yield
         except (ValueError, OSError, RuntimeError) as error:
             self.note_error(error)
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and not isinstance(error, BlockingIOError):
                 self.tapes.clear()  # the disk is full, or not ours
 
     def note_error(self, error: Exception) -> None:

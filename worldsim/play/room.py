@@ -30,6 +30,7 @@ from worldsim.play.player import RANDOM, Player
 from worldsim.play.session import Session
 from worldsim.play.stepper import Stepper
 from worldsim.recording.real import RealGame
+from worldsim.recording.source import is_short_name
 
 STATUS_EVERY_S = 1.0
 _SLOW = 0.92  # of the wanted pace; below it the page is told that the tick is held
@@ -259,7 +260,11 @@ class Room:
         """Start the real game beside the loop, since it takes seconds; one a player, and not again at once."""
         if turn.player.real is not None:
             return turn.session.note("the real game is running", "error")
+        if not is_short_name(self.card.game):  # else a card from elsewhere would choose what is imported here
+            return turn.session.note("there is no real game of this world here", "error")
         wait_s = turn.player.may_start_real_at - time.monotonic()
+        if math.isinf(wait_s):
+            return turn.session.note("the real game is starting", "error")
         if wait_s > 0:
             return turn.session.note(f"the real game may start again in {wait_s:.0f} s", "error")
         turn.player.may_start_real_at = math.inf  # until this start is over

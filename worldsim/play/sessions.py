@@ -169,7 +169,7 @@ class SessionManager:
         try:
             async with self._decoding:
                 session.commands.append(await in_background(decode_picture, raw, size, nice=True))
-        except ValueError as error:
+        except Exception as error:
             session.has_picture = False
             session.note(" ".join(str(error).split()), "error")
 

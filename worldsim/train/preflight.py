@@ -68,8 +68,9 @@ def check_footage(footages: Sequence[Footage], configs: Sequence[Configs], recip
 
 
 def _check_memory(step: int, kept: int, footages: Sequence[Footage]) -> None:
-    free = free_bytes()
-    if step + kept <= _SHARE * free:
+    free, of_host = free_bytes(), jax.local_devices()[0].platform == "cpu"
+    needed = step + kept if of_host else step  # the footage stays with the host
+    if needed <= _SHARE * free and kept <= _SHARE * psutil.virtual_memory().available:
         return
     sides = max((footage.meta.size for footage in footages), key=math.prod)
     scale = 0.5 * math.sqrt(max(free - kept, 1) / step)
@@ -93,10 +94,13 @@ def check_data(data: Sequence[Path | str], preset: str | Recipe) -> Preflight:
 
 
 def estimates(footage: Footage) -> dict[str, dict[str, int | float]]:
-    """Return tokens a frame and the memory of a training step in GB, by preset."""
+    """Return tokens a frame and the memory of a training step in GB, by preset that suits the footage."""
     found: dict[str, dict[str, int | float]] = {}
     for name, recipe in PRESETS.items():
-        config = configs_of([footage], recipe)[0].dynamics
+        try:
+            config = configs_of([footage], recipe)[0].dynamics
+        except ValueError:
+            continue  # a recipe that does not suit pictures of that size
         found[name] = {"tokens": config.num_latents, "step_gb": round(step_bytes(config, recipe) / 1e9, 2)}
     return found
 
@@ -114,7 +118,7 @@ def free_bytes() -> int:
     """Return the free memory of the device that trains, in bytes, within the limits of this process."""
     device = jax.local_devices()[0]
     if device.platform != "cpu" and (stats := device.memory_stats()):
-        return int(stats["bytes_limit"])
+        return int(stats.get("bytes_limit", psutil.virtual_memory().available))
     process, free = psutil.Process(), psutil.virtual_memory().available
     limit = process.rlimit(psutil.RLIMIT_AS)[0] if hasattr(process, "rlimit") else -1  # `ulimit -v`, on Linux
     return free if limit < 0 else min(free, max(limit - process.memory_info().vms, 0))

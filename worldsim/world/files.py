@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -21,8 +22,12 @@ def check_file(path: Path, limit: int) -> None:
     """
     try:
         about, real = path.stat(), path.resolve()
-    except (OSError, RuntimeError) as error:  # nothing there, no permission, or links in a circle
-        raise ValueError(f"nothing at {path}: the file is missing or cannot be read.") from error
+    except (FileNotFoundError, NotADirectoryError, RuntimeError) as error:  # or links in a circle
+        raise ValueError(f"nothing at {path}: the file is missing.") from error
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise  # such as no permission, which says nothing of the file
+        raise ValueError(f"nothing at {path}: the file cannot be reached.") from error
     if not stat.S_ISREG(about.st_mode) or real.parent != path.parent.resolve():
         raise ValueError(f"expected a plain file for {path}, got a folder, a pipe, a device or a link elsewhere.")
     if about.st_size > limit:
@@ -36,10 +41,7 @@ def read_file(path: Path, limit: int, sha256: str | None = None) -> bytes:
         ValueError: it is missing, of another kind, too large or changed.
     """
     check_file(path, limit)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}.") from error
+    raw = path.read_bytes()
     if sha256 is not None and hashlib.sha256(raw).hexdigest() != sha256:
         raise ValueError(f"{path} is not the file of its card: the sha256 differs. Fetch the bundle anew.")
     return raw

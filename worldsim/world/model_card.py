@@ -9,7 +9,7 @@ from typing import Any
 from worldsim.world.card import Card
 
 MAX_ROWS = 10
-ALLOWED_RETURN_ERROR = 0.25
+ALLOWED_RETURN_ERROR, LEAST_RETURN_ERROR = 0.25, 0.1  # of the game's return; a thousand frames
 LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0", "CC0-1.0": "cc0-1.0", "CC-BY-4.0": "cc-by-4.0"}
 """Names of licences, and what Hugging Face calls them."""
 _ARROWS = {"higher": " ↑", "lower": " ↓"}
@@ -60,7 +60,7 @@ def return_warning(metrics: Mapping[str, object]) -> str:
     if not all(isinstance(x, int | float) for x in found):
         return ""
     dream, real = (1000 * x / max(found[2], 1) for x in found[:2])
-    if abs(dream - real) <= ALLOWED_RETURN_ERROR * abs(real):
+    if abs(dream - real) <= max(ALLOWED_RETURN_ERROR * abs(real), LEAST_RETURN_ERROR):
         return ""
     return (
         f"its dreams pay {dream:.3g} a thousand frames where the game pays {real:.3g} for the same actions: the return "

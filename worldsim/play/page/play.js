@@ -107,6 +107,7 @@ function recorded({ frames, seconds, video, source }) {
 }
 
 function closed({ reason, retries }) {
+  hello = status = null;
   held.releaseAll();
   display.leave();
   overlay(retries ? `${reason} Trying again …` : reason, { pulse: retries, reconnect: true });
