@@ -11,7 +11,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "programs"))
 # Most of the time goes into compiling programs that run once. Without the optimizer of LLVM that takes a third, and
 # without the emitters of fusions again a third of it (a training step: 65 -> 28 -> 9 CPU seconds). What a library
-# computes would run faster too (--xla_cpu_experimental_ynn_fusion_type), but its sums are not exact enough for tests.
+# computes would run faster too (--xla_cpu_experimental_ynn_fusion_type), but some of its sums are wrong.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "

@@ -12,11 +12,12 @@ RACE = """
 import sys, time
 from worldsim.claim import hold
 from pathlib import Path
-while time.time() < float(sys.argv[2]): pass
+print("ready", flush=True)
+while not Path(sys.argv[2]).exists(): pass
 try:
     with hold(Path(sys.argv[1]), "writing to"):
         Path(sys.argv[1], sys.argv[3]).touch()
-        time.sleep(0.5)
+        time.sleep(2)
         assert len([p for p in Path(sys.argv[1]).iterdir() if p.name != ".lock"]) == 1
     print("held")
 except BlockingIOError as error:
@@ -25,19 +26,19 @@ except BlockingIOError as error:
 
 
 def test_of_those_that_begin_at_once_one_writes(tmp_path):
-    import time
-
     path = os.pathsep.join(p or os.getcwd() for p in sys.path)
-    start = str(time.time() + 4)
+    go = tmp_path / "go"
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACE, str(tmp_path / "f"), start, str(i)],
+            [sys.executable, "-c", RACE, str(tmp_path / "f"), str(go), str(i)],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": path},
         )
         for i in range(6)
     ]
+    assert all(racer.stdout is not None and racer.stdout.readline() == "ready\n" for racer in racers)
+    go.touch()
     said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
     assert said.count("held") == 1
     assert sum("another process is writing to" in line and "since" in line for line in said) == 5

@@ -46,7 +46,7 @@ def test_a_rewind_cuts_the_recording_in_two(serve):
 
 def test_recordings_take_no_more_of_the_disk_than_they_may(serve):
     frame_bytes = 16 * 16 * 3
-    server = serve(max_bytes=1e5)
+    server = serve(max_bytes=2e4)  # some 26 frames: an untrained dream does not stay finite for long
     page = server.page()
     page.frame()
     page.do("record", on=True)
@@ -58,7 +58,7 @@ def test_recordings_take_no_more_of_the_disk_than_they_may(serve):
     page.frame()
     folder = server.manager.archive.folder
     num_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    assert 5 * frame_bytes < num_bytes < 150_000
+    assert 5 * frame_bytes < num_bytes < 70_000
     assert Archive(folder, 1.0).is_full
 
 

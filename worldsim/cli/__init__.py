@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.run()
     except KeyboardInterrupt:
         signals.say_stopped(hint)
+        if argv is None:  # the program itself: threads that still run native code would crash at its end
+            sys.stdout.flush()
+            os._exit(signals.STOPPED)
         return signals.STOPPED
     except BrokenPipeError:  # the reader of our output has left: `worldsim games | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
