@@ -81,8 +81,7 @@ def fit_online(
         num_workers: processes that play.
         seed: of everything.
         resume: go on with the run in `out`.
-        on_record: called with frames played and to play.
-        on_progress: called with the progress of either training.
+        on_record: called with frames played and to play; `on_progress`: with the progress of either training.
 
     Raises:
         ValueError: bad settings, or what `fit_agent` and `fit` refuse.

@@ -48,7 +48,7 @@ def record(
     on_progress: OnProgress | None = None,
     agent: PolicyMaker | None = None,
 ) -> Footage:
-    """Record whole episodes of a game until the folder holds at least `num_frames` frames.
+    """Record whole episodes of a game until the folder holds at least `num_frames` frames; returns its footage.
 
     Footage of the same game, size and actions that is already there counts, and goes on with its next episode.
 
@@ -65,18 +65,14 @@ def record(
         frame_skip: steps of the game for each action; None takes the game's own.
         max_episode_len: actions after which an episode is cut, marked truncated.
         env_kwargs: keyword arguments of the environment.
-        obs_key: which entry of a Dict observation is the picture, where several are.
-        channels: "first" or "last": where the colours of a picture stand, where its shape leaves it open.
+        obs_key: which entry of a Dict observation is the picture.
+        channels: "first" or "last": where a picture's colours stand, where its shape leaves it open.
         fps: steps of the game for each second; None takes what the environment says, or 30.
         on_progress: called with frames done and frames wanted, about twice a second.
         agent: makes the policy of a trained agent; `worldsim.agent.record` gives it.
 
-    Returns:
-        The footage, open for reading.
-
     Raises:
-        ValueError: no such game or policy, other footage in the folder, a number out of range, or pictures, rewards
-            or actions that cannot be recorded.
+        ValueError: no such game or policy, other footage in the folder, or what cannot be recorded.
         ModuleNotFoundError: the game's package is not installed; the message says which extra has it.
         OSError: no room on the disk.
         RuntimeError: several episodes in a row failed twice. A single one is left out, with a warning.
@@ -84,8 +80,6 @@ def record(
     counts = {"num_frames": num_frames, "num_workers": num_workers, "max_episode_len": max_episode_len}
     _check_numbers({**counts, "frame_skip": frame_skip}, seed, size, channels, fps)
     shown = {"size": size, "frame_skip": frame_skip, "obs_key": obs_key, "channels": channels, "fps": fps}
-    if agent is None:
-        check_policy(policy)
     _Recording(
         config=GameConfig.of(game, env_kwargs=env_kwargs or {}, **shown),
         how={"policy": policy, "seed": seed, "max_episode_len": max_episode_len},
@@ -143,6 +137,8 @@ class _Recording:
     writer: FootageWriter | None = None
 
     def run(self) -> None:
+        if self.agent is None:
+            check_policy(self.how["policy"])
         try:
             self._start_worker()
             while self.writer is None or self.writer.num_frames < self.wanted:
