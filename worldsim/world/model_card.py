@@ -57,9 +57,10 @@ def return_warning(metrics: Mapping[str, object]) -> str:
     outcome = metrics.get("outcome")
     names = ("return_dream", "return_real", "num_return_frames")
     found = [outcome.get(name) if isinstance(outcome, Mapping) else None for name in names]
-    if not all(isinstance(x, int | float) for x in found):
+    known = [float(x) for x in found if isinstance(x, int | float)]
+    if len(known) < len(names):
         return ""
-    dream, real = (1000 * x / max(found[2], 1) for x in found[:2])
+    dream, real = (1000 * x / max(known[2], 1) for x in known[:2])
     if abs(dream - real) <= max(ALLOWED_RETURN_ERROR * abs(real), LEAST_RETURN_ERROR):
         return ""
     return (
