@@ -52,7 +52,8 @@ def test_an_honest_player_keeps_four_fifths_of_its_frames_beside(serve, name):
     assert beside >= 0.8 * alone, (beside, alone)
 
 
-def test_a_player_has_one_real_game(serve, monkeypatch):
+def slow_games(monkeypatch):
+    """Games that start only when they are released, and then fail: (those that were asked for, the release)."""
     started, release = [], threading.Event()
 
     def start(card):
@@ -61,6 +62,11 @@ def test_a_player_has_one_real_game(serve, monkeypatch):
         raise RuntimeError("no such game")
 
     monkeypatch.setattr(room, "RealGame", start)
+    return started, release
+
+
+def test_a_player_has_one_real_game(serve, monkeypatch):
+    started, release = slow_games(monkeypatch)
     page = serve().page()
     for _ in range(6):
         page.do("real", on=True)
@@ -74,14 +80,7 @@ def test_a_player_has_one_real_game(serve, monkeypatch):
 
 
 def test_games_of_those_who_left_do_not_start(serve, monkeypatch):
-    started, release = [], threading.Event()
-
-    def start(card):
-        started.append(card)
-        release.wait(10)
-        raise RuntimeError("no such game")
-
-    monkeypatch.setattr(room, "RealGame", start)
+    started, release = slow_games(monkeypatch)
     server = serve()
     for _ in range(3):
         page = server.page()

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Annotated, Any
 
 import jax
@@ -60,6 +60,10 @@ class Agent:
     card: AgentCard
     params: dict[str, Any]  # "actor" and "tokenizer"
 
+    @cached_property
+    def _configs(self) -> tuple[PolicyConfig, TokenizerConfig]:
+        return configs_of(self.card)
+
     @property
     def action_spec(self) -> ActionSpec:
         """The controls of its game."""
@@ -78,7 +82,7 @@ class Agent:
     ) -> tuple[Float[Array, "b d"], Float[Array, "b a"]]:
         """Return the next states and sampled action rows; `prev_action` led into each frame, NaN at the first."""
         backend.prepare()
-        return _program(*configs_of(self.card))(self.params, key, state, obs, prev_action)
+        return _program(*self._configs)(self.params, key, state, obs, prev_action)
 
     def policy(self, seed: int) -> Policy:
         """Return the policy of one player: from a frame and the action row that led to it to the next row."""

@@ -110,14 +110,9 @@ def _expanded(command: Any) -> Any:
     def expand(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
             return _expanded(value)
-        return (
-            tuple(map(expand, value))
-            if isinstance(value, tuple)
-            else as_path(value)
-            if isinstance(value, Path)
-            else value
-        )
+        if isinstance(value, tuple):
+            return tuple(map(expand, value))
+        return as_path(value) if isinstance(value, Path) else value
 
-    return dataclasses.replace(
-        command, **{x.name: expand(getattr(command, x.name)) for x in dataclasses.fields(command)}
-    )
+    fields = {x.name: expand(getattr(command, x.name)) for x in dataclasses.fields(command)}
+    return dataclasses.replace(command, **fields)
