@@ -1,12 +1,14 @@
 """What is played over the connection: frames, commands and the pace of the ticks."""
 
-import time
+import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.play.conftest import pixels, png
 from worldsim.play import frames
+from worldsim.play.room import Room
 
 
 def test_a_page_is_told_of_the_world_and_then_sees_it(serve):
@@ -150,12 +152,38 @@ def test_a_picture_that_cannot_be_read_is_a_note_and_play_goes_on(serve, raw):
     page.frame()
 
 
-def test_ticks_keep_their_pace_and_do_not_drift(serve):
-    page = serve(fps=20.0).page()
-    page.frame()
-    began, count, clock = time.monotonic(), len(page.frames), page.frames[-1].clock_ms
-    while time.monotonic() < began + 3:
-        page.frame()
-    ticks = len(page.frames) - count
-    assert page.frames[-1].clock_ms - clock == pytest.approx(50 * ticks, rel=0.1)
-    assert ticks == pytest.approx(60, rel=0.15)
+@pytest.fixture
+def ticks(monkeypatch):
+    """Run a room on a clock of its own, where ticks cost `costs` seconds; gives the seconds at which each was due."""
+
+    def run(fps: float, costs: list[float], late: float) -> list[float]:
+        room = object.__new__(Room)
+        room.fps, room.sessions, room._start = fps, [None], 100.0
+        now, due, left = [room._start], [], list(costs)
+
+        async def tick(clock_ms):
+            if not left:
+                raise asyncio.CancelledError
+            due.append(clock_ms / 1e3)
+            now[0] += left.pop(0)
+
+        async def sleep(seconds):
+            now[0] += seconds + late
+
+        clock = SimpleNamespace(monotonic=lambda: now[0])
+        monkeypatch.setattr("worldsim.play.room.time", clock)
+        monkeypatch.setattr("worldsim.play.room.asyncio", SimpleNamespace(sleep=sleep))
+        monkeypatch.setattr(room, "_tick", tick)
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(room.run())
+        return due
+
+    return run
+
+
+def test_ticks_keep_their_pace_and_do_not_drift(ticks):
+    assert ticks(20.0, [0.01] * 100, late=0.003) == pytest.approx(np.arange(100) / 20)
+
+
+def test_a_tick_that_is_late_slows_the_game_and_is_not_made_up_for(ticks):
+    assert ticks(20.0, [0.01, 0.12, 0.01, 0.01], late=0.0) == pytest.approx([0, 0.05, 0.17, 0.22])
