@@ -123,7 +123,7 @@ def test_streaming_equals_the_whole_past_frame_256_and_two_wraps(model):
     assert int(cache.count[0]) == length
 
 
-@pytest.mark.parametrize("bad", [{"width": 40}, {"context_tau": 16}, {"num_levels": 12}])
+@pytest.mark.parametrize("bad", [{"width": 40}, {"context_tau": 16}, {"num_levels": 12}, {"pack": 4}])
 def test_configs_that_cannot_be_are_refused(bad):
     with pytest.raises(ValueError, match="must be"):
         DynamicsConfig(**{"grid": (1, 2), "token_dim": 4, "kv_groups": 2, "width": 64, **bad})

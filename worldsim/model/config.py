@@ -71,6 +71,8 @@ class DynamicsConfig:
         check(self)
         if self.width % (self.head_dim * self.kv_groups):
             raise ValueError(f"width must be a multiple of head_dim * kv_groups, got {self.width}.")
+        if self.token_dim % self.pack**2:
+            raise ValueError(f"token_dim must be a multiple of pack squared, {self.pack**2}, got {self.token_dim}.")
         if not 0 < self.context_tau < self.num_levels:
             raise ValueError(f"context_tau must be in 1..{self.num_levels - 1}, got {self.context_tau}.")
         if self.columns is not None and not set(self.columns) <= set(range(self.num_controls)):
