@@ -9,14 +9,10 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from tests.nn.test_nn import randomised
-from tests.worlds import SIZE, bar_episode, change, random_world
+from tests.worlds import SIZE, bar_episode, change, equal, random_world
 from worldsim.history import History, fork, state_to_arrays
 from worldsim.initial import InitialContext, reset_keys
-from worldsim.model.modules import build_graphs, read_configs
-from worldsim.nn.params import merge, split
 from worldsim.simulator import Simulator
-from worldsim.text.prompt import PromptConfig
 from worldsim.world import World, load_world, save_arrays, save_world
 
 
@@ -27,13 +23,6 @@ def sim():
 
 def begin(sim, batch_size=3, seed=0):
     return sim.reset(jax.random.key(seed), batch_size=batch_size)
-
-
-def equal(a, b) -> bool:
-    def plain(x):
-        return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-
-    return all(np.array_equal(plain(x), plain(y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
 def test_the_same_key_prompt_and_actions_give_the_same_bits(sim):
@@ -184,11 +173,6 @@ def test_frames_of_another_size_dtype_or_length_are_refused(sim, frames):
         sim.reset(jax.random.key(0), initial=InitialContext.frames(frames))
 
 
-def test_a_text_for_a_world_that_reads_none_is_refused(sim):
-    with pytest.raises(ValueError, match="expected no text for a world that was trained without captions"):
-        sim.reset(jax.random.key(0), initial=InitialContext.from_text("minecraft"))
-
-
 def test_no_two_uses_of_a_reset_share_a_key():
     for key, count in ((jax.random.key(0), 64), (jax.random.split(jax.random.key(1), 5), 5)):
         keys = reset_keys(key, count)
@@ -235,83 +219,6 @@ def test_teacher_forcing_sees_true_frames_only(sim):
     changed = obs.copy()
     changed[:, 4] = 0
     np.testing.assert_array_equal(sim.teacher_forced(changed, action, jax.random.key(0)), one)
-
-
-LANDS = PromptConfig(
-    attributes=(("biome", (("desert", "사막"), ("forest", "숲"))),),
-    known=("desert", "사막", "forest", "숲"),
-    num_words=4,
-)
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory):
-    """A world that reads, with random weights, as it comes out of its bundle."""
-    world = random_world(prompt=LANDS)
-    graph = build_graphs(read_configs(world.card.config), world.params).dynamics
-    _, params = split(randomised(merge(graph, world.params["dynamics"])))
-    path = tmp_path_factory.mktemp("reader") / "lands"
-    save_world(dataclasses.replace(world, params={**world.params, "dynamics": params}), path)
-    return Simulator.from_world(load_world(path), num_denoise_steps=1)
-
-
-def test_words_begin_a_world_from_noise_and_hold_as_it_goes_on(reader):
-    assert reader.config.prompt == LANDS
-    key = jax.random.key(0)
-    state, obs = reader.reset(key, initial=InitialContext.from_text(["desert", "a forest"]))
-    same, _ = reader.reset(key, initial=InitialContext.from_text("desert"), batch_size=2)
-    nothing, _ = reader.reset(key, initial=InitialContext.noise(), batch_size=2)
-    assert obs.shape == (2, *SIZE, 3)
-    np.testing.assert_array_equal(state.cache.z[0], same.cache.z[0])
-    assert float(jnp.abs(state.cache.z - same.cache.z)[1].max()) > 1e-3
-    assert float(jnp.abs(state.cache.z - nothing.cache.z).max(axis=(1, 2, 3)).min()) > 1e-3
-    after, _ = reader.step(state, [0, 0])
-    assert equal(after.cache.prompt, state.cache.prompt)
-
-
-def test_words_stand_beside_frames_and_one_text_is_for_all(reader):
-    frames = bar_episode(np.random.default_rng(0)).obs[:3]
-    plain, _ = reader.reset(jax.random.key(0), initial=InitialContext.frames(frames), batch_size=2)
-    told, obs = reader.reset(jax.random.key(0), initial=InitialContext.frames(frames, text="숲"), batch_size=2)
-    np.testing.assert_array_equal(obs[0], frames[-1])
-    np.testing.assert_array_equal(told.cache.z, plain.cache.z)
-    after = [reader.step(state, [0, 0])[0].cache.z for state in (told, plain)]
-    assert float(jnp.abs(after[0] - after[1]).max()) > 1e-3
-
-
-def test_a_state_of_a_world_that_reads_goes_to_disk_and_back(reader, tmp_path):
-    state, _ = reader.reset(jax.random.key(0), initial=InitialContext.from_text("desert"), batch_size=2)
-    reader.save_state(state, tmp_path / "state")
-    assert equal(state, reader.load_state(tmp_path / "state"))
-
-
-def test_guidance_exaggerates_what_the_prompt_changes(reader):
-    more = Simulator.from_world(reader.world, num_denoise_steps=1, guidance=3.0)
-    desert = InitialContext.from_text("desert")
-    one, none, three = (
-        sim.reset(jax.random.key(0), initial=initial, batch_size=2)[0].cache.z
-        for sim, initial in ((reader, desert), (reader, InitialContext.noise()), (more, desert))
-    )
-    np.testing.assert_allclose(three, none + 3 * (one - none), atol=1e-3)
-    assert float(jnp.abs(one - none).max()) > 1e-2
-
-
-@pytest.mark.parametrize(
-    ("text", "batch_size", "message"),
-    [
-        ("a spaceship", None, "expected words that this world was trained on.*desert / 사막"),
-        (["desert", "forest"], 3, "one for each of 3, got 2"),
-        ("a desert of very many words", None, "at most 4 words"),
-    ],
-)
-def test_texts_that_do_not_fit_are_refused(reader, text, batch_size, message):
-    with pytest.raises(ValueError, match=message):
-        reader.reset(jax.random.key(0), initial=InitialContext.from_text(text), batch_size=batch_size)
-
-
-def test_guidance_for_a_world_that_reads_no_prompts_is_refused(sim):
-    with pytest.raises(ValueError, match="a world that reads no prompts"):
-        Simulator.from_world(sim.world, guidance=2.0)
 
 
 @pytest.fixture

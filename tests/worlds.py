@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -130,3 +132,12 @@ def random_world(seed: int = 0, spec: ActionSpec = SPEC, prompt: PromptConfig | 
 def change(world: World, **changes) -> World:
     """The same world under a changed card."""
     return dataclasses.replace(world, card=dataclasses.replace(world.card, **changes))
+
+
+def equal(a, b) -> bool:
+    """Whether two trees have the same bits."""
+
+    def plain(x):
+        return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+    return all(np.array_equal(plain(x), plain(y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))

@@ -140,10 +140,8 @@ def serve() -> None:
     """Serve the parent until it goes: the first message says which game, each other one is a call."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c is the parent's to handle
     answers = os.fdopen(os.dup(1), "wb")
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            after_in_child=lambda: os.close(answers.fileno())
-        )  # else what a game forks off ends the wait
+    if hasattr(os, "register_at_fork"):  # what a game forks off must not hold the pipe open
+        os.register_at_fork(after_in_child=lambda: os.close(answers.fileno()))
     os.dup2(2, 1)  # what games print must not mix with the answers
     requests: queue.Queue[bytes | None] = queue.Queue()
     gone = threading.Event()
