@@ -25,6 +25,26 @@ cli.parse = lambda args: Stuck()
 sys.exit(cli.main(["stuck"]))
 """
 
+AGAIN = """
+import os, signal, sys, time
+from worldsim import cli
+
+class Saving:
+    resume_hint = ""
+    def run(self):
+        print("running", flush=True)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        finally:
+            for _ in range(20):
+                time.sleep(0.02)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+cli.parse = lambda args: Saving()
+sys.exit(cli.main(["saving"]))
+"""
+
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
@@ -41,6 +61,15 @@ def test_a_command_that_hears_nothing_ends_too(number):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "stopped; go on with --resume" in err
     assert time.monotonic() - start < GRACE_S + 3
+
+
+def test_signals_that_come_again_are_no_error():
+    with subprocess.Popen(
+        [sys.executable, "-c", AGAIN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "running\n"
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err == "\nworldsim: stopped.\n"
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -122,8 +123,7 @@ def _take(path: Path, busy: str) -> IO[str]:
         except FileNotFoundError:
             pass  # its holder has just ended
         except BlockingIOError as error:
-            file.seek(0)
-            owner = file.read(200).strip()
+            owner = _owner(file)
             file.close()
             raise BlockingIOError(error.errno, f"{busy} ({owner}); wait for it, or choose another folder") from None
         except OSError as error:
@@ -135,3 +135,12 @@ def _take(path: Path, busy: str) -> IO[str]:
             file.close()
             raise
         file.close()
+
+
+def _owner(file: IO[str]) -> str:
+    for _ in range(40):  # the holder writes its name after it took the lock
+        file.seek(0)
+        if owner := file.read(200).strip():
+            return owner
+        time.sleep(0.05)
+    return "a process without a name"

@@ -46,8 +46,8 @@ def heard(hint: str = "") -> Iterator[None]:
     try:
         yield
     finally:
-        ended.set()
         signal.set_wakeup_fd(old)
+        ended.set()
         for kind, handler in before.items():
             signal.signal(kind, handler)
         os.close(write)
@@ -82,10 +82,10 @@ def _watch(read: int, ended: threading.Event, hint: str) -> None:
     try:
         while (numbers := os.read(read, 64)) and not stops & set(numbers):
             continue
+        if numbers:
+            _requested.set()
+            if not ended.wait(GRACE_S) and not (_raised.is_set() and ended.wait(SAVING_S)):
+                say_stopped(hint)
+                os._exit(STOPPED)
     finally:
-        os.close(read)
-    if numbers:
-        _requested.set()
-        if not ended.wait(GRACE_S) and not (_raised.is_set() and ended.wait(SAVING_S)):
-            say_stopped(hint)
-            os._exit(STOPPED)
+        os.close(read)  # at the end: Python complains of a signal that it cannot write here
