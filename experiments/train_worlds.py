@@ -31,7 +31,7 @@ import worldsim
 from worldsim.cli.console import Counter, StageBars
 from worldsim.data.dataset import Windows
 from worldsim.data.store import Footage
-from worldsim.evaluate import EvalOptions, bench, evaluate, headline_rows
+from worldsim.evaluate import EvalOptions, bench, evaluate, headline_rows, record_plays
 from worldsim.evaluate.reference import held_out_columns
 from worldsim.initial import InitialContext
 from worldsim.train import PRESETS, Init, Recipe, StageConfig
@@ -41,6 +41,7 @@ from worldsim.world import World, load_world, save_world
 ROOT = Path(__file__).parents[1]
 CONTEXT, PREVIEW_FRAMES = 8, 90
 WINDOWED = 256  # frames to follow the Frechet distance out to
+PLAY_SECONDS = {"luanti": 15.0}  # of a game that is slow to record
 LIMITS = {
     "jump": [
         "the player is lost within two seconds or so, mostly where it leaves the picture, and does not come back",
@@ -130,11 +131,15 @@ def train(
         return fit(again, minutes=plan.again, resume=(again / "run.json").is_file(), init=world)
 
 
-def measure(sim: worldsim.Simulator, footage: Footage, num_windows: int, quick: bool) -> dict:
+def measure(sim: worldsim.Simulator, footage: Footage, run: Path, num_windows: int, quick: bool) -> dict:
     """All numbers, or those of a quick evaluation, and how fast the world runs."""
-    horizon = 0 if quick else WINDOWED
+    horizon, seconds = 0 if quick else WINDOWED, PLAY_SECONDS.get(footage.meta.game, 60.0)
+    with closing(Counter("frames of plays")) as on_progress:
+        plays = {} if quick else record_plays(footage.meta, run / "plays", seconds=seconds, on_progress=on_progress)
     with closing(Counter("measurements")) as on_progress:
-        options = EvalOptions(num_windows=num_windows, windowed_horizon=horizon, quick=quick)
+        options = EvalOptions(
+            num_windows=num_windows, windowed_horizon=horizon, quick=quick, plays=plays, play_seconds=seconds
+        )
         result = evaluate(sim, footage, options, on_progress=on_progress)
     return result | {"speed": bench(sim)}
 
@@ -165,7 +170,7 @@ def ship(
 ) -> None:
     """Measure a world and write its numbers, its pictures and its bundle."""
     sim = worldsim.Simulator.from_world(world)
-    metrics = {"command": command, **measure(sim, footage, num_windows, quick)}
+    metrics = {"command": command, **measure(sim, footage, run, num_windows, quick)}
     results = ROOT / "experiments" / "results" / f"world_{name}.json"
     results.write_text(json.dumps(metrics | {"training": world.card.training}, indent=1) + "\n")
     write_bundle(name, sim, footage, run, metrics, command, history)

@@ -24,5 +24,5 @@ def trial(sim, columns: Columns, meta: FootageMeta | None = None, *, seed=0, hor
 def on_clip(sim, per_clip, clip, **options) -> Trial:
     """A trial that has one given clip instead of dreams."""
     made = trial(sim, Columns(clip.real[0], np.zeros((0, 1)), *[np.zeros(0)] * 2, None, np.zeros(2, int)), **options)
-    made._pooled[per_clip] = per_clip(made, clip)
+    made.cache[per_clip] = per_clip(made, clip)
     return made

@@ -28,7 +28,7 @@ class Compare(Measurement):
     b: Positional[str]
     """Another world of the same frame size and controls, another checkpoint of it say."""
     out: Path = Path("compare")
-    """Folder for compare.json, compare.html and, with --game, the footage."""
+    """Folder for compare.json, compare.html and what is recorded: plays of the game and, with --game, footage."""
     seeds: int = 5
     """Evaluation seeds, at least 5: the differences are paired by seed."""
 
@@ -47,7 +47,7 @@ class Compare(Measurement):
         a, b = (load(name, num_denoise_steps=self.num_denoise_steps) for name in (self.a, self.b))
         check_same_game(a.card, b.card, self.b)
         footage = self.footage(self.out, a.size)
-        reference = open_reference([a, b], footage, options)
+        reference = open_reference([a, b], footage, options).with_plays(self.plays(self.out, footage))
         with closing(console.Counter("metrics")) as on_progress:
             result = compare_worlds(a, b, footage, options, reference=reference, on_progress=on_progress)
         result["protocol"] |= {"command": self.command()}

@@ -26,7 +26,7 @@ class Eval(Measurement):
     world: Positional[str]
     """A path, the name of a world, or a prompt that is matched against the worlds here."""
     out: Path
-    """Folder for metrics.json, report.html and, with --game, the footage."""
+    """Folder for metrics.json, report.html and what is recorded: plays of the game and, with --game, footage."""
     other: Path | None = None
     """Footage of another game, which the world should be unsure of; frames of its own game, corrupted, by default."""
 
@@ -41,7 +41,7 @@ class Eval(Measurement):
         sim = load(self.world, num_denoise_steps=self.num_denoise_steps)
         options = replace(self.options, other=None if self.other is None else Footage.open(self.other))
         footage = self.footage(self.out, sim.size)
-        reference = open_reference([sim], footage, options)
+        reference = open_reference([sim], footage, options).with_plays(self.plays(self.out, footage))
         with closing(console.Counter("metrics")) as on_progress:
             result = evaluate(sim, footage, options, reference=reference, keep_seeds=True, on_progress=on_progress)
         per_seed = result.pop("per_seed")

@@ -35,6 +35,8 @@ class Measurement:
     """A minute's worth: 16 frames instead of 64, objects, action following, outcome, and the speed of one world."""
     drift_seconds: float = 600.0
     """Length of the long dreams, in the world's own time."""
+    play_seconds: float = 60.0
+    """Length of a play of the game from its start, and of the dream beside it."""
     horizon: int = 0
     """Frames to follow the Frechet distance out to, 1024 say; not followed by default."""
     lpips: Path | None = None
@@ -61,6 +63,7 @@ class Measurement:
             seeds=tuple(range(self.seeds)),
             quick=self.quick,
             drift_seconds=self.drift_seconds,
+            play_seconds=self.play_seconds,
             windowed_horizon=self.horizon,
             lpips=self.lpips,
             fvd=self.fvd,
@@ -98,6 +101,23 @@ class Measurement:
         how = {"num_frames": GAME_FRAMES, "seed": GAME_SEED, "size": size}
         with closing(console.Counter("frames")) as on_progress:
             return record(str(self.game), out / "footage", on_progress=on_progress, **how)
+
+    def plays(self, out: Path, footage: Footage) -> dict[str, Footage]:
+        """Play the game under each policy: one that was named, or that came with worldsim; not in a quick look.
+
+        Other games' footage names code that whoever made it chose, so that one is played only where the user names it.
+        """
+        from worldsim.evaluate.plays import record_plays
+        from worldsim.recording.source import is_short_name
+
+        if self.quick or (self.game is None and not is_short_name(footage.meta.game)):
+            return {}
+        try:
+            with closing(console.Counter("frames of plays")) as on_progress:
+                return record_plays(footage.meta, out / "plays", seconds=self.play_seconds, on_progress=on_progress)
+        except (ModuleNotFoundError, ValueError) as error:
+            console.note(f"the game is not played for the evaluation: {error}")
+            return {}
 
     def speed(self, sim: Simulator) -> dict[str, object]:
         """Time a world, shorter than `worldsim bench` does; a quick look compiles nothing more."""

@@ -38,10 +38,10 @@ class Worlds:
 
 
 def _warning(folder: Path) -> str:
-    """Return how the returns of a world's dreams mislead; one whose numbers cannot be read says that."""
-    from worldsim.world import read_metrics, return_warning
+    """Return where a world's dreams differ from its game; one whose numbers cannot be read says that."""
+    from worldsim.world import free_play, read_metrics
 
     try:
-        return return_warning(read_metrics(folder))
+        return "; ".join(free_play.warnings(read_metrics(folder)))
     except ValueError as error:
         return str(error)

@@ -12,6 +12,7 @@ from worldsim.evaluate.compare import compare_worlds
 from worldsim.evaluate.metrics import headline_rows
 from worldsim.evaluate.metrics.speed import bench, hardware
 from worldsim.evaluate.options import EvalOptions
+from worldsim.evaluate.plays import record_plays
 from worldsim.evaluate.report.comparison import render_comparison
 from worldsim.evaluate.report.gallery import gather
 from worldsim.evaluate.report.page import write_text
@@ -26,6 +27,7 @@ __all__ = [
     "gather",
     "hardware",
     "headline_rows",
+    "record_plays",
     "render_comparison",
     "render_report",
     "write_json",

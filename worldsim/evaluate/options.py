@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from worldsim.data.store import Footage
@@ -24,6 +25,13 @@ class EvalOptions:
     """Windows that run together."""
     drift_seconds: float = 600.0
     """Length of the long dreams, in the world's own time."""
+    plays: Mapping[str, Footage] = field(default_factory=dict)
+    """Recordings of the game from its start, by policy (`worldsim.evaluate.record_plays`); else the held-out episodes
+    are the plays."""
+    play_seconds: float = 60.0
+    """Length of a play and of the dream beside it, in the world's own time."""
+    num_plays: int = 16
+    """Plays of each policy, divided among the seeds."""
     windowed_horizon: int = 0
     """Frames over which to follow the Frechet distance, up to 1,024 say; 0 leaves it out."""
     lpips: Path | None = None

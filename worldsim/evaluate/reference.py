@@ -6,8 +6,8 @@ else a half on which the object detectors were not calibrated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -38,9 +38,21 @@ class Reference:
     with_objects: bool = True
     foreign: Columns | None = None
     """Frames of another game."""
+    plays: Mapping[str, Columns] = field(default_factory=dict)
+    """The game played from its start, by policy."""
     networks: Networks = Networks(None, None)
     protocol: Numbers = field(default_factory=dict)
     """How the frames were divided."""
+
+    def with_plays(self, plays: Mapping[str, Footage]) -> Reference:
+        """The same with recorded plays, by policy.
+
+        Raises:
+            ValueError: they are of another game.
+        """
+        for played in plays.values():
+            self.meta.check_same_world(played.meta)
+        return replace(self, plays={who: load_columns(played, range(len(played))) for who, played in plays.items()})
 
     @cached_property
     def targets(self) -> dict[str, Target]:
@@ -70,7 +82,7 @@ def open_reference(worlds: Sequence[Simulator], footage: Footage, options: EvalO
     networks = load_networks(options.lpips, options.fvd, footage.meta.size)
     foreign = None if options.other is None else _load_foreign(options.other, footage)
     calibration, held_out, protocol = held_out_columns(worlds[0], footage, worlds[1:])
-    return Reference(
+    reference = Reference(
         meta=footage.meta,
         calibration=calibration,
         held_out=held_out,
@@ -79,6 +91,7 @@ def open_reference(worlds: Sequence[Simulator], footage: Footage, options: EvalO
         networks=networks,
         protocol=protocol,
     )
+    return reference.with_plays(options.plays)
 
 
 def held_out_columns(

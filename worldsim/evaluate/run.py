@@ -58,9 +58,11 @@ def evaluate(
     horizon = longest_horizon(reference.held_out, 16 if options.quick else 64)
     included = [m for m in measurements() if m.applies(reference, options)]
     on_clips = tuple(m.per_clip for m in included if m.per_clip is not None)
+    on_plays = tuple(m.per_play for m in included if m.per_play is not None)
+    share = {"horizon": horizon, "on_clips": on_clips, "on_plays": on_plays}
     num_done, per_seed = 0, {}
     for seed in options.seeds:
-        trial = Trial(sim=sim, reference=reference, options=options, seed=seed, horizon=horizon, on_clips=on_clips)
+        trial = Trial(sim=sim, reference=reference, options=options, seed=seed, **share)
         sections: dict[str, Numbers] = {}
         for measurement in included:
             sections.setdefault(measurement.section, {}).update(measurement.measure(trial))

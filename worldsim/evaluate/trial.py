@@ -59,7 +59,10 @@ class Trial:
     """Frames of a clip after the context."""
     on_clips: tuple[PerClip, ...] = ()
     """Functions of the measurements that share the trial's clips."""
-    _pooled: dict[PerClip, Parts] = field(default_factory=dict)
+    on_plays: tuple[Callable[..., Any], ...] = ()
+    """Functions of the measurements that share the trial's plays (`worldsim.evaluate.plays`)."""
+    cache: dict[Callable[..., Any], Any] = field(default_factory=dict)
+    """What the functions of `on_clips` and `on_plays` gave."""
 
     @property
     def held_out(self) -> Columns:
@@ -95,14 +98,14 @@ class Trial:
 
     def over_clips(self, per_clip: PerClip) -> Parts:
         """What a function gives for all clips, pooled; the clips are dreamed once for all functions of `on_clips`."""
-        if per_clip not in self._pooled:
+        if per_clip not in self.cache:
             pools = {function: Pool() for function in (*self.on_clips, per_clip)}
             how = {"num_windows": self.options.num_windows, "batch_size": self.options.batch_size, "seed": self.seed}
             for clip in dream_clips(self.sim, self.held_out, horizon=self.horizon, **how):
                 for function, pool in pools.items():
                     pool.add(function(self, clip))
-            self._pooled.update({function: pool.parts() for function, pool in pools.items()})
-        return self._pooled[per_clip]
+            self.cache.update({function: pool.parts() for function, pool in pools.items()})
+        return self.cache[per_clip]
 
 
 def always(reference: Reference, options: EvalOptions) -> bool:
@@ -126,6 +129,8 @@ class Measurement:
     """Gives the numbers; a ValueError says that the footage or the world cannot be measured."""
     per_clip: PerClip | None = None
     """What the measurement takes from each batch of clips, where it uses them."""
+    per_play: Callable[..., Any] | None = None
+    """What it takes from the plays of a policy, where it uses them: a function of the trial and a `Play`."""
     applies: Callable[[Reference, EvalOptions], bool] = full_only
     """Whether an evaluation includes it."""
 

@@ -1,8 +1,9 @@
-"""Who plays while footage is recorded: "random", "noisy", or a trained agent.
+"""Who plays while footage is recorded: "random", "noisy", "noop", or a trained agent.
 
-The first two hold an action for a few frames, because a player does and because single-frame jitter shows little of
-what an action does. "noisy" lets the environment's own scripted player act, so that footage shows the game being
-played, and puts in short runs of random actions, a fraction of 10 to 30 % that is drawn anew for each episode.
+"noop" presses nothing. The first two hold an action for a few frames, because a player does and because single-frame
+jitter shows little of what an action does. "noisy" lets the environment's own scripted player act, so that footage
+shows the game being played, and puts in short runs of random actions, a fraction of 10 to 30 % that is drawn anew for
+each episode.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from jaxtyping import Float
 
 from worldsim.controls import ActionSpec
 
-POLICIES = ("noisy", "random")
+POLICIES = ("noisy", "random", "noop")
 AGENT = "agent:"
 """What stands before the path of a trained agent where a policy is named."""
 NOISE_FRACTION = (0.1, 0.3)
@@ -46,6 +47,8 @@ def check_policy(name: str) -> None:
 def make_policy(name: str, spec: ActionSpec, rng: np.random.Generator, scripted: ScriptedPlayer | None) -> Policy:
     """Make the policy of one episode. `scripted` is the environment's own player, where it has one."""
     check_policy(name)
+    if name == "noop":
+        return lambda *_: spec.noop
     if name == "random" or scripted is None:
         return sticky_random(spec, rng)
     return with_noise(scripted, spec, rng, fraction=float(rng.uniform(*NOISE_FRACTION)))

@@ -14,7 +14,7 @@ from worldsim.world.card import (
     read_card,
 )
 from worldsim.world.games import card_of_game, chosen_game, is_bare_name, match_game
-from worldsim.world.model_card import model_card, return_warning, trained_for
+from worldsim.world.model_card import model_card, trained_for
 from worldsim.world.registry import find_world, list_worlds, match_world, parse_prompt, valid_names
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "read_bundle",
     "read_card",
     "read_metrics",
-    "return_warning",
     "save_arrays",
     "save_world",
     "trained_for",

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from worldsim.world import free_play
 from worldsim.world.card import Card
 
 MAX_ROWS = 10
-ALLOWED_RETURN_ERROR, LEAST_RETURN_ERROR = 0.25, 0.1  # of the game's return; a thousand frames
 LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0", "CC0-1.0": "cc0-1.0", "CC-BY-4.0": "cc-by-4.0"}
 """Names of licences, and what Hugging Face calls them."""
 _ARROWS = {"higher": " ↑", "lower": " ↓"}
@@ -21,7 +21,7 @@ def model_card(card: Card, metrics: Mapping[str, object], picture: str | None = 
     command = metrics.get("command")
     measured = f"Measured by `{_line(command)}`; all numbers" if isinstance(command, str) else "All numbers"
     rows = list(headline_rows(metrics))
-    limits = [*card.limits, *filter(None, [return_warning(metrics)])]
+    limits = [*card.limits, *free_play.warnings(metrics)]
     sections = [
         f"# {_line(card.title)}",
         f"![what the world dreams]({picture})" if picture else "",
@@ -29,6 +29,7 @@ def model_card(card: Card, metrics: Mapping[str, object], picture: str | None = 
         f"{card.weights.num_params:,} parameters. Every frame is generated from the frames and the keys before it.",
         f"    worldsim play {card.name}",
         "\n".join(["| measured | this world | chance | perfect |", "|---|---|---|---|", *rows]) if rows else "",
+        free_play.table(metrics),
         f"{measured} are in [metrics.json](metrics.json)." if metrics else "",
         "## Made from",
         f"- footage: {_footage(card)}\n- training: {trained_for(card.training)}{_history(card.training)}",
@@ -50,23 +51,6 @@ def headline_rows(metrics: Mapping[str, object]) -> Iterator[str]:
         label = f"{row.get('label', '')}{unit}{_ARROWS.get(str(row.get('better')), '')}"
         cells = (label, *(_number(row.get(key)) for key in ("value", "chance", "perfect")))
         yield f"| {' | '.join(_line(cell).replace('|', '/') for cell in cells)} |"
-
-
-def return_warning(metrics: Mapping[str, object]) -> str:
-    """Return how far a world's dreams are from paying what its game pays; empty within a quarter, or where unknown."""
-    outcome = metrics.get("outcome")
-    names = ("return_dream", "return_real", "num_return_frames")
-    found = [outcome.get(name) if isinstance(outcome, Mapping) else None for name in names]
-    known = [float(x) for x in found if isinstance(x, int | float)]
-    if len(known) < len(names):
-        return ""
-    dream, real = (1000 * x / max(known[2], 1) for x in known[:2])
-    if abs(dream - real) <= max(ALLOWED_RETURN_ERROR * abs(real), LEAST_RETURN_ERROR):
-        return ""
-    return (
-        f"its dreams pay {dream:.3g} a thousand frames where the game pays {real:.3g} for the same actions: the return "
-        "of an agent in it is not its return in the game"
-    )
 
 
 def trained_for(training: Mapping[str, object]) -> str:
