@@ -8,6 +8,7 @@ from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage, FootageWriter
 from worldsim.evaluate import EvalOptions, evaluate, record_plays
 from worldsim.evaluate.metrics.free_play import measure_free_play, return_share
+from worldsim.evaluate.metrics.presence import measure_presence
 from worldsim.evaluate.reference import open_reference
 from worldsim.evaluate.trial import CONTEXT, Trial
 from worldsim.recording.game import Game
@@ -45,10 +46,14 @@ def footage(tmp_path_factory):
     return toy.footage(tmp_path_factory.mktemp("toy"))
 
 
-def measured(world, footage, **options):
+def trial_of(world, footage, **options):
     how = EvalOptions(num_windows=2, seeds=(0, 1), play_seconds=SECONDS, drift_seconds=10.0, **options)
     reference = open_reference([world], footage, how)
-    return measure_free_play(Trial(sim=world, reference=reference, options=how, seed=0, horizon=16))
+    return Trial(sim=world, reference=reference, options=how, seed=0, horizon=16)
+
+
+def measured(world, footage):
+    return measure_free_play(trial_of(world, footage))
 
 
 def test_the_game_itself_differs_from_the_game_in_nothing(footage):
@@ -56,6 +61,12 @@ def test_the_game_itself_differs_from_the_game_in_nothing(footage):
     assert numbers["num_recorded_plays"] == 4
     assert numbers["recorded_block_presence_ratio"] == pytest.approx(1.0, abs=0.1)
     assert numbers["recorded_reward_per_1000"] > 50
+
+
+def test_a_world_that_keeps_its_block_keeps_it(footage):
+    presence = measure_presence(trial_of(toy.Perfect(), footage))
+    assert presence["worst_12s"] == pytest.approx(1.0, abs=0.1)
+    assert presence["block_returns"] in (None, 1.0)
 
 
 def test_a_dream_that_does_not_end_is_told(footage):
@@ -72,8 +83,10 @@ def test_a_dream_that_ends_too_soon_is_told(footage):
 
 
 def test_a_dream_that_loses_its_player_is_told(footage):
-    numbers = measured(Fading(), footage)
-    assert numbers["presence_ratio"] < 0.35
+    trial = trial_of(Fading(), footage)
+    numbers, presence = measure_free_play(trial), measure_presence(trial)
+    assert presence["worst_12s"] == presence["block_12s"] < 0.35
+    assert presence["block_returns"] == 0.0
     assert numbers["recorded_block_return_share"] == 0.0
     assert numbers["recorded_block_return_share_game"] in (None, 1.0)
 

@@ -11,6 +11,7 @@
 - `memory` (with `lookaway`, `looks`): is what was hidden still the same?
 - `drift`: how long does a dream last?
 - `free_play`: is a minute in the dream like one in the game?
+- `presence`: is what matters still in the picture then?
 - `spawns`: how often does an object appear or disappear without cause?
 - `speed`: how fast does it run here? Measured by `speed.bench`, apart from the trials.
 

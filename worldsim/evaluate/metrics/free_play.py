@@ -15,8 +15,7 @@ same first frames (`worldsim.evaluate.plays`). Where no plays were recorded, the
   again; those that began in the last PATIENCE seconds are left out. None where it never goes.
 - `num_random_plays`, `num_random_frames`: plays, and frames of the dreams before their ends.
 
-`presence_ratio` is the worst object's under the worst policy: a world that keeps its ball and loses its player cannot
-be played. Objects that the game itself shows in less than RARE of its frames are left out of it.
+`worldsim.evaluate.metrics.presence` puts the presence of all policies together.
 """
 
 from __future__ import annotations
@@ -33,12 +32,7 @@ from worldsim.evaluate.trial import Measurement, Trial
 LOOKS = 8  # a second
 GONE = 0.5
 PATIENCE = 4.0
-RARE = 0.05
-PRESENCE = Metric(
-    "presence_ratio", "higher", "least present object, dream over game", chance=0.0, perfect=1.0, headline=3
-)
 METRICS = (
-    PRESENCE,
     Metric("*_presence_ratio", "higher", "{} present, dream over game", perfect=1.0),
     Metric("*_return_share", "higher", "{} comes back", perfect="*_return_share_game"),
     Metric("*_reward_per_1000", label="reward in 1,000 frames, {}", perfect="*_reward_per_1000_game"),
@@ -60,7 +54,7 @@ def measure_free_play(trial: Trial) -> Numbers:
     """Compare plays of the game with dreams of the same actions, for each policy."""
     found = over_plays(trial, compare_play)
     if not found:
-        return not_measured("no episode is long enough for a play", ["presence_ratio"])
+        return not_measured("no episode is long enough for a play", ())
     result: Numbers = {}
     for policy, numbers in found.items():
         result |= {
@@ -96,7 +90,7 @@ def compare_play(trial: Trial, play: Play) -> Numbers:
             result[f"{thing}_presence{name}"] = float(seen[looks].mean())
             result[f"{thing}_return_share{name}"] = return_share(seen, looks, fps / stride)
         there = result[f"{thing}_presence_game"]
-        result[f"{thing}_presence_ratio"] = result[f"{thing}_presence"] / there if there >= RARE else None
+        result[f"{thing}_presence_ratio"] = result[f"{thing}_presence"] / there if there else None
     return result
 
 
