@@ -119,3 +119,11 @@ def test_a_game_is_played_by_each_policy(tmp_path):
     assert all(play.num_frames >= 2 * (CONTEXT + 30) for play in plays.values())
     still = plays["noop"][0].action
     assert (still == meta.action_spec.noop).all()
+
+
+def test_only_what_was_asked_for_is_measured(footage):
+    how = {"num_windows": 2, "seeds": (0,), "play_seconds": 2.0}
+    result = evaluate(toy.Perfect(), footage, EvalOptions(only=("presence", "outcome"), **how))
+    assert set(result) == {"protocol", "presence", "outcome"}
+    with pytest.raises(ValueError, match="expected sections among .*presence.*, got sharp"):
+        evaluate(toy.Perfect(), footage, EvalOptions(only=("sharp",), **how))

@@ -33,6 +33,8 @@ class Measurement:
     """Evaluation seeds; every number is their mean, with the standard deviation beside it."""
     quick: bool = False
     """A minute's worth: 16 frames instead of 64, objects, action following, outcome, and the speed of one world."""
+    only: tuple[str, ...] = ()
+    """Sections of the numbers to measure, such as presence sharpness control; all by default."""
     drift_seconds: float = 600.0
     """Length of the long dreams, in the world's own time."""
     play_seconds: float = 60.0
@@ -62,6 +64,7 @@ class Measurement:
             num_windows=self.num_windows,
             seeds=tuple(range(self.seeds)),
             quick=self.quick,
+            only=self.only,
             drift_seconds=self.drift_seconds,
             play_seconds=self.play_seconds,
             windowed_horizon=self.horizon,
@@ -78,6 +81,8 @@ class Measurement:
                 words.append(str(value))
             elif value is True:
                 words.append(flag)
+            elif isinstance(value, tuple):
+                words += [flag, *value] if value else []
             elif value is not None and value is not False:
                 words += [flag, str(value)]
         return shlex.join(words)

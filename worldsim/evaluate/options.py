@@ -19,6 +19,8 @@ class EvalOptions:
     """Evaluation seeds, which choose windows, random actions and noise."""
     quick: bool = False
     """Only fidelity over 16 frames instead of 64, objects, action following and outcome."""
+    only: tuple[str, ...] = ()
+    """Sections to measure, such as ("presence", "control"); all by default."""
     with_objects: bool = True
     """Whether to look for objects, which costs as much as the rest on a slow machine."""
     batch_size: int = 32

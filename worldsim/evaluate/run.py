@@ -21,7 +21,7 @@ from worldsim.evaluate.metrics.speed import hardware
 from worldsim.evaluate.options import DEFAULTS, EvalOptions
 from worldsim.evaluate.reference import Reference, open_reference
 from worldsim.evaluate.report.page import write_text
-from worldsim.evaluate.trial import CONTEXT, Trial, longest_horizon
+from worldsim.evaluate.trial import CONTEXT, Measurement, Trial, longest_horizon
 from worldsim.simulator import Simulator
 
 
@@ -56,7 +56,7 @@ def evaluate(
     if reference is None:
         reference = open_reference([sim], footage, options)
     horizon = longest_horizon(reference.held_out, 16 if options.quick else 64)
-    included = [m for m in measurements() if m.applies(reference, options)]
+    included = included_measurements(reference, options)
     on_clips = tuple(m.per_clip for m in included if m.per_clip is not None)
     on_plays = tuple(m.per_play for m in included if m.per_play is not None)
     share = {"horizon": horizon, "on_clips": on_clips, "on_plays": on_plays}
@@ -81,6 +81,20 @@ def evaluate(
     }
     result = {"protocol": protocol, **{section: spread(runs) for section, runs in per_seed.items()}}
     return result | ({"per_seed": per_seed} if keep_seeds else {})
+
+
+def included_measurements(reference: Reference, options: EvalOptions) -> list[Measurement]:
+    """The measurements of an evaluation.
+
+    Raises:
+        ValueError: `options.only` names a section that there is not.
+    """
+    sections = {m.section for m in measurements()}
+    if unknown := set(options.only) - sections:
+        raise ValueError(f"expected sections among {', '.join(sorted(sections))}, got {', '.join(sorted(unknown))}.")
+    return [
+        m for m in measurements() if m.applies(reference, options) and (not options.only or m.section in options.only)
+    ]
 
 
 def spread(runs: Sequence[Numbers]) -> Numbers:
