@@ -67,7 +67,8 @@ class Recipe:
     self_generated_fraction: float = 0.25
     """Fraction of windows with self-generated context, once the bootstrap loss has begun; without a camera."""
     refresh_count: int = 0
-    """How often the self-generated context of footage with a camera is generated anew, in equal parts of the stage."""
+    """How often self-generated context is dreamed anew, over several frames, in equal parts of the stage; with 0 it is
+    one prediction away from recorded frames, or, with a camera, dreamed before the stage."""
     pure_noise_fraction: float = 0.3
     """Fraction of frames that are predicted from pure noise, beside those that the uniform levels bring."""
     bootstrap_fraction: float = 0.25

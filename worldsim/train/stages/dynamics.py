@@ -20,6 +20,7 @@ from worldsim.train.losses import TrainBatch, dynamics_loss
 from worldsim.train.optimizer import is_kernel, make_step, muon
 from worldsim.train.prompts import WindowPrompts
 from worldsim.train.recipes import Recipe
+from worldsim.train.stages.rollouts import Rollouts
 from worldsim.train.stages.warps import FootageWarper
 
 
@@ -52,16 +53,25 @@ def dynamics_stage(
     order = ShuffledIndex(len(windows), config.batch_size, seed)
     source = on_device(latents.train)
     sampler = Sampler(num_denoise_steps=recipe.num_denoise_steps or 4)
+    num_own = round(config.batch_size * recipe.self_generated_fraction)
+    rollouts = None
+    if warper is None and recipe.refresh_count:
+        rollouts = Rollouts(graphs[0], tokenizer, latents.train, windows, sampler.num_denoise_steps, seed)
 
     def batch(step: int) -> TrainBatch:
-        ids = order.at(step)
+        ids, conditioned = order.at(step), ()
+        if rollouts is not None:
+            ids, context = rollouts.mix(ids, num_own, step)
+            conditioned = ((), context)
+        elif warper is not None:
+            conditioned = warper.rows(windows.rows(ids)[0])
         prompt = () if prompts is None else prompts.at(step, windows, ids)
-        conditioned = () if warper is None else warper.rows(windows.rows(ids)[0])
         return TrainBatch(windows.batch(ids, obs=source), prompt, *conditioned)
 
     def refresh(params: dict, which: int) -> None:
-        if warper is not None:
-            warper.refresh(params["dynamics"], which)
+        source = warper or rollouts
+        if source is not None:
+            source.refresh(params["dynamics"], which)
 
     return Stage(
         "dynamics",
@@ -75,7 +85,7 @@ def dynamics_stage(
         num_evaluations=recipe.num_evaluations,
         keeps_initial=keeps_initial,
         refresh=refresh,
-        num_refreshes=0 if warper is None else recipe.refresh_count,
+        num_refreshes=recipe.refresh_count,
     )
 
 
