@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from worldsim.env.check import check_world_env
 from worldsim.env.functional import EnvParams, EnvState, JaxWorldEnv
+from worldsim.env.penalty import UncertaintyPenalty, VectorUncertaintyPenalty
 from worldsim.env.single import WorldEnv
 from worldsim.env.spaces import action_rows, action_space
 from worldsim.env.vector import WorldVectorEnv
@@ -21,6 +22,8 @@ __all__ = [
     "EnvParams",
     "EnvState",
     "JaxWorldEnv",
+    "UncertaintyPenalty",
+    "VectorUncertaintyPenalty",
     "WorldEnv",
     "WorldVectorEnv",
     "action_rows",
