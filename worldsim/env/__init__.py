@@ -4,8 +4,9 @@
 - `WorldVectorEnv`: a Gymnasium vector environment, many worlds in one batched model, never many models.
 - `JaxWorldEnv`: pure functions of one world for `jax.vmap`, `jax.jit` and `jax.lax.scan`, shaped like gymnax.
 
-`base` states the contract of all three and `check_world_env` checks it, of a game as of a world. `import worldsim`
-registers "worldsim/World-v0" with Gymnasium.
+`gymnax`, `envelope` and `sb3` have them in the classes of those libraries, `penalty` has wrappers. `base` states the
+contract of all three and `check_world_env` checks it, of a game as of a world. `import worldsim` registers
+"worldsim/World-v0" with Gymnasium.
 Source: https://gymnasium.farama.org/api/env/, https://farama.org/Vector-Autoreset-Mode.
 """
 
