@@ -65,6 +65,17 @@ def test_mixed_controls_are_driven_by_bins():
     assert agent.learn(32).num_timesteps == 32
 
 
+def test_the_adapter_takes_a_wrapped_batch():
+    from tests.env.fake import make_vec
+    from worldsim.env import VectorUncertaintyPenalty
+    from worldsim.env.sb3 import WorldVecEnv
+
+    envs = WorldVecEnv(VectorUncertaintyPenalty(make_vec(2, autoreset_mode="SAME_STEP"), 10.0))
+    envs.reset()
+    assert envs.step(np.array([1, 2]))[1].tolist() == [0.0, 1.0]  # the uncertainty is .1
+    assert envs.get_attr("num_envs") == [2, 2]
+
+
 def test_the_adapter_gives_attributes_methods_and_infos_of_each_world():
     from tests.env.fake import make_vec
     from worldsim.env.sb3 import WorldVecEnv

@@ -113,8 +113,6 @@ def test_one_denoising_step_says_nothing_of_its_uncertainty():
     check_env(WorldEnv(sim), skip_render_check=True)
     _, state = pure.reset(jax.random.key(0))
     assert np.isnan(pure.step(jax.random.key(1), state, 0)[-1]["uncertainty"])
-    with pytest.raises(ValueError, match="two denoising steps or more for uncertainty_penalty"):
-        WorldEnv(sim, uncertainty_penalty=0.1)
 
 
 def test_an_episode_starts_from_the_context_that_is_named():
@@ -158,14 +156,3 @@ def test_an_environment_survives_pickle_in_the_middle_of_an_episode(make):
             env.step(np.zeros(env.action_space.shape, int))[0], other.step(np.zeros(env.action_space.shape, int))[0]
         )
     np.testing.assert_array_equal(env.reset()[0], other.reset()[0])
-
-
-def test_a_penalty_takes_the_uncertainty_off_the_reward():
-    plain, careful = (WorldEnv(FakeSimulator(), uncertainty_penalty=x) for x in (0.0, 2.0))
-    pure = JaxWorldEnv(FakeSimulator(), uncertainty_penalty=2.0)
-    for env in (plain, careful):
-        env.reset(seed=0)
-    _, reward, *_, info = plain.step(1)
-    assert careful.step(1)[1] == pytest.approx(reward - 2 * info["uncertainty"]) != reward
-    _, state = pure.reset(jax.random.key(0))
-    assert pure.step(state.key, state, 1)[2] == pytest.approx(reward - 2 * info["uncertainty"])

@@ -85,7 +85,6 @@ class BaseWorldEnv:
         obs_type: "pixels", uint8 [h w c]; or "latent", float32 [n d], what the model dreams in: no decoder runs.
         render_mode: None, "rgb_array", or "human" for a window.
         axis_bins: None, or into how many even values axes are cut; all controls are then one MultiDiscrete.
-        uncertainty_penalty: taken off the reward, times the uncertainty of the frame.
     """
 
     closed = False
@@ -101,7 +100,6 @@ class BaseWorldEnv:
         obs_type: str = "pixels",
         render_mode: str | None = None,
         axis_bins: int | None = None,
-        uncertainty_penalty: float = 0.0,
         **unknown: object,
     ):
         refuse_unknown(unknown, BaseWorldEnv)
@@ -114,9 +112,7 @@ class BaseWorldEnv:
         self.simulator, self.render_mode = simulator_of(world, num_denoise_steps, noise_scale), render_mode
         self.metadata = {**self.metadata, "render_fps": self.simulator.fps}
         self._is_blind = self.simulator.sampler.num_denoise_steps == 1  # one step says nothing of its uncertainty
-        if uncertainty_penalty and self._is_blind:
-            raise ValueError("expected two denoising steps or more for uncertainty_penalty: one gives no uncertainty.")
-        self.axis_bins, self._penalty = axis_bins, uncertainty_penalty
+        self.axis_bins = axis_bins
         self.single_action_space = action_space(self.simulator.action_spec, axis_bins)
         self.single_observation_space = space = observation_space(self.simulator, obs_type)
         self._horizon = np.inf if horizon is None else horizon
@@ -193,9 +189,8 @@ class BaseWorldEnv:
         terminated = np.array(out.terminated)
         truncated = ~terminated & (out.truncated | (self._num_steps >= self._horizon))
         unsure = np.full_like(out.uncertainty, np.nan) if self._is_blind else np.array(out.uncertainty)
-        reward = np.array(out.reward) if not self._penalty else out.reward - np.float32(self._penalty) * unsure
         outcome = {"uncertainty": unsure, "termination_probability": np.array(out.termination_probability)}
-        return reward, terminated, truncated, self._info() | outcome
+        return np.array(out.reward), terminated, truncated, self._info() | outcome
 
     def _info(self) -> Info:
         """Return what is known of every world after a reset."""

@@ -43,6 +43,9 @@ class JaxWorldEnv(BaseWorldEnv):
     world that is over begins again within the same step. `step_env` is `step` without that.
 
     Arguments are as for `BaseWorldEnv`; the horizon is one of `EnvParams`.
+
+    Args:
+        uncertainty_penalty: times the uncertainty of the frame it is taken off the reward (`worldsim.env.penalty`).
     """
 
     def __init__(
@@ -58,9 +61,10 @@ class JaxWorldEnv(BaseWorldEnv):
     ):
         refuse_unknown(unknown, JaxWorldEnv)
         sampler = {"num_denoise_steps": num_denoise_steps, "noise_scale": noise_scale}
-        super().__init__(
-            world, obs_type=obs_type, axis_bins=axis_bins, uncertainty_penalty=uncertainty_penalty, **sampler
-        )
+        super().__init__(world, obs_type=obs_type, axis_bins=axis_bins, **sampler)
+        if uncertainty_penalty and self._is_blind:
+            raise ValueError("expected two denoising steps or more for uncertainty_penalty: one gives no uncertainty.")
+        self._penalty = uncertainty_penalty
         _ = self.default_params  # encoded here, outside of any jit of the caller
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -100,7 +100,8 @@ class GymnaxWorld(environment.Environment[EnvState, EnvParams]):
         if spec.is_discrete:
             return spaces.Discrete(self.num_actions)
         if spec.size == len(spec.axes):
-            return spaces.Box(*(jnp.asarray(x) for x in spec.bounds), (spec.size,), jnp.float32)
+            low, high = (jnp.asarray(x) for x in spec.bounds)
+            return spaces.Box(low, high, (spec.size,), jnp.float32)
         return spaces.Tuple(
             [spaces.Discrete(len(x.options)) if x.options else spaces.Box(x.low, x.high, ()) for x in spec.controls]
         )

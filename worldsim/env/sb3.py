@@ -12,24 +12,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 from jaxtyping import Bool, Float, Shaped
 from stable_baselines3.common.vec_env import VecEnv
 
-from worldsim.env.vector import WorldVectorEnv
-
 
 class WorldVecEnv(VecEnv):
-    """A `WorldVectorEnv` with autoreset SAME_STEP as a `VecEnv`.
+    """A `WorldVectorEnv` with autoreset SAME_STEP, wrapped or not, as a `VecEnv`.
 
     Raises:
         ValueError: another autoreset mode.
     """
 
-    def __init__(self, envs: WorldVectorEnv):
-        if envs.autoreset_mode is not AutoresetMode.SAME_STEP:
-            raise ValueError(f"expected autoreset_mode SAME_STEP for a VecEnv, got {envs.autoreset_mode.name}.")
-        self.envs = envs
+    def __init__(self, envs: VectorEnv):
+        mode = envs.metadata["autoreset_mode"]
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(f"expected autoreset_mode SAME_STEP for a VecEnv, got {mode.name}.")
+        self.envs: Any = envs  # WorldVectorEnv has methods that Gymnasium's interface has not
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     def reset(self) -> Shaped[np.ndarray, "b ..."]:
@@ -62,15 +61,15 @@ class WorldVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute of the batch, once for each world."""
-        return [self.envs.get_attr(attr_name)[i] for i in self._get_indices(indices)]
+        return [self.envs.unwrapped.get_attr(attr_name)[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of the batch; the worlds share it."""
-        self.envs.set_attr(attr_name, [value] * self.num_envs)
+        self.envs.unwrapped.set_attr(attr_name, [value] * self.num_envs)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """Call a method of the batch; one result for each world."""
-        results = self.envs.call(method_name, *method_args, **method_kwargs)
+        results = self.envs.unwrapped.call(method_name, *method_args, **method_kwargs)
         return [results[i] for i in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
