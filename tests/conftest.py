@@ -45,6 +45,21 @@ def bar_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder of all workers of this run, for `tests.worlds.once`."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def trained_bar(shared_folder):
+    """A world that has learned the bar game: trained by the first worker that wants it, read by the others."""
+    from tests.worlds import TrainedBar, once, train_bar
+
+    return TrainedBar.read(once(shared_folder / "trained_bar", train_bar))
+
+
+@pytest.fixture(scope="session")
 def toy_footage(tmp_path_factory):
     """300 frames of the toy game, recorded by one worker in one go."""
     from tests.data.footage_factory import TOY
