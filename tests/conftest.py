@@ -11,11 +11,12 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "programs"))
 # Most of the time goes into compiling programs that run once. Without the optimizer of LLVM that takes a third, and
 # without the emitters of fusions again a third of it (a training step: 65 -> 28 -> 9 CPU seconds). What a library
-# computes would run faster too (--xla_cpu_experimental_ynn_fusion_type), but some of its sums are wrong.
+# computes would run faster too (--xla_cpu_experimental_ynn_fusion_type), but some of its sums are wrong. A program is
+# compiled as one module and not as 32 at once: the workers of the suite keep the cores busy as it is.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    "--xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE",
+    "--xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE --xla_cpu_parallel_codegen_split_count=1",
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
@@ -41,6 +42,21 @@ def bar_folder(tmp_path_factory) -> Path:
     from tests.worlds import bar_footage
 
     return bar_footage(tmp_path_factory.mktemp("bar") / "footage").path
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder of all workers of this run, for `tests.worlds.once`."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def trained_bar(shared_folder):
+    """A world that has learned the bar game: trained by the first worker that wants it, read by the others."""
+    from tests.worlds import TrainedBar, once, train_bar
+
+    return TrainedBar.read(once(shared_folder / "trained_bar", train_bar))
 
 
 @pytest.fixture(scope="session")

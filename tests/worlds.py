@@ -1,6 +1,12 @@
 """A game that can be learned in seconds, footage of it, and a world of random weights."""
 
 import dataclasses
+import fcntl
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +20,7 @@ from worldsim.model.outcome import OutcomeConfig
 from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import split
 from worldsim.text.prompt import PromptConfig
-from worldsim.train import PRESETS, Recipe, StageConfig
+from worldsim.train import PRESETS, Progress, Recipe, StageConfig, fit
 from worldsim.train.games import fill_recipe
 from worldsim.train.stages.dynamics import new_dynamics
 from worldsim.types import Episode
@@ -32,7 +38,9 @@ RECIPE: Recipe = dataclasses.replace(
     tokenizer_fraction=0.25,
     frames=6,
     num_evaluations=2,
+    num_denoise_steps=2,
 )
+CHOOSES: Recipe = dataclasses.replace(RECIPE, num_denoise_steps=None)  # how many steps its worlds denoise in
 
 
 def bar_episode(rng: np.random.Generator, num_steps: int = 40) -> Episode:
@@ -99,6 +107,42 @@ def land_footage(path, num_episodes: int = 24, num_steps: int = 20) -> Footage:
             state = np.tile(np.float32([biome, time]), (len(obs), 1))
             writer.add(episode._replace(obs=obs, state=state))
     return Footage.open(path)
+
+
+def once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Return a folder that the first of all processes makes; the others wait for it. What fails is made anew."""
+    with folder.with_suffix(".lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if not lock.read():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            lock.write("made")
+    return folder
+
+
+class TrainedBar(NamedTuple):
+    """A world that had some seconds to learn the bar game: where it lies, and what `fit` returned and reported."""
+
+    footage: Footage
+    run: Path
+    world: World
+    reports: list[Progress]
+
+    @classmethod
+    def read(cls, folder: Path) -> "TrainedBar":
+        """Read what `train_bar` wrote."""
+        world, reports = pickle.loads((folder / "returned.pickle").read_bytes())
+        return cls(Footage.open(folder / "footage"), folder / "bar", world, reports)
+
+
+def train_bar(folder: Path) -> None:
+    """Train a world of the bar game in a folder."""
+    reports: list[Progress] = []
+    footage = bar_footage(folder / "footage", num_episodes=16)
+    world = fit([footage.path], folder / "bar", preset=CHOOSES, num_train_steps=500, on_progress=reports.append)
+    (folder / "returned.pickle").write_bytes(pickle.dumps((world, reports)))
 
 
 def random_world(seed: int = 0, spec: ActionSpec = SPEC, prompt: PromptConfig | None = None) -> World:

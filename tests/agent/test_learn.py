@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from tests.commands import run
-from tests.worlds import RECIPE, SIZE, bar_footage
+from tests.worlds import SIZE
 from worldsim.agent import AgentConfig, dream_return, fit_agent, load_agent, score_agent, score_policy
 from worldsim.agent.learn import make_phases
 from worldsim.agent.score import summary, verdict
 from worldsim.cli import console
 from worldsim.simulator import Simulator
-from worldsim.train import fit
 from worldsim.train.loop import Budget, Progress
 from worldsim.world import load_world
 
@@ -25,12 +24,9 @@ CONFIG = AgentConfig(
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory):
+def learned(trained_bar):
     """Footage of the bar game, and a world that has learned it."""
-    folder = tmp_path_factory.mktemp("bar")
-    footage = bar_footage(folder / "footage", num_episodes=16)
-    fit([footage.path], folder / "run", preset=RECIPE, num_train_steps=500, name="bar")
-    return footage.path, folder / "run" / "world"
+    return trained_bar.footage.path, trained_bar.run / "world"
 
 
 def play_bar(agent, num_steps=30, num_games=32, seed=0):
@@ -146,7 +142,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_agent(learned, tmp_path):
 
 def test_pmpo_learns_too(learned, tmp_path):
     config = dataclasses.replace(CONFIG, objective="pmpo")
-    agent = fit_agent(learned[1], learned[0], tmp_path, config=config, num_updates=400)
+    agent = fit_agent(learned[1], learned[0], tmp_path, config=config, num_updates=250)
     assert play_bar(agent) > 0.5
 
 

@@ -18,8 +18,8 @@ def randomised(module, seed=0):
     """Give every parameter noise, so that zero-initialised branches say something."""
     graph, params = split(module)
     leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    noisy = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    rng = np.random.default_rng(seed)  # NumPy's: JAX would compile a program for every shape
+    noisy = [jnp.asarray(np.asarray(x) + 0.3 * rng.normal(size=x.shape).astype(np.float32)) for x in leaves]
     return merge(graph, jax.tree.unflatten(tree, noisy))
 
 

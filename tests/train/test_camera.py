@@ -29,6 +29,7 @@ CAMERA = dataclasses.replace(
     RECIPE,
     dynamics=dataclasses.replace(RECIPE.dynamics, predicts_variance=True),
     camera=CameraConfig(flow_width=8),
+    flow_frames=2,
     num_denoise_steps=1,
     refresh_count=1,
 )

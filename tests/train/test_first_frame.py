@@ -50,9 +50,8 @@ def test_frames_fit_their_own_words_best(trained):
     frames[:, :, 4:8] = (200, 220, 240)
     z = model.tokenizer.encode(obs_to_frame(frames))
     keys = jax.random.split(jax.random.key(0), 3)
-    fits = [
-        first_frame.prompt_fit(model.first_frame, read_text(f"{name}, day", prompt, 3), z, keys) for name in COLOURS
-    ]
+    fit_of = jax.jit(lambda words: first_frame.prompt_fit(model.first_frame, words, z, keys))
+    fits = [fit_of(read_text(f"{name}, day", prompt, 3)) for name in COLOURS]
     np.testing.assert_array_equal(np.argmax(fits, 0), np.arange(3), err_msg=str(np.array(fits)))
 
 
@@ -71,8 +70,8 @@ def test_what_a_world_begins_with_is_the_best_of_several(trained, monkeypatch):
 def test_worlds_begin_without_their_neighbours(trained):
     model, prompt = modules(trained[0])
     keys = jax.random.split(jax.random.key(3), 2)
-    both = first_frame.draw_first_frame(model, read_text("sea", prompt, 2), keys, Sampler())
-    alone = first_frame.draw_first_frame(model, read_text("sea", prompt, 1), keys[1:], Sampler())
+    draw = jax.jit(lambda words, keys: first_frame.draw_first_frame(model, words, keys, Sampler()))
+    both, alone = draw(read_text("sea", prompt, 2), keys), draw(read_text("sea", prompt, 1), keys[1:])
     np.testing.assert_allclose(both[1:], alone, atol=1e-3)
     assert np.abs(both[0] - both[1]).max() > 1e-2
 

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from tests import worlds
-from tests.worlds import RECIPE, bar_footage, land_footage
+from tests.worlds import CHOOSES, RECIPE, bar_footage, land_footage
 from worldsim.controls import discrete
 from worldsim.data.dataset import Windows, load_columns
 from worldsim.initial import InitialContext
@@ -28,17 +28,14 @@ from worldsim.world import load_world
 
 
 @pytest.fixture(scope="module")
-def footage(tmp_path_factory):
-    return bar_footage(tmp_path_factory.mktemp("footage") / "bar")
+def footage(trained_bar):
+    return trained_bar.footage
 
 
 @pytest.fixture(scope="module")
-def trained(footage, tmp_path_factory):
+def trained(trained_bar):
     """A world that had some seconds to learn the bar, and what its progress said."""
-    out = tmp_path_factory.mktemp("runs") / "bar"
-    reports: list[Progress] = []
-    world = fit([footage.path], out, preset=RECIPE, num_train_steps=500, on_progress=reports.append)
-    return out, world, reports
+    return trained_bar.run, trained_bar.world, trained_bar.reports
 
 
 def same(a, b) -> bool:
@@ -67,14 +64,21 @@ def test_the_run_leaves_bundle_pictures_and_scalars(trained):
     assert same(load_world(out / "world").params, world.params)
     assert list((out / "strips").glob("tokenizer-*.png")) and list((out / "strips").glob("dynamics-*.png"))
     assert list((out / "log").glob("events*"))
-    assert world.card.held_out_episodes
+    assert world.card.held_out_episodes and world.card.sampler.num_denoise_steps in (1, 2, 4)
     assert {r.stage for r in reports} == {"tokenizer", "dynamics"}
     assert reports[-1].seconds_left < reports[1].seconds_left and reports[-1].frames_per_s > 0
 
 
+SMALLEST = dataclasses.replace(
+    RECIPE,
+    tokenizer=dataclasses.replace(RECIPE.tokenizer, num_layers=(0, 0)),
+    dynamics=dataclasses.replace(RECIPE.dynamics, num_layers=1, time_every=1, num_local=0, local_width=8),
+)
+
+
 def test_stopping_anywhere_and_resuming_equals_never_having_stopped(tmp_path):
     footage = land_footage(tmp_path / "lands")  # with captions
-    whole = fit([footage.path], tmp_path / "whole", preset=RECIPE, num_train_steps=40, name="w")
+    whole = fit([footage.path], tmp_path / "whole", preset=SMALLEST, num_train_steps=40, name="w")
 
     def stop_at(stage, step):
         def report(progress: Progress) -> None:
@@ -88,13 +92,13 @@ def test_stopping_anywhere_and_resuming_equals_never_having_stopped(tmp_path):
             fit(
                 [footage.path],
                 tmp_path / "cut",
-                preset=RECIPE,
+                preset=SMALLEST,
                 num_train_steps=40,
                 name="w",
                 resume=(tmp_path / "cut").exists(),
                 on_progress=stop_at(stage, step),
             )
-    again = fit([footage.path], tmp_path / "cut", preset=RECIPE, num_train_steps=40, name="w", resume=True)
+    again = fit([footage.path], tmp_path / "cut", preset=SMALLEST, num_train_steps=40, name="w", resume=True)
     assert same(whole.params, again.params)
     assert again.card.config["dynamics"]["prompt"]["attributes"][0][0] == "biome"
 
@@ -134,9 +138,9 @@ def test_bad_settings_are_refused_before_anything_is_written(footage, tmp_path, 
 def test_a_run_is_never_trained_over(footage, trained):
     out = trained[0]
     with pytest.raises(FileExistsError, match="already holds a run"):
-        fit([footage.path], out, preset=RECIPE, num_train_steps=10)
+        fit([footage.path], out, preset=CHOOSES, num_train_steps=10)
     with pytest.raises(ValueError, match="another seed"):
-        fit([footage.path], out, preset=RECIPE, num_train_steps=10, seed=5, resume=True)
+        fit([footage.path], out, preset=CHOOSES, num_train_steps=10, seed=5, resume=True)
 
 
 def test_footage_that_cannot_be_trained_on_leaves_no_run_behind(tmp_path):

@@ -22,6 +22,8 @@ from worldsim.train.stages.camera import Clips, flow_loss, unrolled
 SIZE, MADE = (16, 24), 4  # frames that the net makes of one another
 DRIFT = 9.0  # degrees to the right that all is blown a frame, while the button is held
 CAMERA = CameraConfig(size=SIZE, field_of_view=72.0, yaw=1, pitch=2, flow_width=16)
+# A step takes a second as tests compile programs (conftest.py), and 0.04 where compiling takes eight seconds more.
+OPTIMIZED = {"xla_backend_optimization_level": 2, "xla_cpu_use_fusion_emitters": True}
 CONFIG = DynamicsConfig(
     grid=(2, 3),
     token_dim=16,
@@ -59,7 +61,7 @@ def test_before_it_has_learned_nothing_moves(net):
 
 def test_it_learns_what_blows_and_when(net):
     graph, params = net
-    step = make_step(flow_loss(graph), muon(), ema=0.9, decay=is_kernel)
+    step = jax.jit(make_step(flow_loss(graph), muon(), ema=0.9, decay=is_kernel), compiler_options=OPTIMIZED)
     state, shown = init_state(jax.tree.map(jnp.copy, params)), clips(24, 99)
     run = jax.jit(lambda params, clips: unrolled(merge(graph, params), clips)[0])
 

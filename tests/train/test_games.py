@@ -37,6 +37,7 @@ GAMES = dataclasses.replace(
     tokenizer_fraction=0.5,
     camera=CameraConfig(flow_width=8),
     flow_fraction=0.1,
+    flow_frames=2,
     num_denoise_steps=2,
     bootstrap_start=2.0,
 )
@@ -46,7 +47,7 @@ GAMES = dataclasses.replace(
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("games")
     footages = [bar_footage(folder / "bar"), sphere_footage(folder / "sphere")]
-    world = fit([f.path for f in footages], folder / "both", preset=GAMES, num_train_steps=700)
+    world = fit([f.path for f in footages], folder / "both", preset=GAMES, num_train_steps=550)
     return world, folder / "both" / "world", footages
 
 
@@ -152,7 +153,7 @@ def test_games_whose_cameras_turn_and_others_are_seen_alike(trained):
 def test_it_goes_on_where_it_stopped(trained, tmp_path):
     world, _, footages = trained
     again = fit(
-        [f.path for f in footages], trained[1].parent, preset=GAMES, num_train_steps=700, resume=True
+        [f.path for f in footages], trained[1].parent, preset=GAMES, num_train_steps=550, resume=True
     )  # all is done: the same weights
     for a, b in zip(*(jax.tree.leaves(w.params) for w in (world, again)), strict=True):
         np.testing.assert_array_equal(a, b)

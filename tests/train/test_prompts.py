@@ -132,7 +132,8 @@ def test_a_prompt_decides_what_appears_from_nothing():
 
     drawn = np.stack([begin(params["dynamics"], fold_keys(jax.random.key(seed), 6)) for seed in range(8)])
     np.testing.assert_array_equal(np.sign(drawn), np.tile([1, -1], (8, 3)))
-    assert np.abs(drawn[:, [0, 1, 4, 5]]).min() > 0.5, "what was trained on is clear, other forms of its words less so"
+    clear = np.abs(drawn[:, [0, 1, 4, 5]]).mean(0)
+    assert clear.min() > 0.7, "what was trained on is clear, other forms of its words less so"
 
 
 def test_lands_have_a_word_for_every_value():
