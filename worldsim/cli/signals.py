@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 GRACE_S = 4.0  # to hear a signal, and mostly to save too
-SAVING_S = 25.0  # more for what has heard it and still saves a large model
+SAVING_S = 25.0  # more for what has heard it, can go on later, and still saves a large model
 STOPPED = 130  # exit status
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -39,7 +39,7 @@ def heard(hint: Callable[[], str]) -> Iterator[None]:
     """Hear both signals while a command runs in the main thread.
 
     Args:
-        hint: returns how to go on, for where the process ends by force.
+        hint: returns how to go on, for where the process ends by force; "" where nothing does.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(os, "set_blocking"):
         yield
@@ -105,14 +105,14 @@ def _watch(read: int, ended: threading.Event, hint: Callable[[], str]) -> None:
             continue
         if numbers:
             _requested.set()
-            if not _ends(ended):
+            if not _ends(ended, hint):
                 say_stopped(hint())
                 os._exit(STOPPED)
     finally:
         os.close(read)  # at the end: Python complains of a signal that it cannot write here
 
 
-def _ends(ended: threading.Event) -> bool:
+def _ends(ended: threading.Event, hint: Callable[[], str]) -> bool:
     """Wait for the end of the command; return whether it came in time."""
     deadline = time.monotonic() + GRACE_S
     while not ended.wait(_AGAIN_S):
@@ -120,5 +120,5 @@ def _ends(ended: threading.Event) -> bool:
             _dropped.clear()
             os.kill(os.getpid(), signal.SIGINT)
         if time.monotonic() > deadline:
-            return _raised.is_set() and ended.wait(SAVING_S)
+            return _raised.is_set() and hint() != "" and ended.wait(SAVING_S)
     return True
