@@ -147,7 +147,7 @@ def phase_of(process: subprocess.Popen, traces: Path) -> str:
         return "ended"
     process.send_signal(signal.SIGUSR1)
     deadline = time.monotonic() + 0.5
-    while time.monotonic() < deadline and "main" not in (text := traces.read_text()):
+    while time.monotonic() < deadline and "<module>" not in (text := traces.read_text()):
         time.sleep(0.002)
     stack = re.split(r"^(?:Current thread|Thread) .*$", text, flags=re.MULTILINE)[-1]
     if not re.search(r"cli/__init__\.py.* in main", stack):
@@ -196,8 +196,8 @@ def attempt(kind: str, home: Path, whole: dict[str, Any], at: float, number: int
         }
     row["ok"] = is_fine(row)
     if not row["ok"]:
-        row["stderr"] = ended.err[-2000:]
-        row["stderr_of_resumed"] = again.err[-2000:] if again is not None else ""
+        row["stderr"] = ended.err[-600:]
+        row["stderr_of_resumed"] = again.err[-600:] if again is not None else ""
     return row
 
 
