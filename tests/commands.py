@@ -1,5 +1,8 @@
 """Commands, run in this process, and footage to run them on."""
 
+import os
+import sys
+
 import numpy as np
 
 from tests.worlds import SPEC
@@ -32,3 +35,8 @@ def refused(capsys, *args):
     assert status == 2 and out == ""
     assert err.startswith("worldsim: error: ") and err.count("\n") == 1
     return err
+
+
+def environment() -> dict[str, str]:
+    """For processes that see the modules that this one sees."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}

@@ -1,6 +1,5 @@
 """A command that is asked to end does so within seconds, whatever it is doing, and what it saved can go on."""
 
-import os
 import random
 import signal
 import subprocess
@@ -9,7 +8,10 @@ import time
 
 import pytest
 
+from tests.commands import environment
+from worldsim.claim import claim
 from worldsim.cli.signals import GRACE_S
+from worldsim.cli.train import Train
 
 STUCK = """
 import hashlib, sys
@@ -30,11 +32,9 @@ import os, signal, sys, time
 from worldsim import cli
 
 class Saving:
-    resume_hint = ""
     def run(self):
         print("running", flush=True)
         try:
-            os.kill(os.getpid(), signal.SIGINT)
             time.sleep(60)
         finally:
             for _ in range(20):
@@ -45,31 +45,106 @@ cli.parse = lambda args: Saving()
 sys.exit(cli.main(["saving"]))
 """
 
+DROPPED = """
+import sys, time
+from worldsim import cli
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
+class Finalizer:
+    def __del__(self):
+        print("running", flush=True)
+        time.sleep(60)  # what is raised here is dropped
+
+class Dropping:
+    def run(self):
+        Finalizer()
+        time.sleep(60)
+
+cli.parse = lambda args: Dropping()
+sys.exit(cli.main(["dropping"]))
+"""
+
+SLOW = """
+import sys, time
+from worldsim import cli
+
+class Slow:
+    resume_hint = {hint!r}
+    def run(self):
+        print("running", flush=True)
+        try:
+            time.sleep(60)
+        finally:
+            time.sleep(6)  # longer than GRACE_S
+
+cli.parse = lambda args: Slow()
+sys.exit(cli.main(["slow"]))
+"""
+
+PARSING = """
+import sys, time
+from worldsim import cli
+
+def parse(args):
+    print("running", flush=True)
+    time.sleep(60)
+
+cli.parse = parse
+sys.exit(cli.main(["parsing"]))
+"""
+
+ENDING = """
+import atexit, sys, time
+from worldsim import cli
+
+class Done:
+    def run(self):
+        pass
+
+cli.parse, sys.argv = lambda args: Done(), ["worldsim", "done"]
+atexit.register(lambda: (print("running", flush=True), time.sleep(60)))
+sys.exit(cli.main())
+"""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_that_hears_nothing_ends_too(number):
+def stop(script: str, number: signal.Signals) -> tuple[int, str, float]:
+    """Stop a script once it runs: its status, what it wrote to stderr, and the seconds until it ended."""
     with subprocess.Popen(
-        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == "running\n"
         start = time.monotonic()
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "stopped; go on with --resume" in err
-    assert time.monotonic() - start < GRACE_S + 3
+    return process.returncode, err, time.monotonic() - start
 
 
-def test_signals_that_come_again_are_no_error():
-    with subprocess.Popen(
-        [sys.executable, "-c", AGAIN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    ) as process:
-        assert process.stdout is not None and process.stdout.readline() == "running\n"
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and err == "\nworldsim: stopped.\n"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_hears_nothing_ends_too(number):
+    status, err, seconds = stop(STUCK, number)
+    assert (status, err) == (130, "\nworldsim: stopped; go on with --resume.\n")
+    assert seconds < GRACE_S + 3
+
+
+@pytest.mark.parametrize("script", [AGAIN, DROPPED, PARSING, ENDING], ids=["again", "dropped", "parsing", "ending"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_program_at_any_time_with_one_line(script, number):
+    status, err, seconds = stop(script, number)
+    assert (status, err) == (130, "\nworldsim: stopped.\n")
+    assert seconds < GRACE_S
+
+
+@pytest.mark.parametrize(("hint", "least"), [("", GRACE_S), ("go on with --resume", 6)])
+def test_more_time_is_given_only_to_what_saves_something_to_go_on_with(hint, least):
+    status, err, seconds = stop(SLOW.format(hint=hint), signal.SIGINT)
+    assert status == 130 and err.count("stopped") == 1
+    assert least - 0.1 < seconds < least + 1.5
+
+
+def test_the_line_names_resume_only_where_there_is_a_run(tmp_path):
+    train = Train(data=(), out=tmp_path)
+    assert train.resume_hint == ""
+    claim(tmp_path, {"seed": 0}, resume=False)
+    assert "--resume" in train.resume_hint
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -24,6 +24,24 @@ def test_odd_sizes_make_an_mp4(tmp_path):
     assert read_prompt(write_video(tmp_path / "a.mp4", _clip(2, 5, 7), fps=30, min_width=7)).shape == (2, 6, 8, 3)
 
 
+def test_a_gif_that_is_interrupted_is_not_encoded_to_its_end(tmp_path, monkeypatch):
+    from PIL import Image
+
+    pictures, make, saved = [], Image.fromarray, []
+
+    def interrupted(*args, **kwargs):
+        pictures.append(make(*args, **kwargs))
+        if len(pictures) == 3:
+            raise KeyboardInterrupt
+        return pictures[-1]
+
+    monkeypatch.setattr(Image, "fromarray", interrupted)
+    monkeypatch.setattr(Image.Image, "save", lambda *args, **kwargs: saved.append(args))
+    with pytest.raises(KeyboardInterrupt):
+        write_video(tmp_path / "a.gif", _clip(), fps=12.5)
+    assert not saved and not list(tmp_path.iterdir())
+
+
 def test_a_picture_is_a_prompt_of_one_frame(tmp_path):
     import imageio.v3 as iio
 

@@ -150,7 +150,8 @@ def _write_mp4(path: Path, obs: np.ndarray, fps: float | int) -> None:
 
 
 def _write_gif(path: Path, obs: np.ndarray, fps: float | int) -> None:
-    import imageio.v3 as iio
+    from PIL import Image
 
     duration_ms = max(20, 10 * round(100 / fps))  # players slow down what is faster than 50 a second
-    iio.imwrite(path, obs, plugin="pillow", extension=".gif", duration=duration_ms, loop=0)
+    first, *others = (Image.fromarray(picture) for picture in obs)  # imageio would encode on where it is interrupted
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=duration_ms, loop=0)

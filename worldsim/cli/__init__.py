@@ -32,22 +32,33 @@ class Command(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return _run(list(argv))
+    signals.end_at_once()
+    status = _run(sys.argv[1:])
+    if status == signals.STOPPED:  # threads that still run native code would crash at the program's end
+        sys.stdout.flush()
+        os._exit(status)
+    return status
+
+
+def _run(args: list[str]) -> int:
     show_traceback = args[:1] == ["--traceback"]
     args = args[show_traceback:]
     if not args:
         print(overview())
         return 0
-    command = parse(args)
-    hint = getattr(command, "resume_hint", "")
+    command: Command | None = None
+
+    def hint() -> str:
+        return getattr(command, "resume_hint", "")
+
     try:
         with signals.heard(hint):
+            command = parse(args)
             command.run()
     except KeyboardInterrupt:
-        signals.say_stopped(hint)
-        if argv is None:  # the program itself: threads that still run native code would crash at its end
-            sys.stdout.flush()
-            os._exit(signals.STOPPED)
+        signals.say_stopped(hint())
         return signals.STOPPED
     except BrokenPipeError:  # the reader of our output has left: `worldsim games | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -69,8 +69,6 @@ class AgentTrain:
     json: bool = False
     """Print one JSON object."""
 
-    resume_hint = "the same command with --resume goes on from the last saved step"
-
     def run(self) -> None:
         """Train, and print where the agent is."""
         from worldsim.agent import AgentConfig
@@ -92,6 +90,11 @@ class AgentTrain:
         path = self.out / "agent"
         text = f"{path} written; score it: {console.command('agent', 'eval', self.out)}"
         console.report(self.json, {"agent": str(path), **to_json(agent.card)}, text)
+
+    @property
+    def resume_hint(self) -> str:
+        """How to continue after an interruption."""
+        return console.how_to_resume(self.out / ("agent_run.json" if self.collect is None else "online_run.json"))
 
     def _offline(self, config: Any) -> Any:
         from worldsim.agent import fit_agent

@@ -11,6 +11,7 @@ import math
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldsim.cli import signals
@@ -46,6 +47,11 @@ def printable(text: str, keep: str = "") -> str:
 def command(*words: object) -> str:
     """Format a command that works as it is printed: names with spaces and the like are quoted."""
     return shlex.join(("worldsim", *map(str, words)))
+
+
+def how_to_resume(run: Path) -> str:
+    """Return how a run goes on that was stopped; `run` is the file of its settings, without which there is none."""
+    return "the same command with --resume goes on from the last saved step" if run.is_file() else ""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

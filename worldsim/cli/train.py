@@ -51,8 +51,6 @@ class Train:
     json: bool = False
     """Print one JSON object."""
 
-    resume_hint = "the same command with --resume goes on from the last saved step"
-
     def run(self) -> None:
         """Train, and print what came out."""
         from worldsim.train import Init, check_data, fit, read_sentences
@@ -85,3 +83,8 @@ class Train:
             f"{path}: the world of {world.card.title}, {world.card.weights.num_params:,} parameters",
             "next: " + console.command("rollout", f"{path}{of}", "--out", "dream.mp4", "--side-by-side", folders[0]),
         )
+
+    @property
+    def resume_hint(self) -> str:
+        """How to continue after an interruption."""
+        return console.how_to_resume(self.out / "run.json")
