@@ -85,6 +85,15 @@ class _Run(NamedTuple):
     best: PyTree
 
 
+class _Boundary(NamedTuple):
+    """Where a step ended, with its evaluation where it had one: what can be saved."""
+
+    step: int
+    run: _Run
+    best_score: float
+    note: str
+
+
 def run_stage(
     stage: Stage,
     state: TrainState,
@@ -135,6 +144,7 @@ class _Loop:
         elif self.stage.keeps_initial:
             run = self._evaluate(run)
         last_save, first = (start := self._begin()), self.step
+        done = self._boundary(run)
         try:
             while (progress := self._progress(start)) < 1:
                 run, scalars = self._train(run, progress)
@@ -144,16 +154,21 @@ class _Loop:
                 if self._is_due(progress, self._progress(start)):
                     run = self._evaluate(run)
                     last_save = 0.0
+                done = self._boundary(run)
                 if time.monotonic() - last_save > SAVE_EVERY_S:
-                    self._save(run, start)
+                    self._save(done, start)
                     last_save = time.monotonic()
-        except KeyboardInterrupt:
-            self._save(run, start)
+            if self.step and self.best_score == -math.inf:
+                done = self._boundary(run := self._evaluate(run))
+        except KeyboardInterrupt:  # at any moment: half of a step or of an evaluation must not be taken for a whole
+            if not any(x.is_deleted() for x in jax.tree.leaves(done.run)):
+                self._save(done, start)
             raise
-        if self.step and self.best_score == -math.inf:
-            run = self._evaluate(run)
-        self._save(run, start)
+        self._save(done, start)
         return Trained(run.best, time.monotonic() - start)
+
+    def _boundary(self, run: _Run) -> _Boundary:
+        return _Boundary(self.step, run, self.best_score, self.note)
 
     def _begin(self) -> float:
         return time.monotonic() - self.elapsed
@@ -212,8 +227,8 @@ class _Loop:
             run = run._replace(best=jax.tree.map(jnp.copy, run.state.ema))
         return run
 
-    def _save(self, run: _Run, start: float) -> None:
-        if self.step:
-            score = self.best_score if math.isfinite(self.best_score) else None
-            meta = {"elapsed": time.monotonic() - start, "best_score": score, "note": self.note}
-            save_training(self.manager, self.step, run, meta)
+    def _save(self, done: _Boundary, start: float) -> None:
+        if done.step:
+            score = done.best_score if math.isfinite(done.best_score) else None
+            meta = {"elapsed": time.monotonic() - start, "best_score": score, "note": done.note}
+            save_training(self.manager, done.step, done.run, meta)

@@ -67,7 +67,10 @@ def make_step(
     frozen: PyTree = (),
     decay: Callable[[tuple, Array], bool] | None = None,
 ) -> Step:
-    """Compile `step(state, batch, key, rate, **flags) -> (state, scalars)`; it takes the memory of the old state.
+    """Compile `step(state, batch, key, rate, **flags) -> (state, scalars)`.
+
+    An accelerator takes the memory of the old state for the new one. On CPU both stay, so that a run that is
+    interrupted while a step is computed, which there is nearly always, still has the old one to save.
 
     Args:
         loss: of the trained parameters.
@@ -85,7 +88,8 @@ def make_step(
         average = jax.tree.map(lambda e, p: ema * e + (1 - ema) * p, state.ema, params)
         return TrainState(params, average, opt_state), scalars | {"loss": value}
 
-    compiled = jax.jit(step, static_argnames="flags", donate_argnums=0)
+    donated = () if jax.default_backend() == "cpu" else (0,)
+    compiled = jax.jit(step, static_argnames="flags", donate_argnums=donated)
     return lambda state, batch, key, rate, **flags: compiled(
         state, frozen, batch, key, rate, flags=tuple(sorted(flags.items()))
     )
