@@ -31,6 +31,8 @@ COLUMNS = {
     "follow": Column("control", "action_following", bottom=0.5),
     "part": Column("control", "opposite_divergence"),
     "direct": Column("control", "opposite_direction"),
+    "late": Column("control", "late_10s", near=0.05),
+    "fore": Column("foreground", "score_16", near=0.02),
     "inverse": Column("control", "inverse_accuracy_dream", bottom="inverse_accuracy_chance", near=0.05, luck=0.06),
     "reward": Column("outcome", "reward_ap", bottom="reward_base_rate"),
     "spread": Column("uncertainty", "spread_skill", near=0.15),
@@ -50,15 +52,15 @@ COLUMNS = {
 # - Deaf and WrongPhysics are sure of what does not come: their dreams part too little (spread), and what they say of
 #   the coin hardly goes with their error, which is elsewhere (doubt). Not to the bottom: of the coin they know.
 # - Forgetful draws the face anew in every dream, so that its spread is right; but it does not say so (doubt).
-# - OverConfident knows the likelier side. That is the better guess by PSNR, which rewards being sure; the doubt, the
-#   spread and the CRPS do not.
+# - OverConfident knows the likelier side. That is the better guess of where the coin lies (fore) and by PSNR, which
+#   rewards being sure; the doubt, the spread and the CRPS do not.
 TABLE = """
-               psnr gfvd follow part direct inverse reward spread doubt foreign crps speed memory policy still
-Frozen            0    0      0    0      0       0      0      0     0       0    0     0      0      0     0
-Deaf              <    <      0    0      0       0      =      <     <       =    <     =      =      =     =
-Forgetful         <    =      =    =      =       =      =      =     <       =    <     =      0      =     =
-WrongPhysics      <    <      =    =      =       =      =      <     <       =    <     0      =      =     =
-OverConfident     >    =      =    =      =       =      =      0     0       0    <     =      =      =     =
+               psnr gfvd follow part direct late fore inverse reward spread doubt foreign crps speed memory policy still
+Frozen            0    0      0    0      0    0    0       0      0      0     0       0    0     0      0      0     0
+Deaf              <    <      0    0      0    0    <       0      =      <     <       =    <     =      =      =     =
+Forgetful         <    =      =    =      =    =    =       =      =      =     <       =    <     =      0      =     =
+WrongPhysics      <    <      =    =      =    =    <       =      =      <     <       =    <     0      =      =     =
+OverConfident     >    =      =    =      =    =    >       =      =      0     0       0    <     =      =      =     =
 """
 HEAD, *ROWS = (line.split() for line in TABLE.strip().splitlines())
 CELLS = [(row[0], column, sign) for row in ROWS for column, sign in zip(HEAD, row[1:], strict=True)]
@@ -111,6 +113,8 @@ def score_and_bottom(numbers: dict[str, Any], column: Column) -> tuple[float, fl
         ("follow", 0.95),
         ("part", 1),
         ("direct", 1),
+        ("late", 0.9),
+        ("fore", 0.85),
         ("inverse", 0.9),
         ("reward", 1),
         ("spread", 0.9),

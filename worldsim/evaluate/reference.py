@@ -15,6 +15,7 @@ import numpy as np
 from worldsim.data.dataset import Columns, load_columns, split_episodes
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage
+from worldsim.evaluate.fitted.background import Background, fit_background
 from worldsim.evaluate.fitted.inverse import Inverse, fit_inverse
 from worldsim.evaluate.fitted.networks import Networks, load_networks
 from worldsim.evaluate.fitted.opposite import OppositeActions, fit_opposite_actions
@@ -58,6 +59,11 @@ class Reference:
     def targets(self) -> dict[str, Target]:
         """Detectors of the game's objects, by name."""
         return find_targets(self.meta, self.calibration, self.held_out) if self.with_objects else {}
+
+    @cached_property
+    def background(self) -> Background:
+        """What stays at its place in the recorded frames."""
+        return fit_background(self.calibration.obs)
 
     @cached_property
     def opposite_actions(self) -> OppositeActions:

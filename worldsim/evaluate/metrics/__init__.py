@@ -2,9 +2,10 @@
 
 - `fidelity` (with `windowed`): how near do dreamed frames stay to the recorded ones?
 - `objects`: are ball, paddle and player there, and where the game has them?
+- `foreground`: does what stands out stand where the game has it?
 - `perceptual`: how near to the eye? Where the metrics extra is installed.
 - `weights`: LPIPS and FVD, where the user names their files.
-- `control` (with `opposite`, `inverse`): does the world do what the actions say?
+- `control` (with `opposite`, `late`, `inverse`): does the world do what the actions say?
 - `outcome` (with `returns`): does it predict when there is a reward, and when it is over?
 - `uncertainty` (with `foreign`): are its dreams as uncertain as their errors require?
 - `physics` (with `irreversible`): do things move and break as their law demands?
@@ -12,6 +13,7 @@
 - `drift`: how long does a dream last?
 - `free_play`: is a minute in the dream like one in the game?
 - `presence`: is what matters still in the picture then?
+- `sharpness`: is it as sharp as the game, after a second and after a minute?
 - `spawns`: how often does an object appear or disappear without cause?
 - `speed`: how fast does it run here? Measured by `speed.bench`, apart from the trials.
 
