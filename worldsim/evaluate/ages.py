@@ -72,9 +72,11 @@ def split_bounds(columns: Columns) -> tuple[Int64[np.ndarray, " i"], Int64[np.nd
 
 
 def draw_rows(
-    bounds: Int64[np.ndarray, " i"], length: int, count: int, rng: np.random.Generator
+    bounds: Int64[np.ndarray, " i"], length: int, count: int, rng: np.random.Generator | None = None
 ) -> Int64[np.ndarray, "count length"]:
     """Draw the rows of streams within a half: those that fit into an episode, or where there are too few, any.
+
+    Without `rng` they are spread evenly.
 
     Raises:
         ValueError: fewer contexts than streams.
@@ -86,7 +88,8 @@ def draw_rows(
         fitting = first[room >= CONTEXT]
     if len(fitting) < count:
         raise ValueError(f"expected {count} contexts of {CONTEXT} frames in half of the footage, got {len(fitting)}.")
-    chosen = rng.permutation(fitting)[:count]
+    spread = np.linspace(0, len(fitting) - 1, count).astype(int)
+    chosen = fitting[spread] if rng is None else rng.permutation(fitting)[:count]
     return bounds[0] + (chosen[:, None] - bounds[0] + np.arange(length)) % (bounds[-1] - bounds[0])
 
 

@@ -1,9 +1,9 @@
 """The film strip: one frame a second of eight fixed starts, the game's row above the dream's.
 
-The starts are eight held-out contexts of one draw with a fixed seed, the same for every world of a footage; none is
-left out or chosen by its looks. The dream goes on under the actions that were recorded there. Where the recorded
-episode ends, the game's row is dark, and the dream goes on under the actions of the episodes that follow. The column of
-second 0 has the last frame of the context, which is recorded in both rows.
+The starts are eight held-out contexts, spread evenly over those that are followed by 20 recorded seconds: the same for
+every world of a footage, none left out or chosen by its looks. The dream goes on under the actions that were recorded
+there. Where episodes are shorter, the game's row is dark after their end, and the dream goes on under the actions of
+the episodes that follow. Second 0 is the last frame of the context, which is recorded in both rows.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def gather_film_strip(
     """
     fps = next(iter(worlds.values())).fps
     at = [round(second * fps) - 1 for second in range(1, seconds + 1)]
-    rows = draw_rows(columns.bounds, CONTEXT + at[-1] + 1, num_starts, np.random.default_rng(0))
+    rows = draw_rows(columns.bounds, CONTEXT + at[-1] + 1, num_starts)
     shown = np.concatenate([rows[:, CONTEXT - 1 : CONTEXT], rows[:, np.add(at, CONTEXT)]], 1)
     over = np.concatenate(
         [np.zeros((len(rows), 1), bool), lies_past_end(columns.bounds, rows)[:, np.add(at, CONTEXT)]], 1
