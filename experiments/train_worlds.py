@@ -33,6 +33,8 @@ from worldsim.data.dataset import Windows
 from worldsim.data.store import Footage
 from worldsim.evaluate import EvalOptions, bench, evaluate, headline_rows, record_plays
 from worldsim.evaluate.reference import held_out_columns
+from worldsim.evaluate.report.film_strip import FILE as FILM_STRIP
+from worldsim.evaluate.report.film_strip import film_strip_png, gather_film_strip
 from worldsim.initial import InitialContext
 from worldsim.train import PRESETS, Init, Recipe, StageConfig
 from worldsim.video import label_columns, side_by_side, strip, write_video
@@ -145,7 +147,7 @@ def measure(sim: worldsim.Simulator, footage: Footage, run: Path, num_windows: i
 
 
 def pictures(sim: worldsim.Simulator, footage: Footage, out: Path) -> dict[str, bytes]:
-    """Dream held-out clips: a moving preview, and a strip to be looked at."""
+    """Dream held-out clips: a moving preview, a strip to be looked at, and one frame a second of eight fixed starts."""
     _, held, _ = held_out_columns(sim, footage)
     length = CONTEXT + PREVIEW_FRAMES
     windows = Windows(held, length, min_real=length)
@@ -162,7 +164,8 @@ def pictures(sim: worldsim.Simulator, footage: Footage, out: Path) -> dict[str, 
     from PIL import Image
 
     Image.fromarray(strip([real[:, :32], dreamt[:, :32]])).save(out / "strip.png")
-    return {name: (out / name).read_bytes() for name in ("preview.gif", "strip.png")}
+    (out / FILM_STRIP).write_bytes(film_strip_png(gather_film_strip({"dream": sim}, held)))
+    return {name: (out / name).read_bytes() for name in ("preview.gif", "strip.png", FILM_STRIP)}
 
 
 def ship(

@@ -95,6 +95,13 @@ def test_the_verdict_tells_luck_from_difference():
     )
 
 
+def test_the_numbers_of_a_card_come_first_in_its_order():
+    noise, found = (Difference(1.0, 2.0, 1.0, low, 1.5, 5, low < 0) for low in (-0.5, 0.5))
+    own = {"fidelity": {"psnr_free_16": noise, "psnr_free_1": found}, "realism": {"auroc_4s": noise, "score_4s": noise}}
+    result = {"differences": {s: {name: row._asdict() for name, row in rows.items()} for s, rows in own.items()}}
+    assert [name for _, name, _ in rows_of(result)] == ["score_4s", "auroc_4s", "psnr_free_16", "psnr_free_1"]
+
+
 def test_the_page_shows_the_differences_and_escapes_the_cards(unlike):
     document = render_comparison(unlike, cards=(CARD, CARD))
     page = Page(document)

@@ -17,6 +17,7 @@ from worldsim.evaluate.metrics.windowed import (
     windowed_numbers,
 )
 from worldsim.evaluate.report.charts import charts, entries, ticks
+from worldsim.evaluate.report.film_strip import FilmStrip
 from worldsim.evaluate.report.gallery import Example, farthest_apart, gather, worst
 from worldsim.evaluate.report.page import element, text, write_text
 from worldsim.evaluate.report.report import headline_table, render_report, section_table
@@ -124,6 +125,12 @@ def test_pictures_come_before_curves_before_numbers_before_settings(options):
     page = Page(document)
     assert page.tags.count("img") == 3 + 3 * 3 + 3 * 3  # films, and three rows for each strip
     assert page.tags.count("svg") == 2 and page.tags.count("polygon") == 2
+
+
+def test_the_film_strip_is_the_first_picture(options):
+    strip = FilmStrip(("game", "dream"), np.zeros((2, 2, 3, 8, 8, 3), np.uint8))
+    document = render_report(**options, film_strip=strip)
+    assert document.index("Twenty seconds") < document.index("<img") < document.index("Recorded and dreamed")
 
 
 def test_a_page_without_pictures_or_seeds_is_still_a_page(options):

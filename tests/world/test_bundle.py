@@ -98,3 +98,10 @@ def test_initial_contexts_of_a_wrong_size_are_refused(tmp_path, change, message)
 def test_unflatten_undoes_flatten():
     tree = {"a": {"0": {"b": 1}, "1": 2}, "c": 3}
     assert unflatten(flatten(tree)) == tree
+
+
+def test_a_card_shows_the_film_strip_that_lies_beside_it(tmp_path):
+    save_world(make_world(), tmp_path / "with", extra_files={"film_strip.png": b"png"})
+    save_world(make_world(), tmp_path / "without")
+    assert "(film_strip.png)" in (tmp_path / "with" / "README.md").read_text()
+    assert "film_strip" not in (tmp_path / "without" / "README.md").read_text()

@@ -38,6 +38,7 @@ class Compare(Measurement):
         from worldsim.evaluate.compare import check_seeds, is_same, rows_of
         from worldsim.evaluate.reference import open_reference
         from worldsim.evaluate.report.comparison import HEAD, cells
+        from worldsim.evaluate.report.film_strip import gather_film_strip
         from worldsim.simulator import load
         from worldsim.world.card import check_same_game
 
@@ -58,7 +59,9 @@ class Compare(Measurement):
         examples = gather({"A": a, "B": b}, reference.held_out, horizon=horizon, num_windows=num_windows)
         numbers, page = self.out / "compare.json", self.out / "compare.html"
         write_json(result, numbers)
-        write_text(render_comparison(result, cards=(a.card, b.card), examples=examples), page)
+        film_strip = None if self.quick else gather_film_strip({"A": a, "B": b}, reference.held_out)
+        shown = {"examples": examples, "film_strip": film_strip}
+        write_text(render_comparison(result, cards=(a.card, b.card), **shown), page)
         rows = [cells(*row) for row in rows_of(result) if not is_same(row[2])]
         written = f"\n{result['verdict']}\nwritten to {numbers} and {page}"
         console.report(self.json, result, console.table(HEAD, rows), written)

@@ -16,7 +16,8 @@ from worldsim.cli.measuring import NUM_SHOWN, Measurement, identity
 class Eval(Measurement):
     """Measure a world against recorded footage: fidelity, control, outcomes, objects and speed.
 
-    Writes OUT/metrics.json, and OUT/report.html with pictures, curves, every number and every setting.
+    Writes OUT/metrics.json, OUT/film_strip.png, one frame a second of eight fixed starts, and OUT/report.html with
+    pictures, curves, every number and every setting.
 
     Example: worldsim eval jump --data footage/jump --out report
 
@@ -26,7 +27,7 @@ class Eval(Measurement):
     world: Positional[str]
     """A path, the name of a world, or a prompt that is matched against the worlds here."""
     out: Path
-    """Folder for metrics.json, report.html and what is recorded: plays of the game and, with --game, footage."""
+    """Folder for metrics.json, report.html, film_strip.png and what is recorded: plays and, with --game, footage."""
     other: Path | None = None
     """Footage of another game, which the world should be unsure of; frames of its own game, corrupted, by default."""
 
@@ -35,6 +36,7 @@ class Eval(Measurement):
         from worldsim.data.store import Footage
         from worldsim.evaluate import evaluate, gather, render_report, write_json, write_text
         from worldsim.evaluate.reference import open_reference
+        from worldsim.evaluate.report.film_strip import FILE, film_strip_png, gather_film_strip
         from worldsim.simulator import load
 
         self.check_source(self.out)
@@ -49,8 +51,13 @@ class Eval(Measurement):
         result["speed"] = self.speed(sim)
         horizon, num_windows = result["protocol"]["horizon"], min(options.num_windows, NUM_SHOWN)
         examples = gather({"dreamed": sim}, reference.held_out, horizon=horizon, num_windows=num_windows)
+        film_strip = None if self.quick else gather_film_strip({"dream": sim}, reference.held_out)
         numbers, page = self.out / "metrics.json", self.out / "report.html"
         write_json(result, numbers)
-        write_text(render_report(result, card=sim.card, examples=examples, per_seed=per_seed), page)
+        shown = {"examples": examples, "film_strip": film_strip}
+        write_text(render_report(result, card=sim.card, per_seed=per_seed, **shown), page)
         written = f"\nwritten to {numbers}; pictures and curves in {page}"
+        if film_strip is not None:
+            (self.out / FILE).write_bytes(film_strip_png(film_strip))
+            written += f"; twenty seconds in {self.out / FILE}"
         console.report(self.json, result, console.tree(result), written)

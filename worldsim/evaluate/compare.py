@@ -24,8 +24,8 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 
 from worldsim.data.store import Footage
-from worldsim.evaluate.metric import Numbers
-from worldsim.evaluate.metrics import better_of
+from worldsim.evaluate.metric import Numbers, find_metric
+from worldsim.evaluate.metrics import CARD_ROWS, better_of, metrics_of
 from worldsim.evaluate.options import EvalOptions
 from worldsim.evaluate.reference import Reference, open_reference
 from worldsim.evaluate.run import evaluate
@@ -153,9 +153,16 @@ def describe(section: str, name: str, row: Difference) -> str:
 
 
 def rows_of(result: Numbers) -> Iterator[tuple[str, str, Difference]]:
-    """Section, name and difference of every number of `compare`, those that differ by more than the noise first."""
+    """Section, name and difference of every number of `compare`: those of a card, then those beyond the noise."""
     rows = [(s, name, Difference(**d)) for s, named in result["differences"].items() for name, d in named.items()]
-    yield from sorted(rows, key=lambda row: (row[2].within_noise, is_same(row[2])))
+    yield from sorted(rows, key=lambda row: (_rank(row[0], row[1]), row[2].within_noise, is_same(row[2])))
+
+
+def _rank(section: str, name: str) -> int:
+    """The place of a number among those of a card; the same for all others."""
+    metric = find_metric(metrics_of(section), name)
+    rank = None if metric is None or metric.headline is None else metric.headline
+    return CARD_ROWS + 1 if rank is None else min(rank, CARD_ROWS + 1)
 
 
 def is_same(row: Difference) -> bool:

@@ -37,6 +37,7 @@ from worldsim.world.registry import find_world
 
 KEYS = ("obs", "prev_action")
 WEIGHTS, CONTEXTS, METRICS = "weights.safetensors", "initial_contexts.safetensors", "metrics.json"
+FILM_STRIP = "film_strip.png"
 MAX_WEIGHTS_BYTES, MAX_CONTEXTS_BYTES, MAX_METRICS_BYTES = 2**30, 2**28, 2**24
 FLOATS = [dtype for dtype in DTYPES.values() if dtype != np.uint8]
 
@@ -99,7 +100,9 @@ def save_world(
         raise ValueError(f"expected plain names such as preview.gif for extra files, got {bad}.")
     metrics = schema.to_json(world.metrics)
     picture = next((name for name in ("preview.gif", "strip.png") if name in extra), None)
-    files = {WEIGHTS: weights, CONTEXTS: contexts, "README.md": model_card(card, metrics, picture).encode()}
+    film_strip = FILM_STRIP if FILM_STRIP in extra else None
+    readme = model_card(card, metrics, picture, film_strip).encode()
+    files = {WEIGHTS: weights, CONTEXTS: contexts, "README.md": readme}
     files |= {METRICS: _dump(metrics)} if metrics else {}
     write_folder(as_path(path), files | extra | {"card.json": _dump(card.to_json())})
     return replace(world, card=card, params=params, metrics=metrics)

@@ -15,8 +15,13 @@ LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0", "CC0-1.0": "cc0-1.0", "CC-
 _ARROWS = {"higher": " ↑", "lower": " ↓"}
 
 
-def model_card(card: Card, metrics: Mapping[str, object], picture: str | None = None) -> str:
-    """Return a world's model card: what it is, how to play it, ten numbers, where it comes from, limits and licence."""
+def model_card(
+    card: Card, metrics: Mapping[str, object], picture: str | None = None, film_strip: str | None = None
+) -> str:
+    """Return a world's model card: what it is, how to play it, ten numbers, where it comes from, limits and licence.
+
+    `picture` and `film_strip` are files beside it: what it dreams, and one frame a second of eight starts.
+    """
     h, w = card.size
     command = metrics.get("command")
     measured = f"Measured by `{_line(command)}`; all numbers" if isinstance(command, str) else "All numbers"
@@ -28,6 +33,7 @@ def model_card(card: Card, metrics: Mapping[str, object], picture: str | None = 
         f"A learned world of `{_line(card.game)}`: {h}x{w} pixels at {card.fps:g} frames a second, "
         f"{card.weights.num_params:,} parameters. Every frame is generated from the frames and the keys before it.",
         f"    worldsim play {card.name}",
+        f"![one frame a second of eight fixed starts, the game above the dream]({film_strip})" if film_strip else "",
         "\n".join(["| measured | this world | chance | perfect |", "|---|---|---|---|", *rows]) if rows else "",
         free_play.table(metrics),
         f"{measured} are in [metrics.json](metrics.json)." if metrics else "",

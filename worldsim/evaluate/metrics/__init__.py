@@ -14,6 +14,7 @@
 - `free_play`: is a minute in the dream like one in the game?
 - `presence`: is what matters still in the picture then?
 - `sharpness`: is it as sharp as the game, after a second and after a minute?
+- `realism`: can a dream of some seconds be told from the game?
 - `spawns`: how often does an object appear or disappear without cause?
 - `speed`: how fast does it run here? Measured by `speed.bench`, apart from the trials.
 
@@ -30,6 +31,9 @@ from pkgutil import iter_modules
 
 from worldsim.evaluate.metric import Metric, Numbers, Row, find_metric, labelled_rows
 from worldsim.evaluate.trial import Measurement
+
+CARD_ROWS = 10
+"""Headline numbers of a model card."""
 
 
 @cache
@@ -65,7 +69,7 @@ def headlines(results: Numbers) -> list[Row]:
     return sorted(found, key=lambda row: row.metric.headline or 0)
 
 
-def headline_rows(results: Numbers, limit: int = 10) -> list[Numbers]:
+def headline_rows(results: Numbers, limit: int = CARD_ROWS) -> list[Numbers]:
     """The rows of a model card: at most `limit` headline numbers as plain JSON.
 
     Returns:

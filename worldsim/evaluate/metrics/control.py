@@ -24,7 +24,7 @@ from worldsim.evaluate.trial import CONTEXT, Measurement, Trial, always
 
 HORIZON = 16
 ACTION_FOLLOWING = Metric(
-    "action_following", "higher", "action following", chance=0.5, perfect=1.0, digits=3, headline=4
+    "action_following", "higher", "action following", chance=0.5, perfect=1.0, digits=3, headline=8
 )
 METRICS = (ACTION_FOLLOWING, Metric("action_shuffle_ratio", "higher", chance=1.0))
 

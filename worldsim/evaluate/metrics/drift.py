@@ -45,7 +45,7 @@ METRICS = (
         chance=0.0,
         perfect="num_seconds",
         digits=0,
-        headline=10,
+        headline=14,
     ),
     Metric("collapse_seconds_*", "higher", chance=0.0, perfect="num_seconds"),
     Metric("collapse_share_*", "lower", perfect=0.0),

@@ -28,7 +28,7 @@ METRICS = (
         "actions recognised in the dream by an inverse model",
         chance="inverse_accuracy_chance",
         perfect="inverse_accuracy_real",
-        headline=12,
+        headline=16,
     ),
 )
 _nothing = partial(not_measured, keys=("inverse_accuracy_dream",), stem="inverse")

@@ -37,7 +37,7 @@ LEAST_HORIZON = 8
 LEAST = 16
 AGES = (4, 8, 16, 32, 64, 136)
 METRICS = (
-    Metric("memory_score", "higher", "memory of hidden faces", chance=0.0, perfect=1.0, headline=17),
+    Metric("memory_score", "higher", "memory of hidden faces", chance=0.0, perfect=1.0, headline=21),
     Metric("recall", "higher", chance="recall_chance", perfect="recall_real"),
     Metric("recall_*", "higher"),
 )

@@ -49,9 +49,9 @@ METRICS = (
         "opposite actions lead apart in the right direction",
         chance=0.5,
         perfect=1.0,
-        headline=5,
+        headline=9,
     ),
-    Metric("latency_frames", "lower", "frames from key to change", perfect=1.0, digits=1, headline=6),
+    Metric("latency_frames", "lower", "frames from key to change", perfect=1.0, digits=1, headline=10),
     Metric("opposite_direction_real", "higher"),
 )
 

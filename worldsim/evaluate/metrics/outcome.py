@@ -31,7 +31,7 @@ from worldsim.evaluate.trial import CONTEXT, Measurement, Trial, always
 LENGTH = 64
 BINS = 10
 REWARD_AP = Metric(
-    "reward_ap", "higher", "reward, average precision", chance="reward_base_rate", perfect=1.0, headline=7
+    "reward_ap", "higher", "reward, average precision", chance="reward_base_rate", perfect=1.0, headline=11
 )
 TERMINATION_AP = Metric(
     "termination_ap", "higher", "termination, average precision", chance="termination_base_rate", perfect=1.0

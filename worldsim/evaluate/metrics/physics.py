@@ -51,7 +51,7 @@ METRICS = (
         chance="velocity_error_copy_last",
         perfect="velocity_error_floor",
         digits=3,
-        headline=16,
+        headline=20,
     ),
     *families("lower", "velocity_error_*", "*_velocity_error*"),
 )

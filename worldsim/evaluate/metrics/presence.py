@@ -23,7 +23,7 @@ from worldsim.evaluate.trial import Measurement, Trial
 
 RARE = 0.05
 METRICS = (
-    Metric("worst_*s", "higher", "least present object over {} s, dream / game", chance=0.0, perfect=1.0, headline=0),
+    Metric("worst_*s", "higher", "least present object over {} s, dream / game", chance=0.0, perfect=1.0, headline=1),
     Metric("*_returns", "higher", "{} comes back after leaving", chance=0.0, perfect="*_returns_game"),
     Metric("*_*s", "higher", "{} present over a minute, dream / game", chance=0.0, perfect=1.0),
 )

@@ -28,7 +28,7 @@ HORIZON = 64
 LEAST_HORIZON = 8
 LEAST = 8
 METRICS = (
-    Metric("return_pearson", "higher", "returns of dream and game, correlation", chance=0.0, perfect=1.0, headline=13),
+    Metric("return_pearson", "higher", "returns of dream and game, correlation", chance=0.0, perfect=1.0, headline=17),
     Metric("return_spearman", "higher", chance=0.0, perfect=1.0),
     Metric("return_absolute_error*", "lower", perfect=0.0),
 )

@@ -36,7 +36,7 @@ METRICS = (
             f"ratio_{age}s",
             label=f"sharpness after {age} s, dream over game",
             perfect=1.0,
-            headline=32 if age == 10 else None,
+            headline=3 if age == 10 else None,
         )
         for age in AGES
     ),

@@ -63,7 +63,7 @@ METRICS = (
             digits=1,
             headline=headline,
         )
-        for kind, headline in zip(KINDS, (19, 20))
+        for kind, headline in zip(KINDS, (23, 24))
     ),
     *families("lower", "*_per_1000*"),
 )

@@ -20,7 +20,7 @@ from worldsim.evaluate.trial import Measurement
 from worldsim.simulator import Simulator
 
 WARM_UP = 3
-FPS_1 = Metric("fps_batch_1", "higher", "frames a second, one world", digits=0, headline=9)
+FPS_1 = Metric("fps_batch_1", "higher", "frames a second, one world", digits=0, headline=13)
 FPS = Metric("fps_batch_*", "higher", "frames a second, {} worlds", digits=0)
 METRICS = (
     FPS_1,

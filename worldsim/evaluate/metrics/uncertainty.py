@@ -61,16 +61,16 @@ MAX_WINDOWS = 32  # of 19 dreams each
 _NOTHING = 1e-9  # a ratio of nothing to nothing is 1
 MIN_WINDOWS = 8  # for a correlation at one step
 METRICS = (
-    Metric("crps_skill", "higher", "CRPS skill, 19 dreams", chance=0.0, perfect=1.0, headline=8),
+    Metric("crps_skill", "higher", "CRPS skill, 19 dreams", chance=0.0, perfect=1.0, headline=12),
     Metric("crps*", "lower", perfect=0.0),
-    Metric("coverage_90", label="fraction that 90 % intervals hold", chance=0.0, perfect=0.9, headline=11),
+    Metric("coverage_90", label="fraction that 90 % intervals hold", chance=0.0, perfect=0.9, headline=15),
     Metric(
         "spearman_uncertainty_1",
         "higher",
         "reported uncertainty with the error of the next frame, Spearman",
         chance=0.0,
         perfect=1.0,
-        headline=14,
+        headline=18,
     ),
     Metric("spearman_*", "higher", chance=0.0, perfect=1.0),
 )

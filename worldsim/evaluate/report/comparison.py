@@ -10,6 +10,7 @@ from worldsim.evaluate.compare import Difference, describe, is_same, rows_of
 from worldsim.evaluate.metric import Numbers
 from worldsim.evaluate.metrics import rows
 from worldsim.evaluate.report.charts import Line, charts, entries, figure
+from worldsim.evaluate.report.film_strip import FilmStrip, film_strip_section
 from worldsim.evaluate.report.gallery import Example, farthest_apart, picture_section
 from worldsim.evaluate.report.page import Html, element, join, page, table
 from worldsim.evaluate.report.report import number, settings, with_spread
@@ -24,8 +25,10 @@ def cells(section: str, name: str, row: Difference) -> tuple[str, ...]:
     return f"{section}.{name}", number(row.a), number(row.b), interval, str(row.num_seeds), describe(section, name, row)
 
 
-def render_comparison(result: Numbers, *, cards: Sequence[Card], examples: Sequence[Example] = ()) -> str:
-    """Make the page of `compare.compare_worlds`; cards of A and B, examples of `gallery.gather` with both."""
+def render_comparison(
+    result: Numbers, *, cards: Sequence[Card], examples: Sequence[Example] = (), film_strip: FilmStrip | None = None
+) -> str:
+    """Make the page of `compare.compare_worlds`; cards of A and B, examples and film strip with both."""
     names = [card.name for card in cards]
     title = f"{names[0]} (A) beside {names[1]} (B)"
     fps = cards[0].fps
@@ -35,6 +38,7 @@ def render_comparison(result: Numbers, *, cards: Sequence[Card], examples: Seque
         title,
         element("h1", title),
         element("p", element("strong", result["verdict"])),
+        film_strip_section(film_strip),
         _pictures(examples, fps),
         element("h2", "Differences"),
         table(HEAD, body, numbers=(1, 2, 3, 4)),

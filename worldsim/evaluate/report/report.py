@@ -1,9 +1,9 @@
 """The report: one page that shows a world before it counts it.
 
-Pictures come first, for most faults of a world model are visible: recorded and dreamed frames side by side, and the
-windows with the largest error. Then curves with bands; quality and speed in one table, each number between what chance
-scores and what the best would; every number of every section with its spread over seeds; and all settings,
-seeds, hashes and the command, so that anyone can have the same numbers.
+Pictures come first, for most faults of a world model are visible: a strip of 20 seconds of eight fixed starts, recorded
+and dreamed frames side by side, and the windows with the largest error. Then curves with bands; quality and speed in
+one table, each number between what chance scores and what the best would; every number of every section with its spread
+over seeds; and all settings, seeds, hashes and the command, so that anyone can have the same numbers.
 
 It takes any result of `run.evaluate`: a section without metrics gets its table and its charts too. What was
 not measured stays in sight, as a gap with its reason. The same result gives the same page.
@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from worldsim.evaluate.metric import Numbers
 from worldsim.evaluate.metrics import measurements, rows
 from worldsim.evaluate.report.charts import charts, entries, figure
+from worldsim.evaluate.report.film_strip import FilmStrip, film_strip_section
 from worldsim.evaluate.report.gallery import Example, picture_section, worst
 from worldsim.evaluate.report.page import Html, element, join, page, table
 from worldsim.world import Card
@@ -31,6 +32,7 @@ def render_report(
     *,
     card: Card,
     examples: Sequence[Example] = (),
+    film_strip: FilmStrip | None = None,
     per_seed: Mapping[str, Sequence[Numbers]] | None = None,
 ) -> str:
     """Make the report's page.
@@ -38,6 +40,7 @@ def render_report(
     Args:
         result: of `run.evaluate`; with "speed" of `speed.bench` where that was measured.
         card: the world's.
+        film_strip: of `film_strip.gather_film_strip`.
         examples: of `gallery.gather`; their own number is shown, not that of the windows measured.
         per_seed: the "per_seed" of `run.evaluate`, for the bands of the curves.
     """
@@ -46,6 +49,7 @@ def render_report(
         f"{card.title}: how true is the dream?",
         element("h1", f"{card.title}: how true is the dream?"),
         element("p", _subtitle(card, result.get("protocol", {})), class_="quiet"),
+        film_strip_section(film_strip),
         _pictures(examples, card.fps),
         curves(sections, per_seed or {}),
         element("h2", "Quality and speed"),
