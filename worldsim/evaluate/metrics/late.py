@@ -39,7 +39,7 @@ METRICS = (
             perfect=1.0,
             headline=headline,
         )
-        for seconds, headline in ((4, None), (10, 31))
+        for seconds, headline in ((4, None), (10, 2))
     ),
     Metric("late_*_divergence", "higher", chance=0.0, perfect=1.0),
     Metric("late_*_shown", perfect="late_shown_real"),
