@@ -59,7 +59,7 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("presence", f"worst_{PLAY_SECONDS:g}s"),
-    Part("foreground", "recall_32", "recall_copy_last_32", "recall_tokenizer_32"),
+    Part("foreground", "score_32"),
     Part("control", "action_following", 0.5),
     Part("control", "late_10s"),
     Part("sharpness", "nearness_10s"),

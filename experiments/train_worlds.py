@@ -133,17 +133,19 @@ def train(
         return fit(again, minutes=plan.again, resume=(again / "run.json").is_file(), init=world)
 
 
-def measure(sim: worldsim.Simulator, footage: Footage, run: Path, num_windows: int, quick: bool) -> dict:
-    """All numbers, or those of a quick evaluation, and how fast the world runs."""
+def measure(
+    sim: worldsim.Simulator, footage: Footage, run: Path, num_windows: int, quick: bool, only: tuple[str, ...] = ()
+) -> dict:
+    """All numbers, those of a quick evaluation or of some sections; and how fast the world runs."""
     horizon, seconds = 0 if quick else WINDOWED, PLAY_SECONDS.get(footage.meta.game, 60.0)
     with closing(Counter("frames of plays")) as on_progress:
         plays = {} if quick else record_plays(footage.meta, run / "plays", seconds=seconds, on_progress=on_progress)
     with closing(Counter("measurements")) as on_progress:
         options = EvalOptions(
-            num_windows=num_windows, windowed_horizon=horizon, quick=quick, plays=plays, play_seconds=seconds
+            num_windows=num_windows, windowed_horizon=horizon, quick=quick, only=only, plays=plays, play_seconds=seconds
         )
         result = evaluate(sim, footage, options, on_progress=on_progress)
-    return result | {"speed": bench(sim)}
+    return result | ({} if only else {"speed": bench(sim)})
 
 
 def pictures(sim: worldsim.Simulator, footage: Footage, out: Path) -> dict[str, bytes]:
@@ -169,11 +171,29 @@ def pictures(sim: worldsim.Simulator, footage: Footage, out: Path) -> dict[str, 
 
 
 def ship(
-    name: str, world: World, footage: Footage, run: Path, num_windows: int, quick: bool, command: str, history: str
+    name: str,
+    world: World,
+    footage: Footage,
+    run: Path,
+    num_windows: int,
+    quick: bool,
+    command: str,
+    history: str,
+    only: tuple[str, ...] = (),
 ) -> None:
-    """Measure a world and write its numbers, its pictures and its bundle."""
+    """Measure a world and write its numbers, its pictures and its bundle.
+
+    With `only`, sections take the place of those that the bundle has, and its other numbers stay.
+    """
     sim = worldsim.Simulator.from_world(world)
-    metrics = {"command": command, **measure(sim, footage, run, num_windows, quick)}
+    measured = measure(sim, footage, run, num_windows, quick, only)
+    if only:
+        before = {key: x for key, x in world.metrics.items() if key != "headline"}
+        made = f"{before['command']}; {command} --measure-only --only {' '.join(only)}"
+        metrics = {**before, **{section: measured[section] for section in only}, "command": made}
+        command = world.card.training["command"]
+    else:
+        metrics = {"command": command, **measured}
     results = ROOT / "experiments" / "results" / f"world_{name}.json"
     results.write_text(json.dumps(metrics | {"training": world.card.training}, indent=1) + "\n")
     write_bundle(name, sim, footage, run, metrics, command, history)
@@ -226,6 +246,7 @@ def main() -> None:
         help="train nothing: measure the finished run in --runs, "
         "or the shipped world where there is none; the footage is recorded anew, bit for bit the same",
     )
+    parser.add_argument("--only", nargs="*", default=(), help="with --measure-only: sections to measure, as presence")
     parser.add_argument("--from-run", type=Path, help="ship the world of this run instead, with --footage beside it")
     parser.add_argument("--footage", type=Path, help="what the world of --from-run was trained on")
     parser.add_argument("--history", default="", help="what was done otherwise than the recipe says, for the card")
@@ -251,7 +272,7 @@ def main() -> None:
         world = train(
             args.name, footage, run, minutes=minutes, resume=args.resume, init=args.init, only_prompts=args.only_prompts
         )
-    ship(args.name, world, footage, run, args.windows, args.quick, command, history)
+    ship(args.name, world, footage, run, args.windows, args.quick, command, history, tuple(args.only))
     print(f"checkpoints/{args.name} written", file=sys.stderr)
 
 

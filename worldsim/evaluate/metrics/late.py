@@ -28,7 +28,7 @@ from worldsim.evaluate.metric import Metric, Numbers, not_measured
 from worldsim.evaluate.trial import CONTEXT, Measurement, Trial
 
 SECONDS = (4, 10)
-WINDOWS = 32
+WINDOWS = 16
 METRICS = (
     *(
         Metric(
