@@ -29,6 +29,7 @@ import numpy as np
 
 import worldsim
 from worldsim.cli.console import Counter, StageBars
+from worldsim.cli.measuring import GAME_FRAMES, GAME_SEED
 from worldsim.data.dataset import Windows
 from worldsim.data.store import Footage
 from worldsim.evaluate import EvalOptions, bench, evaluate, headline_rows, record_plays
@@ -88,20 +89,20 @@ def plan_of(name: str) -> Plan:
     return PLANS[name] if jax.default_backend() == "cpu" else ACCELERATED.get(name, PLANS[name])
 
 
-def make_footage(name: str, out: Path) -> Footage:
+def make_footage(name: str, out: Path, num_frames: int, seed: int = 0) -> Footage:
     """Record the game with a policy that plays and errs."""
     plan = plan_of(name)
     if (out / "footage.json").is_file():
         footage = Footage.open(out)
-        if footage.num_frames >= plan.num_frames:
+        if footage.num_frames >= num_frames:
             return footage
     with closing(Counter("frames")) as on_progress:
         return worldsim.record(
             plan.game,
             out,
-            num_frames=plan.num_frames,
+            num_frames=num_frames,
             policy="noisy",
-            seed=0,
+            seed=seed,
             num_workers=plan.num_workers,
             max_episode_len=plan.max_episode_len,
             on_progress=on_progress,
@@ -246,11 +247,15 @@ def main() -> None:
         help="train nothing: measure the finished run in --runs, "
         "or the shipped world where there is none; the footage is recorded anew, bit for bit the same",
     )
-    parser.add_argument("--only", nargs="*", default=(), help="with --measure-only: sections to measure, as presence")
+    parser.add_argument(
+        "--only", nargs="*", default=(), help="with --measure-only: sections to measure, on fresh footage"
+    )
     parser.add_argument("--from-run", type=Path, help="ship the world of this run instead, with --footage beside it")
     parser.add_argument("--footage", type=Path, help="what the world of --from-run was trained on")
     parser.add_argument("--history", default="", help="what was done otherwise than the recipe says, for the card")
     args = parser.parse_args()
+    if args.only and not args.measure_only:
+        parser.error("--only says what --measure-only measures; give both")
     command, history = f"python experiments/train_worlds.py {args.name}", args.history
     command += f" --windows {args.windows}" * (args.windows != parser.get_default("windows"))
     command += " --quick" * args.quick
@@ -264,7 +269,10 @@ def main() -> None:
             args.name, world, footage, args.from_run, args.windows, args.quick, command, "the demo's ten-minute world"
         )
     run = args.runs / f"world-{args.name}"
-    footage = make_footage(args.name, args.runs / f"footage-{args.name}")
+    if args.only:
+        footage = make_footage(args.name, args.runs / f"fresh-{args.name}", GAME_FRAMES, GAME_SEED)
+    else:
+        footage = make_footage(args.name, args.runs / f"footage-{args.name}", plan_of(args.name).num_frames)
     if args.measure_only:
         world = load_world(trained(run) if (run / "world").is_dir() else ROOT / "checkpoints" / args.name)
     else:
