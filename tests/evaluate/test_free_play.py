@@ -47,7 +47,7 @@ def footage(tmp_path_factory):
 
 
 def trial_of(world, footage, **options):
-    how = EvalOptions(num_windows=2, seeds=(0, 1), play_seconds=SECONDS, drift_seconds=10.0, **options)
+    how = EvalOptions(num_windows=2, seeds=(0, 1), play_seconds=SECONDS, num_plays=8, **options)
     reference = open_reference([world], footage, how)
     return Trial(sim=world, reference=reference, options=how, seed=0, horizon=16)
 

@@ -32,7 +32,7 @@ class EvalOptions:
     are the plays."""
     play_seconds: float = 60.0
     """Length of a play and of the dream beside it, in the world's own time."""
-    num_plays: int = 12
+    num_plays: int = 6
     """Plays of each policy, divided among the seeds."""
     windowed_horizon: int = 0
     """Frames over which to follow the Frechet distance, up to 1,024 say; 0 leaves it out."""

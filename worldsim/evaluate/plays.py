@@ -59,7 +59,7 @@ def record_plays(
     meta: FootageMeta,
     out: Path,
     *,
-    num_plays: int = 12,
+    num_plays: int = 6,
     seconds: float = 60.0,
     num_workers: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
