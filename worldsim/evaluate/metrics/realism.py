@@ -5,10 +5,11 @@ begin at held-out contexts and dream on under recorded actions (`worldsim.evalua
 16 frames of each are taken, and of the game the recorded frames of the same ages. Both are divided into two halves that
 share no episode.
 
-- `score_4s`: (blurred - dreamed) / (blurred - game), of Frechet distances from the recorded frames of the other half,
+- `score_4s`: (blurred - dreamed) / (blurred - game), of Frechet distances from the game's frames of the other half,
   averaged over both ways round: 0 = as far as the game under a Gaussian of 1.5 pixels, 1 = as near as the game is to
-  itself; not below -1. The game is as recorded, so that what the tokenizer loses counts; `score_tokenizer_4s` is the
-  game through the tokenizer, which no dream of it can be expected to pass.
+  itself; not below -1. The game is seen through the tokenizer, as in sharpness.
+- `score_tokenizer_4s`: where the game through the tokenizer stands between recorded frames, blurred (0) and as they are
+  (1). Where it is low the tokenizer itself is far from the game, which no other number here shows.
 - `distance_4s`, `distance_blur_4s`, `distance_self_4s`: these distances. They fall with the number of frames, so that
   they compare among equal numbers of windows only; the score hardly does.
 - `features`: what the distances are of (`worldsim.evaluate.fitted.textures`): EfficientNet-Lite0 where the metrics
@@ -34,7 +35,7 @@ from worldsim.evaluate.fitted.two_sample import NUM_STEPS, two_sample_auroc
 from worldsim.evaluate.metric import Metric, Numbers, not_measured
 from worldsim.evaluate.metrics.windowed import score
 from worldsim.evaluate.trial import Measurement, Trial
-from worldsim.metrics import frechet_distance
+from worldsim.metrics import Moments, frechet_distance
 
 AGES = (1, 4, 10)  # seconds
 FLOOR_AGE = 4
@@ -87,9 +88,10 @@ def measure_realism(trial: Trial, *, num_steps: int = NUM_STEPS) -> Numbers:
     coded = {age: [through_tokenizer(trial, half.game[age]) for half in halves] for age in AGES}
     learn, judge = (0, 1) if trial.seed % 2 == 0 else (1, 0)
     for age in AGES:
-        result |= _scores(halves, age, look, coded[age] if age == FLOOR_AGE else None)
+        result |= _scores(halves, age, look, coded[age])
         pairs = [(half.dream[age], own) for half, own in zip(halves, coded[age])]
         result[f"auroc_{age}s"] = two_sample_auroc(pairs[learn], pairs[judge], num_steps=num_steps)
+    result[f"score_tokenizer_{FLOOR_AGE}s"] = _tokenizer_score(halves, FLOOR_AGE, look, coded[FLOOR_AGE])
     pairs = [(own[0::2], own[1::2]) for own in coded[FLOOR_AGE]]
     return result | {"auroc_floor": two_sample_auroc(pairs[learn], pairs[judge], num_steps=num_steps)}
 
@@ -100,29 +102,35 @@ def blurred(clips: UInt8[np.ndarray, "n t h w c"]) -> UInt8[np.ndarray, "n t h w
     return np.round(soft).astype(np.uint8)
 
 
-def _scores(halves: tuple[Half, Half], age: int, look: Look, coded: list[np.ndarray] | None) -> Numbers:
-    """The distances of an age and the scores between them."""
-    game = [look(half.game[age]) for half in halves]
-    films = {
-        "": [half.dream[age] for half in halves],
-        "_blur": [blurred(half.game[age]) for half in halves],
-        "_tokenizer": coded,
-    }
-    distance = {
-        name: float(np.mean([frechet_distance(game[1 - i], look(clips)) for i, clips in enumerate(own)]))
-        for name, own in films.items()
-        if own is not None
-    }
-    distance["_self"] = float(np.mean([frechet_distance(game[1 - i], game[i]) for i in (0, 1)]))
+def _scores(halves: tuple[Half, Half], age: int, look: Look, coded: list[np.ndarray]) -> Numbers:
+    """The distances of an age from the game through the tokenizer, and the score between them."""
+    films = {"": [half.dream[age] for half in halves], "_blur": [blurred(clips) for clips in coded], "_self": coded}
+    looks = {name: [look(clips) for clips in own] for name, own in films.items()}
+    distance = {name: _across(looks["_self"], own) for name, own in looks.items()}
+    found = _between(distance[""], zero=distance["_blur"], one=distance["_self"])
     result: Numbers = {f"distance{name}_{age}s": value for name, value in distance.items()}
-    for name in ("", "_tokenizer"):
-        if name in distance:
-            ends = {"zero": distance["_blur"], "one": distance["_self"]}
-            found = score(distance[name], **ends) if ends["one"] < ends["zero"] else None
-            result[f"score{name}_{age}s"] = None if found is None else max(found, LOWEST)
-    if result[f"score_{age}s"] is None:
+    result[f"score_{age}s"] = found
+    if found is None:
         result[f"score_{age}s_reason"] = "the game differs from itself as much as from its blurred frames"
     return result
+
+
+def _tokenizer_score(halves: tuple[Half, Half], age: int, look: Look, coded: list[np.ndarray]) -> float | None:
+    """Where the game through the tokenizer stands between the recorded frames, blurred and as they are."""
+    game = [look(half.game[age]) for half in halves]
+    soft = [look(blurred(half.game[age])) for half in halves]
+    own = _across(game, [look(clips) for clips in coded])
+    return _between(own, zero=_across(game, soft), one=_across(game, game))
+
+
+def _across(real: list[Moments], other: list[Moments]) -> float:
+    """The distance of each half from the other one's reference, averaged over both ways round."""
+    return float(np.mean([frechet_distance(real[1 - half], other[half]) for half in (0, 1)]))
+
+
+def _between(value: float, *, zero: float, one: float) -> float | None:
+    found = score(value, zero=zero, one=one) if one < zero else None
+    return None if found is None else max(found, LOWEST)
 
 
 MEASUREMENT = Measurement(section="realism", metrics=METRICS, measure=measure_realism)
