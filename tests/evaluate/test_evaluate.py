@@ -31,10 +31,12 @@ def columns(footage):
 
 @pytest.fixture(scope="module")
 def answers(footage):
-    how = EvalOptions(num_windows=8, seeds=(0, 1), batch_size=4, drift_seconds=8.0)
+    how = EvalOptions(num_windows=8, seeds=(0, 1), batch_size=4, drift_seconds=8.0, play_seconds=8.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "fit_inverse", partial(reference.fit_inverse, num_steps=150))
-        return {world: evaluate(world(), footage, how) for world in (toy.Perfect, toy.Frozen, toy.Blind)}
+        shared = reference.open_reference([toy.Perfect()], footage, how)  # one inverse model for all
+        worlds = (toy.Perfect, toy.Frozen, toy.Blind)
+        return {world: evaluate(world(), footage, how, reference=shared) for world in worlds}
 
 
 def test_a_perfect_world_gets_the_best_of_every_number(answers):
