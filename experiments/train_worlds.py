@@ -190,8 +190,8 @@ def ship(
     measured = measure(sim, footage, run, num_windows, quick, only)
     if only:
         before = {key: x for key, x in world.metrics.items() if key != "headline"}
-        made = f"{before['command']}; {command} --measure-only --only {' '.join(only)}"
-        metrics = {**before, **{section: measured[section] for section in only}, "command": made}
+        how = {**measured["protocol"], "command": f"{command} --measure-only --only {' '.join(only)}"}
+        metrics = {**before, **{section: {**measured[section], "protocol": how} for section in only}}
         command = world.card.training["command"]
     else:
         metrics = {"command": command, **measured}

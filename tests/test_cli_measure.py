@@ -27,6 +27,22 @@ def test_eval_needs_footage_or_a_game(capsys, untrained_world):
     assert "either --data" in refused(capsys, "eval", untrained_world, "--out", "report")
 
 
+def test_eval_refuses_sections_that_there_are_not_before_anything_is_recorded(capsys, tmp_path, untrained_world):
+    args = ("eval", untrained_world, "--game", "jump", "--out", "report", "--only")
+    assert "among control" in refused(capsys, *args, "presense")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_game_that_is_not_here_is_left_out_of_the_evaluation_and_that_is_said(
+    capsys, tmp_path, untrained_world, bar_folder
+):
+    args = ("--data", bar_folder, "--out", "report", "--seeds", 1, "--only", "free_play", "--play-seconds", 2)
+    status, out, err = run(capsys, "eval", untrained_world, *args, "--json")
+    assert status == 0 and "the game is not played for the evaluation: there is no game 'bar'" in err
+    assert json.loads(out)["free_play"]["num_recorded_plays"] > 0
+    assert not (tmp_path / "report" / "film_strip.png").exists()
+
+
 def test_eval_writes_and_prints_the_same_numbers(capsys, tmp_path, untrained_world, bar_folder):
     args = ("--data", bar_folder, "--out", "report", "--windows", 4, "--seeds", 1, "--quick", "--json")
     status, out, err = run(capsys, "eval", untrained_world, *args)

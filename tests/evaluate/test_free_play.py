@@ -7,7 +7,7 @@ from tests.evaluate import toy
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage, FootageWriter
 from worldsim.evaluate import EvalOptions, evaluate, record_plays
-from worldsim.evaluate.metrics.free_play import measure_free_play, return_share
+from worldsim.evaluate.metrics.free_play import measure_free_play, return_fraction
 from worldsim.evaluate.metrics.presence import measure_presence
 from worldsim.evaluate.reference import open_reference
 from worldsim.evaluate.trial import CONTEXT, Trial
@@ -59,7 +59,7 @@ def measured(world, footage):
 def test_the_game_itself_differs_from_the_game_in_nothing(footage):
     numbers = measured(toy.Perfect(), footage)
     assert numbers["num_recorded_plays"] == 4
-    assert numbers["recorded_block_presence_ratio"] == pytest.approx(1.0, abs=0.1)
+    assert numbers["recorded_block_presence"] / numbers["recorded_block_presence_game"] == pytest.approx(1.0, abs=0.1)
     assert numbers["recorded_reward_per_1000"] > 50
 
 
@@ -71,14 +71,14 @@ def test_a_world_that_keeps_its_block_keeps_it(footage):
 
 def test_a_dream_that_does_not_end_is_told(footage):
     numbers = measured(Endless(), footage)
-    assert numbers["recorded_ended_share"] == 0 and numbers["recorded_ended_share_game"] == 1
+    assert numbers["recorded_ended_fraction"] == 0 and numbers["recorded_ended_fraction_game"] == 1
     assert numbers["recorded_length_seconds"] == SECONDS
     assert numbers["recorded_length_seconds_game"] == pytest.approx((96 - CONTEXT + 1) / 10)
 
 
 def test_a_dream_that_ends_too_soon_is_told(footage):
     numbers = measured(Mortal(), footage)
-    assert numbers["recorded_ended_share"] == 1 and numbers["recorded_length_seconds"] == 2.0
+    assert numbers["recorded_ended_fraction"] == 1 and numbers["recorded_length_seconds"] == 2.0
     assert numbers["num_recorded_frames"] == 4 * 20
 
 
@@ -87,8 +87,8 @@ def test_a_dream_that_loses_its_player_is_told(footage):
     numbers, presence = measure_free_play(trial), measure_presence(trial)
     assert presence["worst_12s"] == presence["block_12s"] < 0.35
     assert presence["block_returns"] == 0.0
-    assert numbers["recorded_block_return_share"] == 0.0
-    assert numbers["recorded_block_return_share_game"] in (None, 1.0)
+    assert numbers["recorded_block_return_fraction"] == 0.0
+    assert numbers["recorded_block_return_fraction_game"] in (None, 1.0)
 
 
 def test_what_was_gone_and_was_seen_again_came_back():
@@ -98,8 +98,8 @@ def test_what_was_gone_and_was_seen_again_came_back():
     seen[2, :40] = True  # the play was over by then
     looks = np.ones((3, 100), bool)
     looks[2, 42:] = False
-    assert return_share(seen, looks, rate=8.0) == 0.5
-    assert return_share(seen[1:], looks[1:], rate=8.0) is None
+    assert return_fraction(seen, looks, rate=8.0) == 0.5
+    assert return_fraction(seen[1:], looks[1:], rate=8.0) is None
 
 
 def test_plays_of_footage_of_another_game_are_refused(footage, tmp_path):
@@ -114,7 +114,7 @@ def test_a_game_is_played_by_each_policy(tmp_path):
     game = Game("jump")
     meta = game.meta({"seed": 0})
     game.close()
-    plays = record_plays(meta, tmp_path, num_plays=2, seconds=1.0)
+    plays = record_plays(meta, tmp_path, EvalOptions(num_plays=3, play_seconds=1.0))
     assert set(plays) == {"noisy", "random", "noop"}
     assert all(play.num_frames >= 2 * (CONTEXT + 30) for play in plays.values())
     still = plays["noop"][0].action

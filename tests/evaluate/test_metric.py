@@ -10,6 +10,7 @@ from tests.evaluate import toy
 from worldsim.evaluate import EvalOptions, evaluate, headline_rows, metrics
 from worldsim.evaluate.compare import Difference, describe
 from worldsim.evaluate.metric import Metric, find_metric, labelled_rows
+from worldsim.evaluate.metrics import presence
 from worldsim.evaluate.report.report import headline_table
 
 TOY = '''"""Brightness: how bright is the world?"""
@@ -81,3 +82,9 @@ def test_a_family_gives_its_name_to_labels_and_references():
     [row] = labelled_rows(family, numbers)
     assert (row.label, row.value, row.sd, row.perfect) == ("ball recall", 0.5, 0.1, 0.9)
     assert find_metric(family, "ball_recall_real[3]") is family[1] and find_metric(family, "recall") is None
+
+
+def test_a_number_has_one_row_and_counts_have_none():
+    numbers = {"worst_60s": 0.3, "ball_60s": 0.5, "ball_returns": 1.0, "num_runs_ball_returns": 2}
+    rows = [(row.metric.key, row.value) for row in labelled_rows(presence.METRICS, numbers)]
+    assert rows == [("worst_*s", 0.3), ("*_returns", 1.0), ("*_*s", 0.5)]

@@ -76,7 +76,7 @@ def test_the_game_played_on_cannot_be_told_from_the_game(measured):
         assert numbers[f"score_{age}s"] == pytest.approx(1, abs=0.15)
         assert numbers[f"auroc_{age}s"] == pytest.approx(0.5, abs=0.2)
     assert numbers["auroc_floor"] == pytest.approx(0.5, abs=0.25)
-    assert numbers["past_end_share"] == 1.0  # no episode has 10 seconds
+    assert numbers["past_end_fraction"] == 1.0  # no episode has 10 seconds
     assert numbers["score_tokenizer_4s"] == pytest.approx(1, abs=1e-6)  # of a tokenizer that loses nothing
 
 

@@ -48,18 +48,19 @@ class Compare(Measurement):
         a, b = (load(name, num_denoise_steps=self.num_denoise_steps) for name in (self.a, self.b))
         check_same_game(a.card, b.card, self.b)
         footage = self.footage(self.out, a.size)
-        reference = open_reference([a, b], footage, options).with_plays(self.plays(self.out, footage))
+        reference = open_reference([a, b], footage, options)
+        reference = self.with_plays(reference, self.out)
         with closing(console.Counter("metrics")) as on_progress:
             result = compare_worlds(a, b, footage, options, reference=reference, on_progress=on_progress)
         result["protocol"] |= {"command": self.command()}
         for side, sim in (("a", a), ("b", b)):
             result[side]["protocol"] |= identity(sim)
             result[side]["speed"] = self.speed(sim)
+        numbers, page = self.out / "compare.json", self.out / "compare.html"
+        write_json(result, numbers)  # before the pictures: it took long
         horizon, num_windows = result["protocol"]["horizon"], min(options.num_windows, NUM_SHOWN)
         examples = gather({"A": a, "B": b}, reference.held_out, horizon=horizon, num_windows=num_windows)
-        numbers, page = self.out / "compare.json", self.out / "compare.html"
-        write_json(result, numbers)
-        film_strip = None if self.quick else gather_film_strip({"A": a, "B": b}, reference.held_out)
+        film_strip = None if self.quick or self.only else gather_film_strip({"A": a, "B": b}, reference.held_out)
         shown = {"examples": examples, "film_strip": film_strip}
         write_text(render_comparison(result, cards=(a.card, b.card), **shown), page)
         rows = [cells(*row) for row in rows_of(result) if not is_same(row[2])]

@@ -43,17 +43,18 @@ class Eval(Measurement):
         sim = load(self.world, num_denoise_steps=self.num_denoise_steps)
         options = replace(self.options, other=None if self.other is None else Footage.open(self.other))
         footage = self.footage(self.out, sim.size)
-        reference = open_reference([sim], footage, options).with_plays(self.plays(self.out, footage))
+        reference = open_reference([sim], footage, options)
+        reference = self.with_plays(reference, self.out)
         with closing(console.Counter("metrics")) as on_progress:
             result = evaluate(sim, footage, options, reference=reference, keep_seeds=True, on_progress=on_progress)
         per_seed = result.pop("per_seed")
         result["protocol"] |= {"command": self.command(), **identity(sim)}
         result["speed"] = self.speed(sim)
+        numbers, page = self.out / "metrics.json", self.out / "report.html"
+        write_json(result, numbers)  # before the pictures: it took long
         horizon, num_windows = result["protocol"]["horizon"], min(options.num_windows, NUM_SHOWN)
         examples = gather({"dreamed": sim}, reference.held_out, horizon=horizon, num_windows=num_windows)
-        film_strip = None if self.quick else gather_film_strip({"dream": sim}, reference.held_out)
-        numbers, page = self.out / "metrics.json", self.out / "report.html"
-        write_json(result, numbers)
+        film_strip = None if self.quick or self.only else gather_film_strip({"dream": sim}, reference.held_out)
         shown = {"examples": examples, "film_strip": film_strip}
         write_text(render_report(result, card=sim.card, per_seed=per_seed, **shown), page)
         written = f"\nwritten to {numbers}; pictures and curves in {page}"

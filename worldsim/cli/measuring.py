@@ -13,6 +13,7 @@ from worldsim.cli import console
 if TYPE_CHECKING:
     from worldsim.data.store import Footage
     from worldsim.evaluate import EvalOptions
+    from worldsim.evaluate.reference import Reference
     from worldsim.simulator import Simulator
 
 GAME_FRAMES, GAME_SEED = 8000, 1_000_003  # of fresh footage: a seed that nobody trains on
@@ -32,7 +33,8 @@ class Measurement:
     seeds: int = 3
     """Evaluation seeds; every number is their mean, with the standard deviation beside it."""
     quick: bool = False
-    """A minute's worth: 16 frames instead of 64, objects, action following, outcome, and the speed of one world."""
+    """A minute's worth: 16 frames instead of 64, objects, foreground, action following, outcome, and the speed of one
+    world."""
     only: tuple[str, ...] = ()
     """Sections of the numbers to measure, such as presence sharpness control; all by default."""
     drift_seconds: float = 600.0
@@ -90,11 +92,13 @@ class Measurement:
     def check_source(self, out: Path) -> None:
         """Refuse what cannot be measured on, or written to, before anything is loaded."""
         from worldsim.claim import check_folder
+        from worldsim.evaluate.run import check_sections
 
         if (self.data is None) == (self.game is None):
             got = "neither" if self.data is None else "both"
             raise ValueError(f"expected either --data FOLDER or --game GAME, got {got}.")
         check_folder(out)
+        check_sections(self.only)
 
     def footage(self, out: Path, size: tuple[int, int]) -> Footage:
         """Open the footage, or record some with a seed that nobody trains on."""
@@ -107,22 +111,26 @@ class Measurement:
         with closing(console.Counter("frames")) as on_progress:
             return record(str(self.game), out / "footage", on_progress=on_progress, **how)
 
-    def plays(self, out: Path, footage: Footage) -> dict[str, Footage]:
-        """Play the game under each policy: one that was named, or that came with worldsim; not in a quick look.
+    def with_plays(self, reference: Reference, out: Path) -> Reference:
+        """Play the game under each policy, where something is measured on that: one that was named, or one of ours.
 
         Other games' footage names code that whoever made it chose, so that one is played only where the user names it.
+        A game that cannot be played here is left out, and said.
         """
         from worldsim.evaluate.plays import record_plays
+        from worldsim.evaluate.run import included_measurements
         from worldsim.recording.source import is_short_name
 
-        if self.quick or (self.game is None and not is_short_name(footage.meta.game)):
-            return {}
+        is_needed = any(m.per_play is not None for m in included_measurements(reference, self.options))
+        if not is_needed or (self.game is None and not is_short_name(reference.meta.game)):
+            return reference
         try:
             with closing(console.Counter("frames of plays")) as on_progress:
-                return record_plays(footage.meta, out / "plays", seconds=self.play_seconds, on_progress=on_progress)
-        except (ModuleNotFoundError, ValueError) as error:
-            console.note(f"the game is not played for the evaluation: {error}")
-            return {}
+                plays = record_plays(reference.meta, out / "plays", self.options, on_progress=on_progress)
+            return reference.with_plays(plays)
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+            console.note(f"the game is not played for the evaluation: {console.printable(str(error))}")
+            return reference
 
     def speed(self, sim: Simulator) -> dict[str, object]:
         """Time a world, shorter than `worldsim bench` does; a quick look compiles nothing more."""

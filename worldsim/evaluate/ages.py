@@ -22,8 +22,12 @@ from worldsim.simulator import Simulator
 
 SPAN = 16  # frames of a clip
 CHUNK = 64  # frames that are dreamed by one call
-LEAST_SHARE = 0.25  # of the rows that a half needs, or an episode is cut
+LEAST_FRACTION = 0.25  # of the rows that a half needs, or an episode is cut
 Clips = UInt8[np.ndarray, "n span h w c"]
+
+
+class TooFewContextsError(ValueError):
+    """The footage holds fewer contexts than there are streams to begin."""
 
 
 class Half(NamedTuple):
@@ -40,7 +44,8 @@ def dream_halves(trial: Trial, ages: Sequence[int], count: int) -> tuple[Half, H
     """Dream `count` streams, half of them in each half of the recording.
 
     Raises:
-        ValueError: fewer contexts than streams, or a world that gives NaN.
+        TooFewContextsError: fewer contexts than streams.
+        ValueError: a world that gives NaN.
     """
     columns, at = trial.held_out, [round(age * trial.sim.fps) for age in ages]
     length = CONTEXT + max(at) + SPAN
@@ -65,7 +70,7 @@ def split_bounds(columns: Columns) -> tuple[Int64[np.ndarray, " i"], Int64[np.nd
     """Divide the rows into two halves, each with the bounds of its episodes, at the end of an episode if possible."""
     total, inner = int(columns.bounds[-1]), columns.bounds[1:-1]
     middle = int(inner[np.abs(inner - total / 2).argmin()]) if len(inner) else 0
-    if not LEAST_SHARE <= middle / total <= 1 - LEAST_SHARE:
+    if not LEAST_FRACTION <= middle / total <= 1 - LEAST_FRACTION:
         middle = total // 2
     bounds = np.unique(np.append(columns.bounds, middle))
     return bounds[bounds <= middle], bounds[bounds >= middle]
@@ -79,7 +84,7 @@ def draw_rows(
     Without `rng` they are spread evenly.
 
     Raises:
-        ValueError: fewer contexts than streams.
+        TooFewContextsError: fewer contexts than streams.
     """
     first = np.arange(bounds[0], bounds[-1])
     room = _stop(bounds, first) - first
@@ -87,7 +92,9 @@ def draw_rows(
     if len(fitting) < count:
         fitting = first[room >= CONTEXT]
     if len(fitting) < count:
-        raise ValueError(f"expected {count} contexts of {CONTEXT} frames in half of the footage, got {len(fitting)}.")
+        raise TooFewContextsError(
+            f"expected {count} contexts of {CONTEXT} frames in half of the footage, got {len(fitting)}."
+        )
     spread = np.linspace(0, len(fitting) - 1, count).astype(int)
     chosen = fitting[spread] if rng is None else rng.permutation(fitting)[:count]
     return bounds[0] + (chosen[:, None] - bounds[0] + np.arange(length)) % (bounds[-1] - bounds[0])

@@ -76,10 +76,11 @@ def find_metric(metrics: Iterable[Metric], key: str) -> Metric | None:
 
 def labelled_rows(metrics: Iterable[Metric], numbers: Numbers) -> Iterator[Row]:
     """The rows of every labelled metric that the numbers of a section have."""
+    metrics = tuple(metrics)
     for metric in metrics:
         for key in numbers if metric.label else ():
             star = metric.match(key)
-            if star is None or key.endswith("_sd"):
+            if star is None or key.endswith("_sd") or key.startswith("num_") or find_metric(metrics, key) is not metric:
                 continue
             ends = [_resolve(end, numbers, star) for end in (metric.chance, metric.perfect)]
             yield Row(metric, metric.label.format(star), numbers[key], numbers.get(f"{key}_sd"), *ends)

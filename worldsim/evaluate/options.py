@@ -18,7 +18,8 @@ class EvalOptions:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Evaluation seeds, which choose windows, random actions and noise."""
     quick: bool = False
-    """Only fidelity over 16 frames instead of 64, objects, action following and outcome."""
+    """Only fidelity over 16 frames instead of 64, objects, foreground, action following and
+    outcome."""
     only: tuple[str, ...] = ()
     """Sections to measure, such as ("presence", "control"); all by default."""
     with_objects: bool = True

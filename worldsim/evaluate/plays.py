@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from worldsim.data.dataset import Columns
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage
+from worldsim.evaluate.options import DEFAULTS, EvalOptions
 from worldsim.evaluate.trial import CONTEXT, Trial, dream_on
 from worldsim.initial import InitialContext
 from worldsim.recording.policies import POLICIES
@@ -58,9 +59,8 @@ class Play(NamedTuple):
 def record_plays(
     meta: FootageMeta,
     out: Path,
+    options: EvalOptions = DEFAULTS,
     *,
-    num_plays: int = 6,
-    seconds: float = 60.0,
     num_workers: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Footage]:
@@ -68,9 +68,8 @@ def record_plays(
 
     Args:
         meta: of footage of the game.
-        out: a folder for the recordings, one folder a policy; what is there already is used.
-        num_plays: episodes of each policy, at least.
-        seconds: length of a play.
+        out: a folder for the recordings, one folder for a policy and a length; what is there already is used.
+        options: of the evaluation that they are for.
         num_workers: processes that play.
         on_progress: called with frames done and frames wanted.
 
@@ -78,10 +77,12 @@ def record_plays(
         Footage by policy; "noisy" is left out for a game without a scripted player, where it is "random".
 
     Raises:
-        ValueError, ModuleNotFoundError: the game cannot be started here.
+        ValueError: the game is not the footage's any more: another size, pace or controls.
+        Exception: whatever a game raises that cannot be started or played here.
     """
     settings = {name: meta.recorder[name] for name in SETTINGS if meta.recorder.get(name)}
-    length = CONTEXT + round(seconds * meta.fps)
+    length = CONTEXT + round(options.play_seconds * meta.fps)
+    num_frames = _plays_per_seed(options) * len(options.seeds) * length
     report = on_progress or (lambda done, wanted: None)
     found = {}
     for turn, policy in enumerate(POLICIES):
@@ -89,10 +90,17 @@ def record_plays(
         def tick(done: int, wanted: int, turn: int = turn) -> None:
             report(turn * wanted + done, len(POLICIES) * wanted)
 
-        how = {"num_frames": num_plays * length, "max_episode_len": length, "size": meta.size, "seed": PLAY_SEED}
+        how = {"num_frames": num_frames, "max_episode_len": length, "size": meta.size, "seed": PLAY_SEED}
         found[policy] = record(
-            meta.game, out / policy, policy=policy, num_workers=num_workers, on_progress=tick, **how, **settings
+            meta.game,
+            out / f"{policy}-{options.play_seconds:g}s",
+            policy=policy,
+            num_workers=num_workers,
+            on_progress=tick,
+            **how,
+            **settings,
         )
+        meta.check_same_world(found[policy].meta)
     if np.array_equal(found["noisy"][0].action, found["random"][0].action):
         del found["noisy"]
     return found
@@ -116,10 +124,14 @@ def dream_plays(trial: Trial) -> Iterator[Play]:
     for policy, columns in (trial.reference.plays or {RECORDED: trial.held_out}).items():
         long_enough = np.flatnonzero(np.diff(columns.bounds) >= CONTEXT + LEAST)
         order = np.random.default_rng(0).permutation(long_enough)  # of all seeds, so that none plays another's
-        share = max(1, -(-options.num_plays // len(options.seeds)))
+        share = _plays_per_seed(options)
         chosen = order[turn * share : (turn + 1) * share]
         if len(chosen):
             yield _dream_play(trial, policy, columns, columns.bounds[chosen], columns.bounds[chosen + 1], num_frames)
+
+
+def _plays_per_seed(options: EvalOptions) -> int:
+    return max(1, -(-options.num_plays // len(options.seeds)))
 
 
 def _dream_play(

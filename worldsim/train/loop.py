@@ -1,8 +1,9 @@
 """Run one stage of training: batches in, best weights out, and a checkpoint from which it goes on exactly.
 
 The batch and the key of a step are pure functions of the step number, so a state, its step number and the best weights
-so far are all there is to save. A budget by steps repeats bit for bit, resumed or not; a budget by minutes ends on time
-instead, its schedule following the clock.
+so far are all there is to save. A budget by steps repeats bit for bit, resumed or not, but for `Stage.refresh`, which
+dreams once more with the weights that were saved; a budget by minutes ends on time instead, its schedule following the
+clock.
 """
 
 from __future__ import annotations

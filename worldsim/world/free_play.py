@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 ALLOWED = 0.25  # of the game's number
+MOST = 1e9  # a number that is none of ours
+RARE = 0.05  # of its frames: what the game itself hardly shows is not missed
 WHO = {"noop": "no keys", "noisy": "a scripted player", "random": "random keys", "recorded": "the recorded player"}
 PRESENCE = "presence"
 
@@ -26,13 +28,19 @@ class Quantity(NamedTuple):
 
 QUANTITIES = (
     Quantity(
-        "reward_per_1000", "reward in 1,000 frames", 0.5, "it pays {dream} in 1,000 frames where the game pays {game}"
+        "reward_per_1000",
+        "reward in 1,000 frames",
+        0.5,
+        "it pays {dream:.3g} in 1,000 frames where the game pays {game:.3g}",
     ),
     Quantity(
-        "length_seconds", "seconds until the end", 0.5, "it ends after {dream} s where the game ends after {game} s"
+        "length_seconds",
+        "seconds until the end",
+        0.5,
+        "it ends after {dream:.3g} s where the game ends after {game:.3g} s",
     ),
-    Quantity("ended_share", "plays that end", 0.1, "{dream} of its plays end where {game} of the game's do"),
-    Quantity(PRESENCE, "least seen object", 0.05, "{what} is in {dream} of its frames, in the game in {game}"),
+    Quantity("ended_fraction", "plays that end", 0.1, "{dream:.0%} of its plays end where {game:.0%} of the game's do"),
+    Quantity(PRESENCE, "least seen object", 0.05, "{what} is in {dream:.0%} of its frames, in the game in {game:.0%}"),
 )
 
 
@@ -52,18 +60,22 @@ class Pair(NamedTuple):
 
 
 def free_play(metrics: Mapping[str, object]) -> dict[str, list[Pair]]:
-    """Return what was measured under each policy; empty where nothing was."""
+    """Return what was measured under each policy of WHO; empty where nothing was.
+
+    The numbers may be a stranger's: what is no number, or has no game beside it, is left out.
+    """
     found = metrics.get("free_play")
     numbers = (
-        {k: float(x) for k, x in found.items() if isinstance(x, int | float)} if isinstance(found, Mapping) else {}
+        {k: float(x) for k, x in found.items() if isinstance(x, int | float) and abs(x) < MOST}
+        if isinstance(found, Mapping)
+        else {}
     )
-    policies = [match[1] for key in numbers if (match := re.fullmatch(r"num_(\w{1,40})_plays", key))]
-    return {policy: list(_pairs(policy, numbers)) for policy in policies}
+    return {who: list(_pairs(who, numbers)) for who in WHO if f"num_{who}_plays" in numbers}
 
 
 def table(metrics: Mapping[str, object]) -> str:
     """Return the table in Markdown, game before dream; empty where nothing was measured."""
-    rows = [f"| {WHO.get(who, who)} | {' | '.join(_cells(pairs))} |" for who, pairs in free_play(metrics).items()]
+    rows = [f"| {WHO[who]} | {' | '.join(_cells(pairs))} |" for who, pairs in free_play(metrics).items()]
     if not rows:
         return ""
     titles = " | ".join(quantity.title for quantity in QUANTITIES)
@@ -72,18 +84,18 @@ def table(metrics: Mapping[str, object]) -> str:
 
 def warnings(metrics: Mapping[str, object]) -> list[str]:
     """Return where the dream is off by more than a quarter, each quantity under the policy where it is most so."""
-    told = []
+    found, told = free_play(metrics), []
     for quantity in QUANTITIES:
         off = [
             (abs(pair.dream - pair.game), who, pair)
-            for who, pairs in free_play(metrics).items()
+            for who, pairs in found.items()
             for pair in pairs
             if pair.quantity is quantity and pair.is_off
         ]
         if off:
-            _, who, pair = max(off, key=lambda found: found[0])
-            shown = quantity.warning.format(what=pair.what, dream=f"{pair.dream:.3g}", game=f"{pair.game:.3g}")
-            told.append(f"under {WHO.get(who, who)} {shown}")
+            _, who, pair = max(off, key=lambda one: one[0])
+            shown = quantity.warning.format(what=pair.what, dream=pair.dream, game=pair.game)
+            told.append(f"under {WHO[who]} {shown}")
     return told
 
 
@@ -92,11 +104,14 @@ def _pairs(policy: str, numbers: Mapping[str, float]) -> Iterator[Pair]:
         key = f"{policy}_{quantity.key}"
         if key in numbers and f"{key}_game" in numbers:
             yield Pair(quantity, "", numbers[key], numbers[f"{key}_game"])
-    ratios = {k: x for k, x in numbers.items() if re.fullmatch(rf"{policy}_\w{{1,40}}_{PRESENCE}_ratio", k)}
-    if ratios:
-        key = min(ratios, key=lambda name: ratios[name]).removesuffix("_ratio")
-        what = key.removeprefix(f"{policy}_").removesuffix(f"_{PRESENCE}")
-        yield Pair(QUANTITIES[-1], what, numbers[key], numbers[f"{key}_game"])
+    pattern = re.compile(rf"{policy}_(\w{{1,40}})_{PRESENCE}")
+    objects = [
+        Pair(QUANTITIES[-1], match[1], dream, game)
+        for key, dream in numbers.items()
+        if (match := pattern.fullmatch(key)) and (game := numbers.get(f"{key}_game", 0.0)) >= RARE
+    ]
+    if objects:
+        yield min(objects, key=lambda pair: pair.dream / pair.game)
 
 
 def _cells(pairs: list[Pair]) -> Iterator[str]:

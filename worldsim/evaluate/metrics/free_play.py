@@ -7,12 +7,13 @@ same first frames (`worldsim.evaluate.plays`). Where no plays were recorded, the
 
 - `random_reward_per_1000`: reward in 1,000 frames, those after an end left out.
 - `random_length_seconds`: mean time until the end, at most `play_seconds`.
-- `random_ended_share`: fraction of the plays that ended within it, 0..1.
+- `random_ended_fraction`: fraction of the plays that ended within it, 0..1.
 - `random_player_presence`: fraction of the frames before the end in which the object "player" is found anywhere by its
-  detector (`worldsim.evaluate.fitted.detector`), looked at LOOKS times a second; `.._ratio`: dream over game, 1
-  is best.
-- `random_player_return_share`: of the times that it was not seen for GONE seconds, the fraction after which it was seen
-  again; those that began in the last PATIENCE seconds are left out. None where it never goes.
+  detector (`worldsim.evaluate.fitted.detector`), looked at LOOKS times a second.
+- `random_player_return_fraction`: of the times that it was not seen for GONE seconds, the fraction after which it was
+  seen again; those that began in the last PATIENCE seconds are left out. None where it never goes.
+- `random_span_seconds`: mean time over which dream and game can be compared: `play_seconds`, or until the recording of
+  an episode was cut.
 - `num_random_plays`, `num_random_frames`: plays, and frames of the dreams before their ends.
 
 `worldsim.evaluate.metrics.presence` puts the presence of all policies together.
@@ -33,11 +34,11 @@ LOOKS = 8  # a second
 GONE = 0.5
 PATIENCE = 4.0
 METRICS = (
-    Metric("*_presence_ratio", "higher", "{} present, dream over game", perfect=1.0),
-    Metric("*_return_share", "higher", "{} comes back", perfect="*_return_share_game"),
+    Metric("*_presence", label="{} in the picture", perfect="*_presence_game"),
+    Metric("*_return_fraction", "higher", "{} comes back", perfect="*_return_fraction_game"),
     Metric("*_reward_per_1000", label="reward in 1,000 frames, {}", perfect="*_reward_per_1000_game"),
     Metric("*_length_seconds", label="seconds until it ends, {}", perfect="*_length_seconds_game", digits=1),
-    Metric("*_ended_share", label="ended plays, {}", perfect="*_ended_share_game"),
+    Metric("*_ended_fraction", label="ended plays, {}", perfect="*_ended_fraction_game"),
 )
 
 
@@ -60,11 +61,7 @@ def measure_free_play(trial: Trial) -> Numbers:
         result |= {
             (f"num_{policy}_{k[4:]}" if k.startswith("num_") else f"{policy}_{k}"): x for k, x in numbers.items()
         }
-    ratios = [x for key, x in result.items() if key.endswith("_presence_ratio") and x is not None]
-    worst = (
-        {"presence_ratio": min(ratios)} if ratios else not_measured("no object's place is known", ["presence_ratio"])
-    )
-    return worst | result
+    return result
 
 
 def compare_play(trial: Trial, play: Play) -> Numbers:
@@ -75,12 +72,13 @@ def compare_play(trial: Trial, play: Play) -> Numbers:
         "_game": _Side(columns.obs[play.rows], play.game_length, play.game_ended, columns.reward[play.rows]),
     }
     result: Numbers = {"num_plays": len(play.rows), "num_frames": int(play.dream_length.sum())}
+    result["span_seconds"] = float(play.horizon.mean() / fps)
     for name, side in sides.items():
         before_end = play.alive(side.length)
         if side.reward is not None:
             result[f"reward_per_1000{name}"] = float(1000 * side.reward[before_end].sum() / before_end.sum())
         result[f"length_seconds{name}"] = float(side.length.mean() / fps)
-        result[f"ended_share{name}"] = float(side.ended.mean())
+        result[f"ended_fraction{name}"] = float(side.ended.mean())
     for thing, target in trial.reference.targets.items():
         stride = max(1, round(fps / LOOKS))
         for name, side in sides.items():
@@ -88,13 +86,11 @@ def compare_play(trial: Trial, play: Play) -> Numbers:
             seen = np.zeros(looks.shape, bool)
             seen[looks] = np.isfinite(target.detector.locate(side.obs[:, ::stride][looks])).all(-1)
             result[f"{thing}_presence{name}"] = float(seen[looks].mean())
-            result[f"{thing}_return_share{name}"] = return_share(seen, looks, fps / stride)
-        there = result[f"{thing}_presence_game"]
-        result[f"{thing}_presence_ratio"] = result[f"{thing}_presence"] / there if there else None
+            result[f"{thing}_return_fraction{name}"] = return_fraction(seen, looks, fps / stride)
     return result
 
 
-def return_share(seen: Bool[np.ndarray, "b t"], looks: Bool[np.ndarray, "b t"], rate: float) -> float | None:
+def return_fraction(seen: Bool[np.ndarray, "b t"], looks: Bool[np.ndarray, "b t"], rate: float) -> float | None:
     """Of the times that a thing was not seen for GONE seconds, the fraction after which it was seen again.
 
     Args:

@@ -3,7 +3,8 @@
 From the plays of `worldsim.evaluate.metrics.free_play`, all policies together. Of an object "player":
 
 - `player_60s`: the fraction of the frames before the end in which it is found, in the dream over that in the game; 1 is
-  best, and above 1 it is there more often than in the game. Seconds are those of `EvalOptions.play_seconds`.
+  best, and above 1 it is there more often than in the game. Seconds are those of `EvalOptions.play_seconds`, fewer
+  where the plays are held-out episodes that were cut earlier.
 - `player_returns`: of the times that it was not seen for half a second, the fraction after which it was seen again; and
   `player_returns_game`. None where it never goes.
 - `worst_60s`: that of the least present object: a world that keeps its ball and loses its player cannot be played.
@@ -31,7 +32,9 @@ METRICS = (
 
 def measure_presence(trial: Trial) -> Numbers:
     """Measure the presence of every object over the plays of all policies."""
-    found, seconds = over_plays(trial, compare_play), f"{trial.options.play_seconds:g}s"
+    found = over_plays(trial, compare_play)
+    spans = [numbers["span_seconds"] for numbers in found.values()] or [trial.options.play_seconds]
+    seconds = f"{round(float(np.mean(spans)))}s"
     result: Numbers = {}
     for thing in trial.reference.targets if found else ():
         shares = {side: [numbers[f"{thing}_presence{side}"] for numbers in found.values()] for side in ("", "_game")}
@@ -40,11 +43,14 @@ def measure_presence(trial: Trial) -> Numbers:
             result[f"{thing}_{seconds}"] = float(np.mean(shares[""])) / game
         for side in ("", "_game"):
             result[f"{thing}_returns{side}"] = _mean(
-                [numbers[f"{thing}_return_share{side}"] for numbers in found.values()]
+                [numbers[f"{thing}_return_fraction{side}"] for numbers in found.values()]
             )
     present = [x for key, x in result.items() if key.endswith(f"_{seconds}")]
     if not present:
-        return not_measured("no object's place is known, or no play is long enough", [f"worst_{seconds}"])
+        reason = (
+            "the game hardly shows any object" if result else "no object's place is known, or no play is long enough"
+        )
+        return {**not_measured(reason, [f"worst_{seconds}"]), **result}
     return {f"worst_{seconds}": min(present), **result}
 
 

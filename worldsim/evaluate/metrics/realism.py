@@ -19,7 +19,7 @@ share no episode.
   other; seeds take turns in which. It sees motion, and rises with the number of windows.
 - `auroc_floor`: the same of the game against itself, odd streams against even ones, 4 seconds old: how far from .5
   luck goes with half as many clips.
-- `past_end_share`: fraction of the streams that go on after the end of the episode that they began in; their game is
+- `past_end_fraction`: fraction of the streams that go on after the end of the episode that they began in; their game is
   the episode that follows.
 """
 
@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import UInt8
 from scipy.ndimage import gaussian_filter
 
-from worldsim.evaluate.ages import Half, dream_halves, through_tokenizer
+from worldsim.evaluate.ages import Half, TooFewContextsError, dream_halves, through_tokenizer
 from worldsim.evaluate.fitted.textures import Look, find_look
 from worldsim.evaluate.fitted.two_sample import NUM_STEPS, two_sample_auroc
 from worldsim.evaluate.metric import Metric, Numbers, not_measured
@@ -78,13 +78,11 @@ def measure_realism(trial: Trial, *, num_steps: int = NUM_STEPS) -> Numbers:
         return not_measured(f"realism needs at least {MIN_WINDOWS} windows, got {count}", keys)
     try:
         halves = dream_halves(trial, AGES, count)
-    except ValueError as error:
-        if "contexts" not in str(error):
-            raise
+    except TooFewContextsError as error:
         return not_measured(str(error), keys)
     name, look = find_look()
     past_end = np.concatenate([half.past_end for half in halves])
-    result: Numbers = {"num_windows": count, "features": name, "past_end_share": float(past_end.mean())}
+    result: Numbers = {"num_windows": count, "features": name, "past_end_fraction": float(past_end.mean())}
     coded = {age: [through_tokenizer(trial, half.game[age]) for half in halves] for age in AGES}
     learn, judge = (0, 1) if trial.seed % 2 == 0 else (1, 0)
     for age in AGES:

@@ -47,7 +47,7 @@ def gather_film_strip(
         ValueError: fewer contexts than starts, or a world that gives NaN.
     """
     fps = next(iter(worlds.values())).fps
-    at = [round(second * fps) - 1 for second in range(1, seconds + 1)]
+    at = [max(round(second * fps) - 1, 0) for second in range(1, seconds + 1)]
     rows = draw_rows(columns.bounds, CONTEXT + at[-1] + 1, num_starts)
     shown = np.concatenate([rows[:, CONTEXT - 1 : CONTEXT], rows[:, np.add(at, CONTEXT)]], 1)
     over = np.concatenate(

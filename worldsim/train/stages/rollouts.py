@@ -23,6 +23,7 @@ from worldsim.model.dynamics import Cache
 from worldsim.model.generate import Model, Sampler, dream, observe
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
+from worldsim.train.losses import MAX_LATENT
 from worldsim.types import fold_keys
 
 NUM_WINDOWS = 256  # that are generated at once, and kept
@@ -65,7 +66,7 @@ class Rollouts:
         given = rng.integers(LEAST_GIVEN, max(LEAST_GIVEN, length // 2) + 1, count)
         cache, frames = merge(self.graph, params).empty_cache(count), []
         for t in range(length):  # no scan: on CPU its body would have one core
-            key = jax.random.fold_in(jax.random.key(self.seed + draw), t)
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), draw), t)
             action = self.windows.columns.prev_action[rows[:, t]]
             cache, z = self.step(
                 (self.tokenizer, params),
@@ -98,6 +99,6 @@ def _step(
     """Append a recorded frame, or a dreamed one, to the past of each stream."""
     model = Model(*(merge(graph, p) for graph, p in zip(graphs, params, strict=True)))
     dreamed, _ = dream(model, cache, action, fold_keys(key, len(z)), sampler)
-    z = jnp.where(is_given[:, None, None], z, dreamed)
+    z = jnp.where(is_given[:, None, None], z, jnp.clip(dreamed, -MAX_LATENT, MAX_LATENT))
     cache, _ = observe(model, cache, z, action, fold_keys(jax.random.fold_in(key, 1), len(z)))
     return cache, z
