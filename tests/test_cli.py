@@ -149,9 +149,9 @@ def test_traceback_shows_where_an_error_came_from():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_kill_end_in_order_and_say_how_to_go_on(capsys, monkeypatch, number):
+def test_ctrl_c_and_kill_end_in_order_and_say_how_to_go_on(capfd, monkeypatch, number):
     monkeypatch.setattr("worldsim.agent.record_game", lambda *args, **kwargs: signal.raise_signal(number))
-    status, out, err = run(capsys, "record", "jump", "--out", "footage", "--frames", 10)
+    status, out, err = run(capfd, "record", "jump", "--out", "footage", "--frames", 10)
     assert status == 130 and out == "" and "same command goes on" in err
 
 
