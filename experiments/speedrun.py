@@ -112,9 +112,11 @@ def footage_of(game: Game, runs: Path, seed: int, num_frames: int) -> Footage:
 
 def measure(sim: worldsim.Simulator, held: Footage, runs: Path, game: Game) -> dict[str, Any]:
     """The judges' numbers of a world."""
+    options = EvalOptions(num_windows=32, seeds=(0, 1), only=SECTIONS, play_seconds=PLAY_SECONDS)
     with closing(Counter("frames of plays")) as on_progress:
-        plays = record_plays(held.meta, runs / f"plays-{game.name}", seconds=PLAY_SECONDS, on_progress=on_progress)
-    options = EvalOptions(num_windows=32, seeds=(0, 1), only=SECTIONS, plays=plays, play_seconds=PLAY_SECONDS)
+        options = replace(
+            options, plays=record_plays(held.meta, runs / f"plays-{game.name}", options, on_progress=on_progress)
+        )
     with closing(Counter("measurements")) as on_progress:
         return evaluate(sim, held, options, on_progress=on_progress)
 

@@ -139,12 +139,14 @@ def measure(
 ) -> dict:
     """All numbers, those of a quick evaluation or of some sections; and how fast the world runs."""
     horizon, seconds = 0 if quick else WINDOWED, PLAY_SECONDS.get(footage.meta.game, 60.0)
-    with closing(Counter("frames of plays")) as on_progress:
-        plays = {} if quick else record_plays(footage.meta, run / "plays", seconds=seconds, on_progress=on_progress)
+    options = EvalOptions(
+        num_windows=num_windows, windowed_horizon=horizon, quick=quick, only=only, play_seconds=seconds
+    )
+    if not quick:
+        with closing(Counter("frames of plays")) as on_progress:
+            plays = record_plays(footage.meta, run / "plays", options, on_progress=on_progress)
+        options = dataclasses.replace(options, plays=plays)
     with closing(Counter("measurements")) as on_progress:
-        options = EvalOptions(
-            num_windows=num_windows, windowed_horizon=horizon, quick=quick, only=only, plays=plays, play_seconds=seconds
-        )
         result = evaluate(sim, footage, options, on_progress=on_progress)
     return result | ({} if only else {"speed": bench(sim)})
 
