@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -162,9 +161,13 @@ def run(name: str, game: Game, args: argparse.Namespace) -> dict[str, Any]:
         "measure_s": round(time.monotonic() - began),
         "load": round(os.getloadavg()[0], 1),
         "commit": _commit(),
-        "command": f"python experiments/speedrun.py {' '.join(sys.argv[1:])}",
+        "command": f"python experiments/speedrun.py {name} --game {args.game} --seed {args.seed} {_flag(args)}",
         **hardware(),
     }
+
+
+def _flag(args: argparse.Namespace) -> str:
+    return f"--steps {args.steps}" if args.steps else f"--minutes {args.minutes:g}"
 
 
 def _commit() -> str:
