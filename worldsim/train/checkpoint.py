@@ -31,7 +31,7 @@ def open_training(path: str | os.PathLike) -> CheckpointManager:
     import absl.logging  # Orbax takes seconds to import, and only training needs it
     import orbax.checkpoint as ocp
 
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    absl.logging.set_verbosity(absl.logging.FATAL)  # its errors are raised; a log of an interrupt is a traceback
     options = ocp.CheckpointManagerOptions(
         max_to_keep=2, cleanup_tmp_directories=True, enable_async_checkpointing=True, create=True
     )
