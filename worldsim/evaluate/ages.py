@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, PRNGKeyArray, UInt8
 
 from worldsim.data.dataset import Columns
-from worldsim.evaluate.trial import CONTEXT, Trial, batches, dream_on
+from worldsim.evaluate.trial import CONTEXT, Trial, batches, dream_on, whole_chunks
 from worldsim.initial import InitialContext
 from worldsim.simulator import Simulator
 
@@ -120,9 +120,8 @@ def dream_at(
     state, _ = sim.reset(key, initial=InitialContext.frames(columns.obs[rows[:, :CONTEXT]], taken[:, :CONTEXT]))
     actions = np.where(np.isnan(taken).any(-1, keepdims=True), sim.action_spec.noop, taken)[:, CONTEXT:]
     pieces: list[list[np.ndarray]] = [[] for _ in at]
-    for start in range(0, max(at) + span, CHUNK):  # whole chunks, so that one program serves all
-        chunk = actions[:, start : start + CHUNK]
-        chunk = np.concatenate([chunk, np.repeat(chunk[:, -1:], CHUNK - chunk.shape[1], 1)], 1)
+    for number, chunk in enumerate(whole_chunks(actions[:, : max(at) + span], CHUNK)):
+        start = number * CHUNK
         state, out = dream_on(sim, state, chunk)
         for piece, first in zip(pieces, at):
             piece.append(np.asarray(out.obs)[:, max(first - start, 0) : max(first + span - start, 0)])

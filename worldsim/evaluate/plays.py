@@ -21,7 +21,7 @@ from worldsim.data.dataset import Columns
 from worldsim.data.meta import FootageMeta
 from worldsim.data.store import Footage
 from worldsim.evaluate.options import DEFAULTS, EvalOptions
-from worldsim.evaluate.trial import CONTEXT, Trial, dream_on
+from worldsim.evaluate.trial import CONTEXT, Trial, dream_on, whole_chunks
 from worldsim.initial import InitialContext
 from worldsim.recording.policies import POLICIES
 from worldsim.recording.record import record
@@ -145,9 +145,7 @@ def _dream_play(
     initial = InitialContext.frames(columns.obs[context], columns.prev_action[context])
     state, _ = sim.reset(jax.random.key(trial.seed), initial=initial)
     parts = []
-    for start in range(0, num_frames, CHUNK):  # whole chunks, so that one program serves all
-        chunk = action[:, start : start + CHUNK]
-        chunk = np.concatenate([chunk, np.repeat(chunk[:, -1:], CHUNK - chunk.shape[1], 1)], 1)
+    for chunk in whole_chunks(action, CHUNK):
         state, out = dream_on(sim, state, chunk)
         parts.append((out.obs, out.reward, out.terminated))
     obs, reward, over = (

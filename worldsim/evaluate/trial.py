@@ -192,6 +192,16 @@ def batches(rows: Int64[np.ndarray, "n t"], batch_size: int) -> Iterator[tuple[I
         yield np.concatenate([part, np.repeat(part[:1], batch_size - len(part), 0)]), len(part)
 
 
+def whole_chunks(series: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Split a series `[b t ...]` into chunks of `size` frames, so that one program serves all.
+
+    The last is filled up with the last entry.
+    """
+    for start in range(0, series.shape[1], size):
+        chunk = series[:, start : start + size]
+        yield np.concatenate([chunk, np.repeat(chunk[:, -1:], size - chunk.shape[1], 1)], 1)
+
+
 def rollout(
     sim: Simulator, context: UInt8[np.ndarray, "b n h w c"], actions: Float[np.ndarray, "b t a"], key: PRNGKeyArray
 ) -> StepOutput:

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from worldsim.evaluate.metric import Metric, Numbers, not_measured
 from worldsim.evaluate.plays import Play, over_plays
-from worldsim.evaluate.trial import Measurement, Trial
+from worldsim.evaluate.trial import Measurement, Trial, whole_chunks
 from worldsim.simulator import Simulator
 
 AGES = (1, 4, 10, 30, 60)  # seconds
@@ -102,12 +102,8 @@ def sharpness(obs: UInt8[np.ndarray, "b t h w c"]) -> Float[np.ndarray, "b t"]:
 
 def _reconstructed_sharpness(sim: Simulator, obs: UInt8[np.ndarray, "b t h w c"]) -> Float[np.ndarray, "b t"]:
     """The sharpness of frames through the tokenizer and back."""
-    parts, num_frames = [], obs.shape[1]
-    for start in range(0, num_frames, CHUNK):  # whole chunks, so that one program serves all
-        part = obs[:, start : start + CHUNK]
-        part = np.concatenate([part, np.repeat(part[:, -1:], CHUNK - part.shape[1], 1)], 1)
-        parts.append(sharpness(np.asarray(sim.reconstruct(part))))
-    return np.concatenate(parts, 1)[:, :num_frames]
+    parts = [sharpness(np.asarray(sim.reconstruct(part))) for part in whole_chunks(obs, CHUNK)]
+    return np.concatenate(parts, 1)[:, : obs.shape[1]]
 
 
 def _ratio(looks: list[Looks], chosen: list[Bool[np.ndarray, " t"]]) -> float | None:
