@@ -30,11 +30,15 @@ _screen: dict[str, Any] = {"ready": False, "program": None}
 
 
 class PyxelModule(ModuleType):
-    """The module that a game gets by `import pyxel`."""
+    """The module that a game gets by `import pyxel`.
 
-    def __init__(self, engine: ModuleType, folder: Path, seed: int):
+    The picture shows `rows_above` rows more than the game's own screen, over its top. What the game draws up there is
+    seen, and its texts are moved up to the new edge.
+    """
+
+    def __init__(self, engine: ModuleType, folder: Path, seed: int, rows_above: int = 0):
         super().__init__("pyxel")
-        self._engine, self._folder = engine, folder
+        self._engine, self._folder, self._rows_above = engine, folder, rows_above
         self._random = random.Random(seed)
         self._pressed_at: dict[int, int] = {}
         self._released_at: dict[int, int] = {}
@@ -52,9 +56,11 @@ class PyxelModule(ModuleType):
 
     def init(self, width: int, height: int, **_: Any) -> None:
         """Open the headless screen, or give the open one this size."""
+        self.width, self.height = width, height
+        height += self._rows_above
         if _screen["ready"]:
             self._engine.resize(width, height)
-            for reset_drawing in (self._engine.camera, self._engine.clip, self._engine.pal):
+            for reset_drawing in (self._engine.clip, self._engine.pal):
                 reset_drawing()
             self._engine.dither(1.0)
         else:
@@ -65,6 +71,15 @@ class PyxelModule(ModuleType):
             finally:
                 os.environ.pop("SDL_AUDIODRIVER") if driver is None else os.environ.update(SDL_AUDIODRIVER=driver)
             _screen["ready"] = True
+        self.camera()
+
+    def camera(self, x: float = 0, y: float = 0) -> None:
+        """Move the origin of drawing."""
+        self._engine.camera(x, y - self._rows_above)
+
+    def text(self, x: float, y: float, *args: Any, **kwargs: Any) -> None:
+        """Write at the top of the picture what belongs at the top of the game's screen."""
+        self._engine.text(x, y - self._rows_above, *args, **kwargs)
 
     def load(self, filename: str, **kwargs: Any) -> None:
         """Load a resource file that lies beside the game."""
@@ -141,7 +156,9 @@ class PyxelGame(GameEnv):
 
     def _start(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._module = PyxelModule(self._engine, self._folder, self._random.getrandbits(31))
+        self._module = PyxelModule(
+            self._engine, self._folder, self._random.getrandbits(31), self._rules_type.rows_above
+        )
         _screen["program"] = self.game
         names = run_program(self._folder / self._rules_type.program, self._module)
         self._rules = self._rules_type(self._module.update.__self__, names)  # type: ignore[attr-defined]

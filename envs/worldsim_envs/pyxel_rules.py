@@ -15,6 +15,8 @@ class Rules(Protocol):
     program: ClassVar[str]
     pyxel_keys: ClassVar[tuple[tuple[str, ...], ...]]
     start_keys: ClassVar[tuple[tuple[str, ...], ...]]
+    rows_above: ClassVar[int]
+    """Rows over the top of the game's screen that the picture shows too."""
 
     def __init__(self, app: Any, names: dict[str, Any]): ...
 

@@ -74,6 +74,25 @@ def test_the_state_says_where_the_player_is_drawn(player):
     assert y - 8.01 < rows.min() and rows.max() < y + 8 and rows.max() - rows.min() > 9
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_jump_shows_its_player_in_every_frame_until_it_falls(seed, player):
+    jump = player("jump").reset(seed)
+    highest = 1.0
+    for step in range(300):
+        if jump.step(jump.scripted() if step % 3 else "right") or jump.state["player_y"] > 0.95:
+            break
+        assert 0 <= jump.state["player_x"] < 1 and jump.state["player_y"] >= 0
+        highest = min(highest, jump.state["player_y"])
+    assert highest < 0.3, "it has been above the game's own screen, whose top is at 0.4"
+
+
+def test_what_the_game_writes_stays_in_the_corner_of_the_picture(player):
+    jump = player("jump", size=(200, 160)).reset(0)
+    white = (jump.obs[:12, :60] == 255).all(-1) | (jump.obs[:12, :60].min(-1) > 230)
+    assert white.any(), "the score"
+    assert jump.game._module.height == 120, "the game goes by its own height"
+
+
 def test_jump_ends_when_the_player_has_fallen_out_of_the_picture(player):
     jump = player("jump").reset(1)
     while not jump.step("left"):
@@ -105,10 +124,10 @@ def test_a_longer_frame_skip_is_the_same_game_at_fewer_pictures(player):
 
 
 def test_pictures_are_area_averages_of_the_native_ones(player):
-    jump = player("jump", size=(60, 80)).reset(0)
+    jump = player("jump", size=(100, 80)).reset(0)
     native = jump.env.render()
-    assert native.shape == (120, 160, 3)
-    mean = native.reshape(60, 2, 80, 2, 3).mean((1, 3))
+    assert native.shape == (200, 160, 3)
+    mean = native.reshape(100, 2, 80, 2, 3).mean((1, 3))
     np.testing.assert_allclose(jump.obs, mean, atol=0.51)
 
 
