@@ -12,8 +12,25 @@ from worldsim.nn.embedding import Controls
 from worldsim.schema import Range, check
 from worldsim.text.prompt import PromptConfig
 
+NUM_BEFORE = 2
+"""Past frames that the local path reads: two, so that what moves has a velocity."""
 MAX_LATENTS = 4096
 """Latent tokens of a frame: attention among them costs their square in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastConfig:
+    """The shape of a ForecastNet."""
+
+    width: Annotated[int, Range(1, 2048)] = 32
+    """Channels of a cell."""
+    inner_width: Annotated[int, Range(1, 2048)] = 96
+    """Channels of a square of two by two cells."""
+    num_blocks: Annotated[int, Range(1, 8)] = 2
+    """Convolution blocks of the cells on the way in, of the squares, and of the cells on the way out."""
+
+    def __post_init__(self):
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +82,9 @@ class DynamicsConfig:
     prompt: PromptConfig | None = None
     """The prompts that the world reads; None = it reads none."""
     camera: CameraConfig | None = None
-    """The camera, where the frames are warped to predict the next one; None copies the last frame."""
+    """The camera, where the last frames are warped to predict the next one."""
+    forecast: ForecastConfig | None = None
+    """The network that predicts the next frame where there is no camera; None copies the last frame."""
 
     def __post_init__(self):
         check(self)
@@ -85,6 +104,8 @@ class DynamicsConfig:
             )
         if self.camera is not None and max(self.camera.yaw or 0, self.camera.pitch or 0) > max(self.action_size - 1, 0):
             raise ValueError(f"yaw and pitch must be columns of {self.action_size} of an action, got {self.camera}.")
+        if self.camera is not None and self.forecast is not None:
+            raise ValueError("expected a camera or a forecast for the prior, got both; leave forecast out.")
         num_step_sizes(self.num_levels)
 
     @property

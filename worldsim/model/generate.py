@@ -85,7 +85,8 @@ def observe(
     past = noised(z, draw_noise(keys, z), config.context_tau / config.num_levels)
     levels = Levels(jnp.full((batch,), config.context_tau), jnp.zeros((batch,), jnp.int32))
     prediction = dynamics.prior.predict(model.tokenizer, cache.prior, prev_action)
-    _, hidden, states = dynamics.step(past, levels, prev_action, cache, prediction[1])
+    prior_inputs = dynamics.look(cache, prev_action, prediction[1])
+    _, hidden, states = dynamics.step(past, levels, prev_action, cache, prior_inputs)
     prior = dynamics.prior.update(
         model.tokenizer, cache.prior, z, prediction, prev_action, cache.count, real=real, knows_pitch=knows_pitch
     )
@@ -104,6 +105,7 @@ def dream(
     dynamics, config = model.dynamics, model.dynamics.config
     batch = prev_action.shape[0]
     _, prior_inputs = dynamics.prior.predict(model.tokenizer, cache.prior, prev_action)
+    prior_inputs = dynamics.look(cache, prev_action, prior_inputs)
     steps = jnp.full((batch,), step_index(sampler.num_denoise_steps, config.num_levels))
     without_prompt = cache if sampler.guidance == 1 else cache._replace(prompt=dynamics.encode_prompt((), batch))
 

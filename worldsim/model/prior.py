@@ -1,8 +1,10 @@
 """What the dynamics know of the next frame before they denoise it: the seam between copying, warping and the like.
 
-The denoiser asks its prior for a `Prior` of every frame; generation asks it to predict, correct, remember and render.
-`CopyLast` expects the frame before. `worldsim.model.camera.WarpPrior` warps what a turning camera has seen. Another
-prior is another module with the same methods, chosen by `worldsim.model.dynamics.denoiser.prior_type`.
+The denoiser asks its prior to `look` at the past of a frame, once, and then for a `Prior` of it; generation asks it to
+predict, correct, remember and render. `CopyLast` expects the frame before. `worldsim.model.forecast.ForecastPrior`
+expects what a network makes of the frames before, `worldsim.model.camera.prior.WarpPrior` warps what a turning camera
+has seen. Another prior is another module with the same methods, chosen by
+`worldsim.model.dynamics.denoiser.prior_type`.
 """
 
 from __future__ import annotations
@@ -37,10 +39,23 @@ class CopyLast(nnx.Module):
         """Return how many channels `Prior.features` has together."""
         return 0
 
+    def look(
+        self,
+        before: Float[Array, "*b k n c"],
+        before_tau: Float[Array, "*b 1 1"],
+        prev_action: Float[Array, "*b a"],
+        inputs: PyTree,
+    ) -> PyTree:
+        """Return what `__call__` reads of frames, given those before them, latest first, and the `inputs` of `predict`.
+
+        It does not depend on the noisy view, so it is found once for all denoising steps.
+        """
+        return inputs
+
     def __call__(
         self, before: Float[Array, "*b k n c"], before_tau: Float[Array, "*b 1 1"], inputs: PyTree, change_var: Array
     ) -> Prior:
-        """Return the prior of frames given the frames before them, latest first, and the `inputs` of `predict`."""
+        """Return the prior of frames given the frames before them, latest first, and the `inputs` of `look`."""
         return Prior(before[..., 0, :, :], before_tau, change_var)
 
     def empty_state(self, batch: int) -> PyTree:

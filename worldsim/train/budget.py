@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from worldsim.model.modules import Configs
 from worldsim.train.init import Origin
 from worldsim.train.loop import Budget
 from worldsim.train.recipes import Recipe
 
 
-def stage_fractions(
-    recipe: Recipe, origin: Origin | None, *, has_camera: bool, has_first_frame: bool
-) -> dict[str, float]:
+def stage_fractions(recipe: Recipe, origin: Origin | None, configs: Configs) -> dict[str, float]:
     """Return the fraction of a run that each stage but the dynamics gets; these have what is left."""
+    fractions: dict[str, float] = dict.fromkeys(("tokenizer", "flow", "forecast", "first_frame"), 0.0)
     if origin is None:
-        flow = recipe.flow_fraction if has_camera else 0.0
-        first_frame = recipe.first_frame_fraction if has_first_frame else 0.0
-        return {"tokenizer": recipe.tokenizer_fraction, "flow": flow, "first_frame": first_frame}
-    trains_dynamics = "dynamics" in origin.trains
-    first_frame = (recipe.first_frame_fraction if trains_dynamics else 1.0) if origin.trains_first_frame else 0.0
-    return {"tokenizer": 0.0, "flow": 0.0, "first_frame": first_frame}
+        has = {
+            "tokenizer": True,
+            "flow": configs.dynamics.camera is not None,
+            "forecast": configs.dynamics.forecast is not None,
+            "first_frame": configs.first_frame is not None,
+        }
+        return {name: getattr(recipe, f"{name}_fraction") * has[name] for name in fractions}
+    if origin.trains_first_frame:
+        fractions["first_frame"] = recipe.first_frame_fraction if "dynamics" in origin.trains else 1.0
+    return fractions
 
 
 def budgets(fractions: dict[str, float], minutes: float | None, num_train_steps: int | None) -> dict[str, Budget]:

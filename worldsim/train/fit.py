@@ -15,6 +15,7 @@ from worldsim import backend
 from worldsim.claim import claim, hold
 from worldsim.model.camera.prior import WarpPrior
 from worldsim.model.dynamics import Dynamics
+from worldsim.model.forecast import ForecastPrior
 from worldsim.model.outcome import Outcome
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
@@ -34,6 +35,7 @@ from worldsim.train.run import Run, run_settings
 from worldsim.train.stages.camera import fit_pitch, flow_stage
 from worldsim.train.stages.dynamics import dynamics_stage, new_dynamics, on_device
 from worldsim.train.stages.first_frame import first_frame_stage
+from worldsim.train.stages.forecast import forecast_stage
 from worldsim.train.stages.tokenizer import encode_games, new_tokenizers, tokenizer_stage
 from worldsim.train.stages.warps import FootageWarper
 from worldsim.train.statistics import set_statistics
@@ -83,9 +85,7 @@ def fit(
     configs = configs_of(footages, recipe) if origin is None else origin.configs
     name = check_name(name or out.name)
     check_footage(footages, configs, recipe)
-    has_camera, has_first_frame = configs[0].dynamics.camera is not None, configs[0].first_frame is not None
-    fractions = stage_fractions(recipe, origin, has_camera=has_camera, has_first_frame=has_first_frame)
-    stages = budgets(fractions, minutes, num_train_steps)
+    stages = budgets(stage_fractions(recipe, origin, configs[0]), minutes, num_train_steps)
     games = load_games(footages, configs, seed)  # what cannot be trained on claims no folder
     with hold(out, "training in"):
         claim(out, run_settings(recipe, seed, footages, origin), resume)
@@ -181,8 +181,10 @@ def _prompts(run: Run, game: Game) -> tuple[WindowPrompts, WindowPrompts] | None
 def _train_prior(
     run: Run, tokenizers: Sequence[Tokenizer], modules: Sequence[Dynamics], latents: Sequence[Latents]
 ) -> tuple[list[FootageWarper | None], float]:
-    """Train the prior where it has parameters, and warp all footage by it; with the seconds that it took."""
+    """Train the prior where it has parameters; the footage warped by it, if it warps, and the seconds that it took."""
     prior, seconds = modules[0].prior, 0.0
+    if isinstance(prior, ForecastPrior) and run.origin is None:
+        seconds = _train_forecast(run, tokenizers, modules, latents)
     if not isinstance(prior, WarpPrior):
         return [None] * len(modules), seconds
     if run.origin is None:
@@ -210,6 +212,31 @@ def _train_prior(
         for tokenizer, dynamics, game in zip(tokenizers, modules, run.games, strict=True)
     ]
     return warpers, seconds
+
+
+def _train_forecast(
+    run: Run, tokenizers: Sequence[Tokenizer], modules: Sequence[Dynamics], latents: Sequence[Latents]
+) -> float:
+    """Train the network that predicts the next frame, in place; the seconds that it took."""
+    parts = zip(tokenizers, modules, latents, run.games, strict=True)
+    stages = [
+        forecast_stage(
+            split(dynamics.prior.net)[0],
+            dynamics.config,
+            tokenizer,
+            game.data,
+            encoded,
+            run.recipe,
+            run.budgets["forecast"],
+            run.seed + i,
+            run.log.show("forecast", game.name),
+        )
+        for i, (tokenizer, dynamics, encoded, game) in enumerate(parts)
+    ]
+    graph, params = split(modules[0].prior.net)
+    trained = run.train("forecast", stages, params, 4)
+    modules[0].prior.net = merge(graph, trained.params)
+    return trained.seconds
 
 
 def _train_dynamics(

@@ -158,6 +158,7 @@ def fill_recipe(
         columns=columns,
         prompt=prompt,
         camera=camera,
+        forecast=recipe.forecast if camera is None else None,
     )
     first_frame = None if recipe.first_frame is None else first_frame_config(recipe.first_frame, dynamics)
     return Configs(tokenizer, dynamics, recipe.outcome, first_frame)
@@ -176,6 +177,7 @@ def first_frame_config(sizes: DynamicsConfig, dynamics: DynamicsConfig) -> Dynam
         columns=dynamics.columns,
         prompt=dynamics.prompt,
         camera=None,
+        forecast=None,
         time_every=sizes.num_layers + 1,
         window=1,
         has_memory=False,

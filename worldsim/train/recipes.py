@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from worldsim.model.camera.geometry import CameraConfig
-from worldsim.model.dynamics import DynamicsConfig
+from worldsim.model.dynamics import DynamicsConfig, ForecastConfig
 from worldsim.model.outcome import OutcomeConfig
 from worldsim.model.tokenizer import TokenizerConfig
 from worldsim.text.prompt import PromptConfig
@@ -43,6 +43,8 @@ class Recipe:
     outcome: OutcomeConfig = OutcomeConfig()
     camera: CameraConfig = CameraConfig()
     """For footage with a camera: the sizes of its networks."""
+    forecast: ForecastConfig | None = None
+    """For footage without a camera: the network that predicts the next frame before the dynamics; None = no such."""
     prompt: PromptConfig | None = PromptConfig()
     """For footage with captions: the sizes of the text encoder; None never reads captions."""
     first_frame: DynamicsConfig | None = None
@@ -50,14 +52,25 @@ class Recipe:
     tokenizer_stage: StageConfig = StageConfig(batch_size=64)
     dynamics_stage: StageConfig = StageConfig(batch_size=4)
     flow_stage: StageConfig = StageConfig(batch_size=8, learning_rate=0.004, decay=0.98)
+    forecast_stage: StageConfig = StageConfig(batch_size=16, decay=0.98)
     first_frame_stage: StageConfig = StageConfig(batch_size=32, decay=0.98, ema=0.998)
     tokenizer_fraction: float = 0.3
     flow_fraction: float = 0.2
     """For footage with a camera."""
+    forecast_fraction: float = 0.45
+    """For footage without a camera, where the recipe has a forecast."""
     first_frame_fraction: float = 0.3
     """Where there is a first-frame model. The dynamics have what the others leave."""
     flow_frames: int = 4
     """Frames that FlowNet generates from each other before it is given real ones again."""
+    forecast_frames: int = 4
+    """Frames that the forecast makes of each other before it is given real ones again."""
+    forecast_goes_on: float = 0.4
+    """Fraction of the stage after which it does so; before, every frame is made of recorded ones."""
+    forecast_noise: float = 0.3
+    """Largest deviation of the noise on the frames that the forecast is made from."""
+    forecast_ghost: float = 0.5
+    """Largest part of such a frame that gives way to another: so the network learns to make whole what has faded."""
     pixel_metric_latents: bool = False
     """Whether latents are rescaled to the metric of pixels before the dynamics (`worldsim.train.pixel_metric`)."""
     frames: int = 16
@@ -93,12 +106,18 @@ class Recipe:
 
     def __post_init__(self):
         for name in ("batch_size", "learning_rate"):
-            for stage in (self.tokenizer_stage, self.dynamics_stage, self.flow_stage, self.first_frame_stage):
+            for stage in self.stages.values():
                 if getattr(stage, name) < (1 if name == "batch_size" else 0):
                     raise ValueError(f"expected a positive {name} in every stage, got {getattr(stage, name)}.")
-        fractions = (self.tokenizer_fraction, self.flow_fraction, self.first_frame_fraction)
+        fractions = (self.tokenizer_fraction, self.flow_fraction, self.forecast_fraction, self.first_frame_fraction)
         if not all(0 <= x <= 1 for x in fractions):
             raise ValueError(f"expected fractions of stages within 0..1, got {fractions}.")
+
+    @property
+    def stages(self) -> dict[str, StageConfig]:
+        """The settings of every stage that a run may have."""
+        names = ("tokenizer", "flow", "forecast", "dynamics", "first_frame")
+        return {name: getattr(self, f"{name}_stage") for name in names}
 
 
 _PACKED = TokenizerConfig(width=32, num_layers=(0, 0), num_local=2, patch=4, latent_channels=16, pack=4)

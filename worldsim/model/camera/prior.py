@@ -49,6 +49,16 @@ class WarpPrior(nnx.Module):
         """Return how many channels `Prior.features` has together: a cell of the warp, and two regions."""
         return config.token_dim // config.pack**2 + 2
 
+    def look(
+        self,
+        before: Float[Array, "*b k n c"],
+        before_tau: Float[Array, "*b 1 1"],
+        prev_action: Float[Array, "*b a"],
+        inputs: Warp,
+    ) -> Warp:
+        """Return the warp, which `predict` has made."""
+        return inputs
+
     def __call__(
         self, before: Float[Array, "*b k n c"], before_tau: Float[Array, "*b 1 1"], inputs: Warp, change_var: Array
     ) -> Prior:

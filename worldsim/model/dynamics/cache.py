@@ -6,9 +6,6 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
 
-NUM_BEFORE = 2
-"""Past frames that the local path reads: two, so that what moves has a velocity."""
-
 
 class Cache(NamedTuple):
     """The past of a stream. Every leaf has the batch first."""

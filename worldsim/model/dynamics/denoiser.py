@@ -26,10 +26,11 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from worldsim.diffusion.prior import Posterior, posterior
 from worldsim.diffusion.schedule import Levels, num_step_sizes
 from worldsim.model.camera.prior import WarpPrior
-from worldsim.model.config import DynamicsConfig
-from worldsim.model.dynamics.cache import NUM_BEFORE, Cache, WindowPast
+from worldsim.model.config import NUM_BEFORE, DynamicsConfig
+from worldsim.model.dynamics.cache import Cache, WindowPast
 from worldsim.model.dynamics.layer import Layer
 from worldsim.model.dynamics.prompt import PromptEncoder
+from worldsim.model.forecast import ForecastPrior
 from worldsim.model.prior import CopyLast
 from worldsim.nn.attention import TimeAttention, grid_angles
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding
@@ -51,9 +52,11 @@ class _Local(NamedTuple):
     change_var: Float[Array, "..."]
 
 
-def prior_type(config: DynamicsConfig) -> type[CopyLast] | type[WarpPrior]:
-    """Return the kind of prior of dynamics: warping where there is a camera, else copying the last frame."""
-    return CopyLast if config.camera is None else WarpPrior
+def prior_type(config: DynamicsConfig) -> type[CopyLast] | type[ForecastPrior] | type[WarpPrior]:
+    """Return the kind of prior of dynamics: a warp where there is a camera, else a forecast or a copy of the last."""
+    if config.camera is not None:
+        return WarpPrior
+    return CopyLast if config.forecast is None else ForecastPrior
 
 
 class Dynamics(nnx.Module):
@@ -127,6 +130,8 @@ class Dynamics(nnx.Module):
             memories.append(state)
             return branch
 
+        level = before_tau[..., None, None] / self.config.num_levels
+        prior_inputs = jax.lax.stop_gradient(self.prior.look(before, level, prev_action, prior_inputs))
         x, _ = self._embed(z, Levels(tau, jnp.zeros_like(tau)), prev_action, before, before_tau, prior_inputs)
         encoded = self.encode_prompt(prompt, z.shape[0])
         x = self._transform(x, over_time, recall, encoded)
@@ -181,6 +186,15 @@ class Dynamics(nnx.Module):
             self.prior.empty_state(batch),
         )
 
+    def look(self, cache: Cache, prev_action: Float[Array, "b a"], prior_inputs: PyTree = ()) -> PyTree:
+        """Let the prior look at the past of streams, once for all denoising steps of the present frame.
+
+        Returns:
+            The `prior_inputs` of `step`.
+        """
+        tau = self._before_tau(cache)[..., None, None] / self.config.num_levels
+        return self.prior.look(cache.z, tau, prev_action, prior_inputs)
+
     def step(
         self,
         z: Float[Array, "b n c"],
@@ -191,13 +205,13 @@ class Dynamics(nnx.Module):
     ) -> tuple[Float[Array, "b n c"], Float[Array, "b d"], PyTree]:
         """Predict the clean latents of the present frame of streams; the cache is only read.
 
-        `levels` holds indices `[b]`, `prior_inputs` are the present frame's. Equals the last frame of `predict` on the
+        `levels` holds indices `[b]`, `prior_inputs` are those of `look`. Equals the last frame of `predict` on the
         whole stream.
 
         Returns:
             z_hat `[b n c]`, the hidden state `[b d]`, and the layers' states for `commit`.
         """
-        before_tau = jnp.where(cache.count > 0, self.config.context_tau, 0)
+        before_tau = self._before_tau(cache)
         times, memories, states = iter(cache.time), [], []
 
         def over_time(attention: TimeAttention, x):
@@ -280,6 +294,9 @@ class Dynamics(nnx.Module):
     def _hidden(self, x) -> Float[Array, "b *t d"]:
         parts = x[..., : self._num_prefix, :], x[..., self._num_prefix :, :]
         return jnp.concatenate([part.mean(-2) for part in parts], -1).astype(jnp.float32)
+
+    def _before_tau(self, cache: Cache) -> Int[Array, " b"]:
+        return jnp.where(cache.count > 0, self.config.context_tau, 0)
 
     @property
     def _num_prefix(self) -> int:

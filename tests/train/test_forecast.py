@@ -1,0 +1,77 @@
+"""The stage of the forecast: it learns what the action moves, says where it is unsure, and is left alone afterwards."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.worlds import RECIPE
+from worldsim.model.config import NUM_BEFORE, DynamicsConfig, ForecastConfig
+from worldsim.model.dynamics import Dynamics
+from worldsim.model.forecast import ForecastNet
+from worldsim.model.outcome import Outcome
+from worldsim.nn.params import merge, split
+from worldsim.train.losses import TrainBatch, dynamics_loss
+from worldsim.train.optimizer import Fixed, init_state, is_kernel, make_step, muon
+from worldsim.train.stages.forecast import Clips, forecast_loss
+from worldsim.types import Batch
+
+SIDE = 4
+FORECAST = ForecastConfig(width=16, inner_width=16, num_blocks=1)
+CONFIG = DynamicsConfig(
+    grid=(2, 2), token_dim=4, pack=2, choice_sizes=(3,), width=32, head_dim=16, window=4, forecast=FORECAST
+)
+STAGE = dataclasses.replace(RECIPE, forecast=FORECAST, forecast_frames=2, action_dropout=0.0, forecast_ghost=0.3)
+OPTIMIZED = {"xla_backend_optimization_level": 2, "xla_cpu_use_fusion_emitters": True}
+
+
+def clips(num: int, seed: int) -> Clips:
+    """A lit column that the action moves, around the edge and in again, above a row that is drawn anew every frame."""
+    rng, length = np.random.default_rng(seed), NUM_BEFORE + STAGE.forecast_frames
+    action = rng.integers(0, 3, (num, length, 1)).astype(np.float32)
+    place = (rng.integers(0, SIDE, (num, 1)) + np.cumsum(action[..., 0] - 1, 1)).astype(int) % SIDE
+    cells = np.repeat(np.eye(SIDE, dtype=np.float32)[place][:, :, None], SIDE, 2)
+    cells[:, :, -1] = rng.integers(0, 2, (num, length, SIDE))
+    tokens = cells.reshape(num, length, 2, 2, 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(num, length, 4, 4)
+    return Clips(tokens, action)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    graph, params = split(ForecastNet(CONFIG, FORECAST, rngs=nnx.Rngs(0)))
+    loss = forecast_loss(graph, CONFIG, STAGE)
+    step = make_step(loss, muon(), ema=0.9, decay=is_kernel)
+    state = init_state(params)
+    for i in range(250):
+        state, _ = step(state, clips(32, i), jax.random.key(i), jnp.float32(0.02 * (1 - i / 250)), goes_on=i > 125)
+    return merge(graph, state.ema)
+
+
+def test_it_learns_what_the_action_moves_and_says_where_it_is_unsure(trained):
+    shown = clips(64, 1000)
+    before = jnp.flip(jnp.asarray(shown.z[:, :NUM_BEFORE]), 1)
+    forecast = trained(before, jnp.asarray(shown.prev_action[:, NUM_BEFORE]))
+    error = np.square(forecast.mean - shown.z[:, NUM_BEFORE]).reshape(64, 2, 2, 2, 2).transpose(0, 1, 3, 2, 4)
+    error = error.reshape(64, SIDE, SIDE).mean((0, 2))
+    assert error[:-1].max() < 0.02 and error[-1] > 0.2
+    variance = np.median(np.exp(forecast.log_variance[..., 0]), (0, 2))
+    assert variance[:-1].max() < 0.1, "what follows from the past is sure"
+    assert 0.15 < variance[-1] < 0.35, "what is drawn anew is known to be: a fair coin has a quarter"
+
+
+def test_the_dynamics_leave_the_forecast_as_it_is():
+    dynamics = Dynamics(CONFIG, rngs=nnx.Rngs(1))
+    outcome = Outcome(RECIPE.outcome, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(2))
+    parts = split(dynamics), split(outcome)
+    loss = dynamics_loss((parts[0][0], parts[1][0]), STAGE)
+    params = {"dynamics": parts[0][1], "outcome": parts[1][1]}
+    shown = clips(4, 0)
+    length = shown.z.shape[1]
+    nothing = np.zeros((4, length), np.float32)
+    batch = jax.tree.map(jnp.asarray, TrainBatch(Batch(*shown, nothing, nothing > 0, nothing == 0)))
+    gradient = jax.jit(jax.grad(lambda p: loss(p, batch, jax.random.key(0), Fixed(p, ()), bootstrap=True)[0]))(params)
+    assert all(not x.any() for x in jax.tree.leaves(gradient["dynamics"]["prior"]))
+    assert any(x.any() for x in jax.tree.leaves(gradient["dynamics"]["out_proj"]))
