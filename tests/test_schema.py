@@ -46,6 +46,15 @@ def test_json_becomes_a_dataclass_and_back():
     assert schema.from_json(Whole, {"part": {"name": "p"}}, complete=False).part == Part(name="p")
 
 
+def test_a_part_that_is_none_by_default_may_be_missing_for_it_may_have_been_added_since():
+    with_all = {**GOOD, "part": None}
+    assert schema.from_json(Whole, {k: x for k, x in with_all.items() if k != "part"}) == schema.from_json(
+        Whole, with_all
+    )
+    with pytest.raises(ValueError, match="lacks width"):
+        schema.from_json(Whole, {k: x for k, x in GOOD.items() if k != "width"})
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

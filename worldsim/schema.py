@@ -56,7 +56,8 @@ def from_json(kind: type[T], data: object, name: str = "", *, complete: bool = T
         kind: the dataclass.
         data: of `parse_json`.
         name: what messages call it.
-        complete: every field must be there; False, as for objects within, takes defaults for those that are not.
+        complete: every field must be there but those that are None by default: a part that was added since is not
+            there. False, as for objects within, takes defaults for all that are not.
 
     Raises:
         ValueError: a field is missing, unknown, of another kind or out of range; the message names it.
@@ -64,7 +65,7 @@ def from_json(kind: type[T], data: object, name: str = "", *, complete: bool = T
     if not isinstance(data, dict):
         raise _unexpected("an object", name, data)
     hints = _hints(kind)
-    if missing := [field for field in (hints if complete else _required(kind)) if field not in data]:
+    if missing := [field for field in _required(kind, complete) if field not in data]:
         raise ValueError(f"{name + ' ' if name else ''}lacks {', '.join(missing)}.")
     if unknown := sorted(str(key) for key in data.keys() - hints.keys()):
         raise ValueError(f"{name + ' ' if name else ''}has unknown fields {', '.join(unknown)[:200]}.")
@@ -100,9 +101,12 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 @lru_cache
-def _required(kind: type) -> list[str]:
+def _required(kind: type, complete: bool) -> list[str]:
     none = dataclasses.MISSING
-    return [x.name for x in dataclasses.fields(kind) if x.default is none and x.default_factory is none]
+    fields = dataclasses.fields(kind)
+    if complete:
+        return [x.name for x in fields if x.default is not None]
+    return [x.name for x in fields if x.default is none and x.default_factory is none]
 
 
 def _read(kind: Any, value: Any, name: str) -> Any:
