@@ -67,8 +67,8 @@ class Recipe:
     """Frames that the forecast makes of each other before it is given real ones again."""
     forecast_goes_on: float = 0.4
     """Fraction of the stage after which it does so; before, every frame is made of recorded ones."""
-    forecast_noise: float = 0.3
-    """Largest deviation of the noise on the frames that the forecast is made from."""
+    forecast_noise: float = 0.1
+    """Largest deviation of the noise on the frames that the forecast is made from; a dream's past has 1/15."""
     forecast_ghost: float = 0.5
     """Largest part of such a frame that gives way to another: so the network learns to make whole what has faded."""
     pixel_metric_latents: bool = False
@@ -124,6 +124,7 @@ _PACKED = TokenizerConfig(width=32, num_layers=(0, 0), num_local=2, patch=4, lat
 TINY = Recipe(
     tokenizer=_PACKED,
     dynamics=DynamicsConfig(width=96, num_layers=2, time_every=2, window=12, num_levels=16, context_tau=15),
+    forecast=ForecastConfig(),
     tokenizer_stage=StageConfig(batch_size=64),
     dynamics_stage=StageConfig(batch_size=4, decay=0.98),
     tokenizer_fraction=0.15,
@@ -160,10 +161,15 @@ BASE = Recipe(
 _FRAME = replace(TINY.dynamics, num_layers=4, local_width=32, num_local=2, predicts_variance=True)
 _WIDE = replace(TINY.dynamics, width=128, num_layers=4, local_width=48, num_local=2)
 GAME = replace(
-    TINY, dynamics_stage=replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_fraction=0.12
+    TINY,
+    dynamics_stage=replace(TINY.dynamics_stage, ema=0.998),
+    num_evaluations=20,
+    tokenizer_fraction=0.1,
+    forecast_fraction=0.55,
 )
 GAME_H100 = replace(
     GAME,
+    forecast=None,
     dynamics=replace(_WIDE, window=16),
     frames=24,
     float16=True,
