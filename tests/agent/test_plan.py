@@ -46,7 +46,7 @@ def test_a_plan_changes_its_option_when_another_pays_later():
         return (rows[:, 0] == jnp.where(index <= 2, 2, 1)).astype(jnp.float32), jnp.zeros(len(rows))
 
     sim = Tape(outcome)
-    assert make_planner(sim, QUICK)(begin(sim), KEY)[:, 0].tolist() == [2, 2, 1, 1, 1, 1]
+    assert equal(make_planner(sim, QUICK)(begin(sim), KEY)[:, 0], np.array([2, 2, 1, 1, 1, 1], np.float32))
 
 
 def test_what_ends_the_dream_is_not_chosen_though_it_pays():
@@ -62,7 +62,7 @@ def test_nothing_is_earned_after_the_end():
         return jnp.ones(len(rows)), ((index == 3) & (rows[:, 0] == 1)).astype(jnp.float32)
 
     sim = Tape(outcome)
-    plans = np.repeat(np.float32([0, 1]), 6).reshape(2, 6, 1)
+    plans = np.repeat(np.array([0, 1], np.float32), 6).reshape(2, 6, 1)
     score = score_plans(sim.step, begin(sim), plans, KEY, gamma=0.5, end_penalty=4.0)
     np.testing.assert_allclose(score, [2 - 0.5**5, 1 + 0.5 + 0.25 - 0.25 * 4])
 
@@ -147,4 +147,4 @@ def test_what_is_not_the_state_of_one_world_is_refused():
     with pytest.raises(ValueError, match="expected the state of one world to plan from, got 2 worlds"):
         planner(begin(sim, 2), KEY)
     with pytest.raises(TypeError, match="expected a SimState"):
-        planner(None, KEY)
+        planner(None, KEY)  # pyright: ignore[reportArgumentType]
