@@ -112,6 +112,25 @@ def test_a_policy_plans_every_few_frames_by_one_program():
     assert len(traced) == programs and set(traced) == {9}
 
 
+def test_a_policy_plans_anew_behind_a_reset():
+    plans = []
+
+    class Counting(Tape):
+        @property
+        def params(self):  # read once a planning
+            plans.append(1)
+
+    sim = Counting(lambda index, rows: (jnp.zeros(len(rows)), jnp.zeros(len(rows))))
+    act, state = plan_policy(sim, KEY, QUICK), begin(sim)
+    act(state)
+    act(state)
+    assert len(plans) == 2
+    for _ in range(2):
+        state = state._replace(frame_index=state.frame_index + 1)
+        act(state)
+    assert len(plans) == 3
+
+
 @pytest.mark.parametrize("spec", [CAR, PAD, BOTH, discrete(tuple("abcdefghijklmnopqrst"))])
 def test_plans_of_any_controls_are_legal_and_bounded(spec):
     config = PlanConfig(max_plans=10)

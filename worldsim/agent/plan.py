@@ -75,7 +75,8 @@ PLAN = PlanConfig()
 def plan_policy(sim: Simulator, key: PRNGKeyArray, config: PlanConfig = PLAN) -> Callable[[SimState], np.ndarray]:
     """Return a policy of one world: from its state to the next action row, float32 `[a]`.
 
-    It plans anew every `config.replan_every` calls and follows its plan in between.
+    It plans anew every `config.replan_every` frames and follows its plan in between; also where a state is not the one
+    that comes after the last, as behind a reset.
 
     Args:
         sim: the world that is played, and planned in.
@@ -85,16 +86,19 @@ def plan_policy(sim: Simulator, key: PRNGKeyArray, config: PlanConfig = PLAN) ->
     Raises:
         TypeError, ValueError: as the calls of a planner do.
     """
-    planner, calls = make_planner(sim, config), 0
-    rows = np.zeros((0, sim.action_spec.size), np.float32)
+    planner, num_plannings = make_planner(sim, config), 0
+    rows, follows = iter(()), None
 
-    def act(state: SimState) -> np.ndarray:
-        nonlocal rows, calls
-        since = calls % config.replan_every
-        if since == 0:
-            rows = planner(state, jax.random.fold_in(key, calls))
-        calls += 1
-        return rows[since]
+    def act(state: SimState) -> Float[np.ndarray, " a"]:
+        nonlocal rows, follows, num_plannings
+        index = int(state.frame_index[0])
+        row = next(rows, None) if index == follows else None
+        if row is None:
+            plan = planner(state, jax.random.fold_in(key, num_plannings))
+            row, *others = plan[: config.replan_every]
+            rows, num_plannings = iter(others), num_plannings + 1
+        follows = index + 1
+        return row
 
     return act
 
