@@ -28,7 +28,7 @@ import jax
 import numpy as np
 
 import worldsim
-from worldsim.agent import plan_policy
+from worldsim.agent import PlanConfig, plan_policy
 from worldsim.cli.console import Counter, StageBars
 from worldsim.data.store import Footage
 from worldsim.evaluate import EvalOptions, evaluate
@@ -44,6 +44,7 @@ RECORD_SHARE = 0.15  # of the time, at most
 AFTER_TRAINING_S = 180.0  # measuring, videos and environment, two cores
 CONTEXT, NUM_CLIPS, CLIP_LEN = 8, 3, 64
 PLAY_S = 10.0  # of the video
+PLAN = PlanConfig(holds=(8,))  # 9 plans of 3 keys, of 24 frames, every 6 frames: 36 dreamed frames for one played
 PLANNING_S = 60.0  # at most; the video of a slower machine is shorter
 FRESH_SEED = 2**31 - 1  # of the game; recordings draw theirs below
 NUM_RANDOM = 4  # runs of random keys
@@ -149,7 +150,7 @@ def play_world(
 def write_played(out: Path, own: worldsim.Simulator) -> dict[str, Any]:
     """Write the game as its scripted player plays it beside the own world as a planner does; return their scores."""
     began = time.monotonic()
-    act = plan_policy(own, jax.random.key(FRESH_SEED))
+    act = plan_policy(own, jax.random.key(FRESH_SEED), PLAN)
     planned = play_world(own, act, round(PLAY_S * own.fps), limit_s=PLANNING_S)
     took, num_frames = time.monotonic() - began, len(planned.obs)
     game = play_game(own.size, num_frames)
