@@ -4,39 +4,50 @@
     python experiments/demo.py --out demo --minutes 14
 
 The clock starts with `make`, so that the time left for training is what installing, recording and measuring leave.
-Writes demo/video.mp4 and demo/video.gif (real | your world | the shipped world, on the same held-out clips),
-demo/metrics.json and the run itself in demo/run. The footage is recorded under a seed that no shipped world was trained
-on.
+Writes demo/video.mp4 and demo/video.gif (the game under its scripted player | your world under a planner, which
+imagines what its keys lead to; neither repeats a recording), demo/clips.mp4 (real | your world | the shipped world, on
+the same held-out clips), demo/metrics.json and the run itself in demo/run. The footage is recorded under a seed that no
+shipped world was trained on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import jax
 import numpy as np
 
 import worldsim
+from worldsim.agent import PlanConfig, plan_policy
 from worldsim.cli.console import Counter, StageBars
 from worldsim.data.store import Footage
 from worldsim.evaluate import EvalOptions, evaluate
 from worldsim.initial import InitialContext
+from worldsim.recording.game import Game
+from worldsim.recording.policies import sticky_random
+from worldsim.recording.source import GameConfig
 from worldsim.video import label_columns, side_by_side, write_video
 
 GAME, SEED = "jump", 11
 MAX_FRAMES = 24_000
 RECORD_SHARE = 0.15  # of the time, at most
-AFTER_TRAINING_S = 180.0  # measuring, video and environment, two cores
+AFTER_TRAINING_S = 180.0  # measuring, videos and environment, two cores
 CONTEXT, NUM_CLIPS, CLIP_LEN = 8, 3, 64
+PLAY_S = 10.0  # of the video
+PLAN = PlanConfig(holds=(8,))  # 9 plans of 3 keys, of 24 frames, every 6 frames: 36 dreamed frames for one played
+PLANNING_S = 60.0  # at most; the video of a slower machine is shorter
+FRESH_SEED = 2**31 - 1  # of the game; recordings draw theirs below
+NUM_RANDOM = 4  # runs of random keys
 NUM_WINDOWS = 64
 
 
@@ -76,7 +87,7 @@ def dream(world: worldsim.Simulator, obs: np.ndarray, actions: np.ndarray) -> np
     return np.asarray(out.obs)
 
 
-def write_videos(out: Path, footage: Footage, own: worldsim.Simulator, shipped: worldsim.Simulator | None) -> None:
+def write_clips(out: Path, footage: Footage, own: worldsim.Simulator, shipped: worldsim.Simulator | None) -> None:
     """Write the same clips real, dreamt by the own world, and dreamt by the shipped one."""
     obs, actions = clips(footage, own.card.held_out_episodes)
     columns = {"real": obs[:, CONTEXT:], "your world": dream(own, obs, actions)}
@@ -84,8 +95,78 @@ def write_videos(out: Path, footage: Footage, own: worldsim.Simulator, shipped: 
         columns["shipped world"] = dream(shipped, obs, actions)
     rows = [side_by_side([np.asarray(column[i]) for column in columns.values()]) for i in range(NUM_CLIPS)]
     video = label_columns(np.concatenate(rows, axis=1), list(columns), zoom=4)
+    write_video(out / "clips.mp4", video, fps=footage.meta.fps, min_width=video.shape[2])
+
+
+class Played(NamedTuple):
+    """Frames [t h w c] that were played, the sum of their rewards, and how often it was over and began again."""
+
+    obs: np.ndarray
+    reward: float
+    num_ends: int
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What of it goes into metrics.json."""
+        return {"reward": self.reward, "num_ends": self.num_ends}
+
+
+def play_game(size: tuple[int, int], num_frames: int) -> Played:
+    """Let the game's scripted player play it, from a seed that no footage begins with."""
+    frames, reward, num_ends = [], 0.0, 0
+    with closing(Game(GameConfig.of(GAME, size=size))) as game:
+        game.reset(FRESH_SEED)
+        for _ in range(num_frames):
+            assert game.scripted is not None
+            arrival = game.step(game.scripted())
+            frames.append(arrival.obs)
+            reward += arrival.reward
+            if arrival.terminated or arrival.truncated:
+                num_ends += 1
+                game.reset(FRESH_SEED + num_ends)
+    return Played(np.stack(frames), reward, num_ends)
+
+
+def play_world(
+    world: worldsim.Simulator, act: Callable[[Any], Any], num_frames: int, *, seed: int = 0, limit_s: float = math.inf
+) -> Played:
+    """Play a world from a recorded context, and from another where it ends, for `limit_s` seconds at most.
+
+    `act` gives the next action row from the state of the world.
+    """
+    key, began = jax.random.key(seed), time.monotonic()
+    state, _ = world.reset(jax.random.fold_in(key, 0), batch_size=1)
+    frames, reward, num_ends = [], 0.0, 0
+    while len(frames) < num_frames and (not frames or time.monotonic() - began < limit_s):
+        state, out = world.step(state, act(state)[None])
+        frames.append(np.asarray(out.obs[0]))
+        reward += float(out.reward[0])
+        if out.terminated[0]:
+            num_ends += 1
+            state, _ = world.reset(jax.random.fold_in(key, num_ends), batch_size=1)
+    return Played(np.stack(frames), reward, num_ends)
+
+
+def write_played(out: Path, own: worldsim.Simulator) -> dict[str, Any]:
+    """Write the game as its scripted player plays it beside the own world as a planner does; return their scores."""
+    began = time.monotonic()
+    act = plan_policy(own, jax.random.key(FRESH_SEED), PLAN)
+    planned = play_world(own, act, round(PLAY_S * own.fps), limit_s=PLANNING_S)
+    took, num_frames = time.monotonic() - began, len(planned.obs)
+    game = play_game(own.size, num_frames)
+    keys = [sticky_random(own.action_spec, np.random.default_rng(seed)) for seed in range(NUM_RANDOM)]
+    random = [play_world(own, act, num_frames, seed=seed) for seed, act in enumerate(keys)]
+    columns = {"the game": game.obs, "your world, played": planned.obs}
+    video = label_columns(side_by_side(list(columns.values())), list(columns), zoom=4)
     for name in ("video.mp4", "video.gif"):
-        write_video(out / name, video, fps=footage.meta.fps, min_width=video.shape[2])
+        write_video(out / name, video, fps=own.fps, min_width=video.shape[2])
+    return {
+        "frames": num_frames,
+        "planner": planned.numbers,
+        "random": [run.numbers for run in random],
+        "scripted_player_in_the_game": game.numbers,
+        "planning_s": round(took, 1),
+    }
 
 
 def use_as_environment(path: Path, num_steps: int = 100) -> dict[str, Any]:
@@ -120,16 +201,19 @@ def shipped_world(size: tuple[int, int]) -> worldsim.Simulator | None:
 def summary(metrics: dict[str, Any], out: Path) -> str:
     """Say what was reached and how to go on."""
     own, seconds = metrics["own_world"], metrics["seconds"]
-    gain = own["psnr_free_16"] - own["psnr_copy_last_16"]
+    gain, played = own["psnr_free_16"] - own["psnr_copy_last_16"], metrics["played"]
+    by_chance = np.mean([run["reward"] for run in played["random"]])
     return f"""
-{out}/video.mp4     real | your world | the shipped world, each clip dreamt {CLIP_LEN} frames long
+{out}/video.mp4     the game, played by its script | your world, played by a planner that imagines what keys lead to
+{out}/clips.mp4     real | your world | the shipped world, each clip dreamt {CLIP_LEN} frames long under recorded keys
 {out}/metrics.json  over 3 seeds; of your world:
+  {played["frames"]} frames pay the planner {played["planner"]["reward"]:.1f} in the dream, random keys {by_chance:.1f}
   action_following {own["action_following"]:.2f}: share of clips that true actions explain better than random ones
   16 frames on {own["psnr_free_16"]:.1f} dB, {gain:+.1f} dB against a picture that stands still
 Learned from {metrics["frames"]:,} frames in {seconds["train"] / 60:.1f} minutes; all of it {seconds["total"] / 60:.1f}.
 
 Go on:
-  .venv/bin/worldsim rollout {out}/run --out dream.mp4 --frames 200
+  .venv/bin/worldsim rollout {out}/run --out dream.mp4 --frames 200 --actions plan
   .venv/bin/worldsim bench {out}/run
   .venv/bin/worldsim train {out}/footage --out runs/longer --minutes 60
   .venv/bin/worldsim games
@@ -166,14 +250,16 @@ def main() -> None:
         options = EvalOptions(num_windows=NUM_WINDOWS, quick=True, with_objects=False)
         answers = evaluate(own, footage, options, on_progress=bar)
     lap("measure")
-    print("4/4 dreaming", file=sys.stderr)
-    write_videos(out, footage, own, shipped_world(footage.meta.size))
+    print("4/4 playing it", file=sys.stderr)
+    write_clips(out, footage, own, shipped_world(footage.meta.size))
+    played = write_played(out, own)
     environment = use_as_environment(out / "run")
     lap("dream")
     seconds["total"] = time.time() - started
     metrics = {
         "own_world": answers["fidelity"] | answers["control"],
         "protocol": answers["protocol"],
+        "played": played,
         "environment": environment,
         "frames": footage.num_frames,
         "seconds": {name: round(value, 1) for name, value in seconds.items()},

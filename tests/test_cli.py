@@ -198,6 +198,14 @@ def test_a_rollout_goes_on_from_a_saved_state(capsys, tmp_path, untrained_world)
     assert "state" in refused(capsys, "rollout", untrained_world, *again)
 
 
+def test_a_rollout_is_played_by_the_planner_from_a_saved_state_too(capsys, tmp_path, untrained_world):
+    first = ("rollout", untrained_world, "--out", "a.gif", "--frames", 3, "--actions", "plan", "--save-state", "state")
+    assert run(capsys, *first)[0] == 0
+    again = ("--out", "b.gif", "--frames", 2, "--actions", "plan", "--from-state", "state", "--json")
+    status, out, err = run(capsys, "rollout", untrained_world, *again)
+    assert status == 0 and json.loads(out)["frames"] == 2, err
+
+
 def test_actions_that_the_world_does_not_have_are_refused(capsys, tmp_path, untrained_world):
     (tmp_path / "keys.txt").write_text("left\nfly\n7\n")
     for frames, said in ((3, "'fly'"), (9, "expected 8 actions")):
@@ -207,7 +215,7 @@ def test_actions_that_the_world_does_not_have_are_refused(capsys, tmp_path, untr
     assert "0..2" in refused(
         capsys, "rollout", untrained_world, "--out", "a.gif", "--frames", 2, "--actions", "keys.txt"
     )
-    assert "random, noop, agent:PATH or a file" in refused(
+    assert "random, noop, plan, agent:PATH or a file" in refused(
         capsys, "rollout", untrained_world, "--out", "a.gif", "--actions", "nofile"
     )
     assert not (tmp_path / "a.gif").exists()

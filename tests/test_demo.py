@@ -1,5 +1,6 @@
 """The parts of the demo around training, on the bar game and a world of random weights."""
 
+import numpy as np
 import pytest
 
 from experiments import demo
@@ -15,15 +16,40 @@ def _small(monkeypatch):
     monkeypatch.setattr(demo, "CLIP_LEN", 5)
 
 
-def test_the_video_shows_real_and_dream_of_the_same_clips(tmp_path):
+def test_the_clips_show_real_and_dream_of_the_same_clips(tmp_path):
     footage = bar_footage(tmp_path / "footage", 3)
     world = change(random_world(), held_out_episodes=(footage.episodes[2].name,))
-    demo.write_videos(tmp_path, footage, Simulator.from_world(world), None)
-    video = read_prompt(tmp_path / "video.mp4")
-    assert len(video) == 5 and (tmp_path / "video.gif").stat().st_size > 0
+    demo.write_clips(tmp_path, footage, Simulator.from_world(world), None)
+    video = read_prompt(tmp_path / "clips.mp4")
+    assert len(video) == 5
     real, dream = video[:, 18:, : 16 * 4], video[:, 18:, -16 * 4 :]
     assert ((real > 150).mean() - 0.25) < 0.02  # the bar covers a quarter of each recorded picture
     assert abs(real.astype(int) - dream).mean() > 10
+
+
+def test_the_video_shows_the_game_beside_the_world_that_a_planner_plays(tmp_path, monkeypatch):
+    bright = demo.Played(np.full((7, 16, 16, 3), 250, np.uint8), 2.0, 1)
+    monkeypatch.setattr(demo, "play_game", lambda size, num_frames: bright)
+    monkeypatch.setattr(demo, "PLAY_S", 0.7)
+    numbers = demo.write_played(tmp_path, Simulator.from_world(random_world()))
+    video = read_prompt(tmp_path / "video.mp4")
+    assert len(video) == numbers["frames"] == 7 and (tmp_path / "video.gif").stat().st_size > 0
+    assert video[:, 20:, : 16 * 4 - 2].min() > 200 and video[:, 20:, -16 * 4 :].min() < 200
+    assert np.isfinite(numbers["planner"]["reward"]) and len(numbers["random"]) == demo.NUM_RANDOM
+    assert numbers["scripted_player_in_the_game"] == {"reward": 2.0, "num_ends": 1}
+
+
+def test_playing_stops_at_the_time_that_it_has():
+    world = Simulator.from_world(random_world())
+    assert len(demo.play_world(world, lambda state: world.action_spec.noop, 5, limit_s=0.0).obs) == 1
+
+
+def test_the_scripted_player_plays_the_game():
+    pytest.importorskip("pyxel")
+    height, width = 24, 32
+    played = demo.play_game((height, width), 40)
+    assert played.obs.shape == (40, height, width, 3) and played.reward > 0
+    assert (played.obs[1:] != played.obs[:-1]).any()
 
 
 def test_clips_align_each_frame_with_the_action_that_led_into_it(tmp_path):

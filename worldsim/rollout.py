@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 import worldsim
-from worldsim.agent import load_policy
+from worldsim.agent import load_policy, plan_policy
 from worldsim.controls import ActionSpec
 from worldsim.initial import InitialContext, read_clip
 from worldsim.places import as_path
@@ -27,9 +27,10 @@ STILL = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _MAX_PICTURE = 64 << 20, 32_000_000  # bytes, pixels
 MAX_NAME = 1024  # characters of a path
 HOLD = 4  # frames that a random action is held
+PLAN = "plan"  # what names the planner where actions are named
 
-StepPolicy = Callable[[int, Any, Any], Any]
-"""Gives the action row of step i from the present frame and the row that led to it."""
+StepPolicy = Callable[[int, Any, Any, Any], Any]
+"""Gives the action row of step i from the state, the present frame and the row that led to it."""
 
 
 class Dream(NamedTuple):
@@ -60,8 +61,8 @@ def dream(
         world: its path, name or prompt.
         num_frames: frames of the video, the last one of its context included.
         prompt: where to start, as `find_initial` reads it.
-        actions: random, noop, agent:PATH or a file of actions.
-        seed: of the context, the random actions and the noise.
+        actions: random, noop, plan (`worldsim.agent.plan`), agent:PATH or a file of actions.
+        seed: of the context, the random actions, and the noise of the dream and of plans.
         real: footage whose clip is dreamed again under its own actions.
         num_denoise_steps: denoising steps a frame; the world's own by default.
         from_state: a file of `Simulator.save_state` to go on from, in place of a prompt.
@@ -91,7 +92,7 @@ def dream(
     else:
         state = sim.load_state(from_state)
     for i in range(num_frames - len(frames)):
-        row = act(i, frames[-1] if frames else None, row)
+        row = act(i, state, frames[-1] if frames else None, row)
         state, out = sim.step(state, row[None])
         frames.append(np.asarray(out.obs[0]))
         if on_progress is not None:
@@ -113,14 +114,17 @@ def _check(num_frames: int, prompt: str | None, actions: str, real: Path | None,
 
 
 def _policy(actions: str, sim: Simulator, count: int, seed: int, rng: np.random.Generator) -> StepPolicy:
+    if actions == PLAN:
+        planned = plan_policy(sim, jax.random.fold_in(jax.random.key(seed), 1))  # 0 is the stream of the world's noise
+        return lambda i, state, frame, row: planned(state)
     if not actions.startswith(AGENT):
         return _replay(find_actions(actions, sim.action_spec, count, rng))
     policy = load_policy(actions.removeprefix(AGENT), sim.action_spec, sim.size, seed)
-    return lambda i, frame, row: policy(frame, row)
+    return lambda i, state, frame, row: policy(frame, row)
 
 
 def _replay(rows: Float[np.ndarray, "t a"]) -> StepPolicy:
-    return lambda i, frame, row: rows[i]
+    return lambda i, state, frame, row: rows[i]
 
 
 def find_initial(prompt: str | None, sim: Simulator, rng: np.random.Generator) -> InitialContext:
@@ -169,7 +173,7 @@ def find_actions(text: str, spec: ActionSpec, count: int, rng: np.random.Generat
         return np.repeat(spec.sample(rng, (-(-count // HOLD),)), HOLD, axis=0)[:count]
     path = as_path(text)
     if not path.is_file():
-        raise ValueError(f"expected random, noop, agent:PATH or a file for --actions, got {text!r}.")
+        raise ValueError(f"expected random, noop, plan, agent:PATH or a file for --actions, got {text!r}.")
     lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if len(lines) < count:
         raise ValueError(f"expected {count} actions in {path}, one a line for each new frame, got {len(lines)}.")

@@ -10,7 +10,16 @@ import pytest
 
 from tests.commands import run
 from tests.worlds import SIZE
-from worldsim.agent import AgentConfig, dream_return, fit_agent, load_agent, score_agent, score_policy
+from worldsim.agent import (
+    AgentConfig,
+    PlanConfig,
+    dream_return,
+    fit_agent,
+    load_agent,
+    plan_policy,
+    score_agent,
+    score_policy,
+)
 from worldsim.agent.learn import make_phases
 from worldsim.agent.score import summary, verdict
 from worldsim.cli import console
@@ -239,3 +248,14 @@ def test_damaged_agents_are_refused(agent, tmp_path):
     (tmp_path / "agent.json").write_text("{")
     with pytest.raises(ValueError, match="not the card of an agent"):
         load_agent(tmp_path)
+
+
+def test_a_planner_keeps_the_bar_where_a_learned_world_pays_for_it(trained_bar):
+    sim = Simulator.from_world(trained_bar.world)
+    act = plan_policy(sim, jax.random.key(7), PlanConfig(horizon=5, holds=(1, 2, 3), replan_every=1))
+    state, _ = sim.reset(jax.random.key(0), batch_size=1)
+    rewards = []
+    for _ in range(20):
+        state, out = sim.step(state, act(state)[None], decode=False)
+        rewards.append(float(out.reward[0]))
+    assert sum(rewards) > 12, rewards  # random keys: 5

@@ -19,6 +19,8 @@ class Rollout:
 
     Example: worldsim rollout jump --out dream.gif --side-by-side footage/jump
 
+    Example: worldsim rollout jump --out played.mp4 --actions plan
+
     Example: worldsim rollout jump --out more.mp4 --from-state dream.state --save-state more.state
     """
 
@@ -32,9 +34,11 @@ class Rollout:
     """What to start from: "nothing" (noise), a picture, which is cut and scaled to the world's size, a short video of
     that size, a footage folder, or words, for a world that reads them. By default an initial context of the world."""
     actions: str = "random"
-    """random, noop, agent:PATH, or a file: one action a line, as a label, a number, or the numbers of a row."""
+    """random, noop, plan, agent:PATH, or a file: one action a line, as a label, a number, or the numbers of a row. plan
+    imagines a few plans every few frames and follows the one of most reward; it takes no training, and some seconds of
+    computing for each second of video."""
     seed: int = 0
-    """Seed of the initial context, the random actions and the noise."""
+    """Seed of the initial context, the random actions, and the noise of the dream and of plans."""
     side_by_side: Path | None = None
     """A footage folder: the recorded frames left, the dream under the same actions right."""
     num_denoise_steps: int | None = None
