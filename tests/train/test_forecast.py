@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.worlds import RECIPE
+import worldsim
+from tests.worlds import RECIPE, bar_footage
 from worldsim.model.config import NUM_BEFORE, DynamicsConfig, ForecastConfig
 from worldsim.model.dynamics import Dynamics
 from worldsim.model.forecast import ForecastNet
 from worldsim.model.outcome import Outcome
 from worldsim.nn.params import merge, split
+from worldsim.train import StageConfig, fit
 from worldsim.train.losses import TrainBatch, dynamics_loss
 from worldsim.train.optimizer import Fixed, init_state, is_kernel, make_step, muon
 from worldsim.train.stages.forecast import Clips, forecast_loss
 from worldsim.types import Batch
+from worldsim.world import load_world
 
 SIDE = 4
 FORECAST = ForecastConfig(width=16, inner_width=16, num_blocks=1)
@@ -60,6 +63,19 @@ def test_it_learns_what_the_action_moves_and_says_where_it_is_unsure(trained):
     variance = np.median(np.exp(forecast.log_variance[..., 0]), (0, 2))
     assert variance[:-1].max() < 0.1, "what follows from the past is sure"
     assert 0.15 < variance[-1] < 0.35, "what is drawn anew is known to be: a fair coin has a quarter"
+
+
+def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_path):
+    footage, reports = bar_footage(tmp_path / "footage"), []
+    recipe = dataclasses.replace(RECIPE, forecast=FORECAST, forecast_stage=StageConfig(batch_size=8))
+    world = fit([footage.path], tmp_path / "run", preset=recipe, num_train_steps=20, on_progress=reports.append)
+    assert list(dict.fromkeys(report.stage for report in reports)) == ["tokenizer", "forecast", "dynamics"]
+    loaded = load_world(tmp_path / "run" / "world")
+    assert loaded.card.config["dynamics"]["forecast"] == {"width": 16, "inner_width": 16, "num_blocks": 1}
+    assert loaded.card.weights.num_params == world.card.weights.num_params
+    sim = worldsim.Simulator.from_world(loaded)
+    state, _ = sim.reset(jax.random.key(0), batch_size=2)
+    assert sim.rollout(state, np.ones((2, 3)))[1].obs.shape == (2, 3, *footage.meta.size, 3)
 
 
 def test_the_dynamics_leave_the_forecast_as_it_is():
