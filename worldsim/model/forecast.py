@@ -25,8 +25,8 @@ from worldsim.nn.embedding import ActionEmbedding, GridEmbedding, patchify, unpa
 from worldsim.nn.layers import like, linear
 from worldsim.nn.local import ConvBlock, conv, pack_cells, unpack
 
-MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 3.0  # of the error of a cell, in units of the latents
-VARIANCE_RATE = 8.0  # the variances range over twelve units, for which a step of the optimizer is small
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -7.0, 3.0  # of the error of a cell, in units of the latents
+VARIANCE_RATE = 4.0  # the variances range over ten units, for which a step of the optimizer is small
 
 
 class Forecast(NamedTuple):
@@ -65,8 +65,7 @@ class ForecastNet(nnx.Module):
             cells = block(cells, cond)
         change = pack_cells(self.out_proj(cells), self.pack).astype(jnp.float32)
         log_variance = VARIANCE_RATE * self.variance_proj(jax.lax.stop_gradient(cells)).astype(jnp.float32)
-        log_variance = jnp.clip(log_variance, MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
-        return Forecast(before[..., 0, :, :] + change, log_variance)
+        return Forecast(before[..., 0, :, :] + change, _bounded(log_variance))
 
     def _inner(self, cells: Float[Array, "*b y x e"], cond: Float[Array, "*b d"]) -> Float[Array, "*b y x e"]:
         height, width = cells.shape[-3:-1]
@@ -77,6 +76,12 @@ class ForecastNet(nnx.Module):
         for block in self.inner:
             squares = block(squares, cond)
         return unpatchify(self.up(squares), 2)[..., :height, :width, :]
+
+
+def _bounded(log_variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Bound softly: a clip takes the gradient of what is far below, so that it would never come up again."""
+    raised = MIN_LOG_VARIANCE + jax.nn.softplus(log_variance - MIN_LOG_VARIANCE)
+    return MAX_LOG_VARIANCE - jax.nn.softplus(MAX_LOG_VARIANCE - raised)
 
 
 class ForecastPrior(CopyLast):
