@@ -46,7 +46,12 @@ class Game(NamedTuple):
     max_episode_len: int
 
 
-GAMES = {"pong": Game("pong", 3000), "jump": Game("jump", 1000), "takecover": Game("doom-takecover", 1000)}
+GAMES = {
+    "pong": Game("pong", 3000),
+    "jump": Game("jump", 1000),
+    "jump-tall": Game("jump-tall", 1000),
+    "takecover": Game("doom-takecover", 1000),
+}
 
 
 class Part(NamedTuple):

@@ -73,7 +73,7 @@ class Plan(NamedTuple):
 
 FIRST_FRAMES = StageConfig(batch_size=32, learning_rate=0.01, decay=0.98, ema=0.998)  # of first frames that go on
 PLANS = {
-    "jump": Plan(48_000, 1000, 22.0, "game", "jump"),
+    "jump": Plan(48_000, 1000, 20.0, "game", "jump"),
     "pong": Plan(60_000, 3000, 30.0, "game", "pong"),
     "minecraft": Plan(100_000, 500, 50.0, "minecraft", "luanti", num_workers=1, again=25.0),
 }

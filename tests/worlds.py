@@ -33,7 +33,6 @@ RECIPE: Recipe = dataclasses.replace(
     tokenizer=TokenizerConfig(width=32, num_layers=(0, 1), head_dim=16, patch=4, latent_channels=4),
     dynamics=DynamicsConfig(width=32, num_layers=2, time_every=2, window=5, head_dim=16),
     outcome=OutcomeConfig(hidden=16),
-    forecast=None,
     tokenizer_stage=StageConfig(batch_size=32),
     dynamics_stage=StageConfig(batch_size=16, ema=0.95),
     tokenizer_fraction=0.25,

@@ -3,9 +3,6 @@
 Physics, a frame (1/30 s): the player walks 2 pixels, floors come 4 and fruit 2 pixels to the left; a floor throws the
 player up at 12 pixels a frame and falls away itself; gravity adds 1 up to 8.
 
-The game's own screen of 120 rows hides its player in four frames of ten, above the top edge. The picture here shows
-the 80 rows above it as well, which hold every jump.
-
 The scripted player looks ahead: it plays a few dozen plans of the form "hold one key for n frames, then another"
 on a copy of these rules and follows the first move of the best one.
 """
@@ -19,8 +16,8 @@ import numpy as np
 
 from .game import centre, choice
 
+_NATIVE = [120, 160]
 _SKY = 80  # rows: a jump from the highest floor rises 84 above the game's own screen
-_NATIVE = [_SKY + 120, 160]
 _LOOK_AHEAD = 56  # frames: a jump lasts about 30
 _PLANS = np.array([(a, n, b) for a, n, b in itertools.product((0, -1, 1), (4, 8, 12, 18, 26), (0, -1, 1)) if a != b])
 _PLANS = np.concatenate([_PLANS, [(0, 99, 0), (-1, 99, -1), (1, 99, 1)]])
@@ -32,7 +29,7 @@ class Jump:
     program: ClassVar[str] = "02_jump_game.py"
     pyxel_keys: ClassVar[tuple[tuple[str, ...], ...]] = ((), ("KEY_LEFT",), ("KEY_RIGHT",))
     start_keys: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    rows_above: ClassVar[int] = _SKY
+    rows_above: ClassVar[int] = 0
     about: ClassVar[dict[str, Any]] = {
         "title": "Pyxel Jump",
         "prompts": ["jump", "pyxel jump", "platform", "floating floors", "fruit"],
@@ -40,7 +37,7 @@ class Jump:
         "licence": "MIT",
         "assets_licence": "MIT",
         "native_size": _NATIVE,
-        "size": [80, 64],
+        "size": [48, 64],
         "frame_skip": 1,
         "render_fps": 30,
         "action": choice(("noop", ()), ("left", ("ArrowLeft",)), ("right", ("ArrowRight",))),
@@ -72,11 +69,11 @@ class Jump:
         boxes = {"player": (app.player_x + 8, app.player_y + 8)}
         boxes |= {f"floor{i}": (x + 20, y + 4) for i, (x, y, _) in enumerate(app.floor)}
         boxes |= {
-            f"fruit{i}": (x + 8, y + 8) if there else (-1, -1 - _SKY) for i, (x, y, _, there) in enumerate(app.fruit)
+            f"fruit{i}": (x + 8, y + 8) if there else (-1, -_SKY - 1) for i, (x, y, _, there) in enumerate(app.fruit)
         }
         state = {"player_dy": float(app.player_dy), "score": float(app.score)}
         for name, (x, y) in boxes.items():
-            state[f"{name}_x"], state[f"{name}_y"] = centre(x, y + _SKY, _NATIVE)
+            state[f"{name}_x"], state[f"{name}_y"] = centre(x, y + self.rows_above, self.about["native_size"])
         return state
 
     def scripted_action(self, frame_skip: int) -> int:
@@ -117,3 +114,19 @@ class Jump:
             floor_there &= floors[:, 0] >= -40
             fruit_there &= fruits[:, 0] >= -40
         return worth + alive * (4.0 - 0.01 * abs(x - 80))
+
+
+class TallJump(Jump):
+    """Jump in a picture that shows the rows above the game's own screen too, so that its player is in every frame.
+
+    The screen of 120 rows hides the player in four frames of ten, above its top edge.
+    """
+
+    rows_above: ClassVar[int] = _SKY
+    about: ClassVar[dict[str, Any]] = {
+        **Jump.about,
+        "title": "Pyxel Jump, with the sky",
+        "prompts": ["tall jump", "jump with the sky"],
+        "native_size": [_SKY + _NATIVE[0], _NATIVE[1]],
+        "size": [80, 64],
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol
 
-from .pyxel_jump import Jump
+from .pyxel_jump import Jump, TallJump
 from .pyxel_shooter import Shooter
 
 
@@ -37,4 +37,4 @@ class Rules(Protocol):
         ...
 
 
-RULES: dict[str, type[Rules]] = {"jump": Jump, "shooter": Shooter}
+RULES: dict[str, type[Rules]] = {"jump": Jump, "jump-tall": TallJump, "shooter": Shooter}

@@ -124,7 +124,6 @@ _PACKED = TokenizerConfig(width=32, num_layers=(0, 0), num_local=2, patch=4, lat
 TINY = Recipe(
     tokenizer=_PACKED,
     dynamics=DynamicsConfig(width=96, num_layers=2, time_every=2, window=12, num_levels=16, context_tau=15),
-    forecast=ForecastConfig(),
     tokenizer_stage=StageConfig(batch_size=64),
     dynamics_stage=StageConfig(batch_size=4, decay=0.98),
     tokenizer_fraction=0.15,
@@ -161,15 +160,10 @@ BASE = Recipe(
 _FRAME = replace(TINY.dynamics, num_layers=4, local_width=32, num_local=2, predicts_variance=True)
 _WIDE = replace(TINY.dynamics, width=128, num_layers=4, local_width=48, num_local=2)
 GAME = replace(
-    TINY,
-    dynamics_stage=replace(TINY.dynamics_stage, ema=0.998),
-    num_evaluations=20,
-    tokenizer_fraction=0.1,
-    forecast_fraction=0.55,
+    TINY, dynamics_stage=replace(TINY.dynamics_stage, ema=0.998), num_evaluations=20, tokenizer_fraction=0.12
 )
 GAME_H100 = replace(
     GAME,
-    forecast=None,
     dynamics=replace(_WIDE, window=16),
     frames=24,
     float16=True,
@@ -222,8 +216,8 @@ PRESETS: dict[str, Recipe] = {
     "minecraft-h100": MINECRAFT_H100,
 }
 """tiny: minutes on two cores; small: ten minutes on an accelerator; base: more of both. The others made the shipped
-worlds: `game` made jump in 22 minutes of two cores, `game-h100` pong in 8, `minecraft-h100` minecraft in 18;
-`minecraft` is its version for two cores, 75 minutes."""
+worlds: `game-h100` made jump and pong in 8 minutes each, `minecraft-h100` minecraft in 18; `game` and
+`minecraft` are their versions for two cores, 20 to 30 and 75 minutes."""
 
 
 def get_recipe(preset: str | Recipe) -> Recipe:
