@@ -121,7 +121,8 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "forecast-wide": lambda r: replace(r, forecast=ForecastConfig(width=48, inner_width=128)),
     "forecast-rollouts": lambda r: _forecast(r, refresh_count=6),
     "forecast-one-step": lambda r: _forecast(r, num_denoise_steps=1),
-    "forecast-pixels": lambda r: replace(_pixels(r), forecast=ForecastConfig(width=16, inner_width=48)),
+    "forecast-pixels": lambda r: _forecast(_pixels(r, patch=4, local_width=32, channels=48)),
+    "forecast-two-frames": lambda r: replace(r, forecast=ForecastConfig(num_frames=2)),
     "tokenizer-more": lambda r: replace(r, tokenizer_fraction=0.3),
 }
 """Each an idea: what it changes of the recipe `tiny`."""

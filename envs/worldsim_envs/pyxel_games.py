@@ -156,9 +156,8 @@ class PyxelGame(GameEnv):
 
     def _start(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._module = PyxelModule(
-            self._engine, self._folder, self._random.getrandbits(31), self._rules_type.rows_above
-        )
+        rows_above = getattr(self._rules_type, "rows_above", 0)
+        self._module = PyxelModule(self._engine, self._folder, self._random.getrandbits(31), rows_above)
         _screen["program"] = self.game
         names = run_program(self._folder / self._rules_type.program, self._module)
         self._rules = self._rules_type(self._module.update.__self__, names)  # type: ignore[attr-defined]

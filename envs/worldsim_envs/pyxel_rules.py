@@ -9,14 +9,15 @@ from .pyxel_shooter import Shooter
 
 
 class Rules(Protocol):
-    """How to read one Pyxel program. `app` is its App object, `names` are its global names."""
+    """How to read one Pyxel program. `app` is its App object, `names` are its global names.
+
+    An attribute `rows_above`, 0 where there is none, is how many rows over the game's screen the picture shows too.
+    """
 
     about: ClassVar[dict[str, Any]]
     program: ClassVar[str]
     pyxel_keys: ClassVar[tuple[tuple[str, ...], ...]]
     start_keys: ClassVar[tuple[tuple[str, ...], ...]]
-    rows_above: ClassVar[int]
-    """Rows over the top of the game's screen that the picture shows too."""
 
     def __init__(self, app: Any, names: dict[str, Any]): ...
 

@@ -33,7 +33,6 @@ class Shooter:
         ("KEY_RIGHT", "KEY_SPACE"),
     )
     start_keys: ClassVar[tuple[tuple[str, ...], ...]] = (("KEY_RETURN",), ())
-    rows_above: ClassVar[int] = 0
     about: ClassVar[dict[str, Any]] = {
         "title": "Pyxel Shooter",
         "prompts": ["shooter", "pyxel shooter", "space ship", "shoot em up", "space"],

@@ -12,7 +12,6 @@ from tests.model.test_dynamics import BATCH, CONFIG, TOGETHER, window
 from tests.nn.test_nn import randomised
 from worldsim.diffusion.schedule import Levels
 from worldsim.model.camera.geometry import CameraConfig
-from worldsim.model.config import NUM_BEFORE
 from worldsim.model.dynamics import Dynamics, ForecastConfig
 from worldsim.model.forecast import Forecast, ForecastNet
 
@@ -42,7 +41,7 @@ def test_a_stream_forecasts_as_a_window_does():
 @pytest.mark.parametrize("grid", [(1, 2), (3, 5)])
 def test_an_untrained_forecast_is_the_last_frame_on_any_grid(grid):
     net = ForecastNet(dataclasses.replace(EXPECTING, grid=grid), FORECAST, rngs=nnx.Rngs(0))
-    before = jax.random.normal(jax.random.key(0), (2, NUM_BEFORE, grid[0] * grid[1], 4))
+    before = jax.random.normal(jax.random.key(0), (2, FORECAST.num_frames, grid[0] * grid[1], 4))
     forecast = net(before, jnp.zeros((2, 1)))
     np.testing.assert_array_equal(forecast.mean, before[:, 0])
     assert forecast.log_variance.shape == (2, *grid, 1)

@@ -10,7 +10,7 @@ from flax import nnx
 
 import worldsim
 from tests.worlds import RECIPE, bar_footage
-from worldsim.model.config import NUM_BEFORE, DynamicsConfig, ForecastConfig
+from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.dynamics import Dynamics
 from worldsim.model.forecast import ForecastNet
 from worldsim.model.outcome import Outcome
@@ -33,7 +33,7 @@ OPTIMIZED = {"xla_backend_optimization_level": 2, "xla_cpu_use_fusion_emitters":
 
 def clips(num: int, seed: int) -> Clips:
     """A lit column that the action moves, around the edge and in again, above a row that is drawn anew every frame."""
-    rng, length = np.random.default_rng(seed), NUM_BEFORE + STAGE.forecast_frames
+    rng, length = np.random.default_rng(seed), FORECAST.num_frames + STAGE.forecast_frames
     action = rng.integers(0, 3, (num, length, 1)).astype(np.float32)
     place = (rng.integers(0, SIDE, (num, 1)) + np.cumsum(action[..., 0] - 1, 1)).astype(int) % SIDE
     cells = np.repeat(np.eye(SIDE, dtype=np.float32)[place][:, :, None], SIDE, 2)
@@ -55,14 +55,14 @@ def trained():
 
 def test_it_learns_what_the_action_moves_and_says_where_it_is_unsure(trained):
     shown = clips(64, 1000)
-    before = jnp.flip(jnp.asarray(shown.z[:, :NUM_BEFORE]), 1)
-    forecast = trained(before, jnp.asarray(shown.prev_action[:, NUM_BEFORE]))
-    error = np.square(forecast.mean - shown.z[:, NUM_BEFORE]).reshape(64, 2, 2, 2, 2).transpose(0, 1, 3, 2, 4)
+    before = jnp.flip(jnp.asarray(shown.z[:, : FORECAST.num_frames]), 1)
+    forecast = trained(before, jnp.asarray(shown.prev_action[:, FORECAST.num_frames]))
+    error = np.square(forecast.mean - shown.z[:, FORECAST.num_frames]).reshape(64, 2, 2, 2, 2).transpose(0, 1, 3, 2, 4)
     error = error.reshape(64, SIDE, SIDE).mean((0, 2))
     assert error[:-1].max() < 0.02 and error[-1] > 0.2
-    variance = np.median(np.exp(forecast.log_variance[..., 0]), (0, 2))
+    variance = np.exp(forecast.log_variance[..., 0]).mean((0, 2))
     assert variance[:-1].max() < 0.1, "what follows from the past is sure"
-    assert 0.15 < variance[-1] < 0.35, "what is drawn anew is known to be: a fair coin has a quarter"
+    assert 0.1 < variance[-1] < 0.4, "what is drawn anew is known to be: a fair coin has a quarter"
 
 
 def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_path):
@@ -71,7 +71,12 @@ def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_pat
     world = fit([footage.path], tmp_path / "run", preset=recipe, num_train_steps=20, on_progress=reports.append)
     assert list(dict.fromkeys(report.stage for report in reports)) == ["tokenizer", "forecast", "dynamics"]
     loaded = load_world(tmp_path / "run" / "world")
-    assert loaded.card.config["dynamics"]["forecast"] == {"width": 16, "inner_width": 16, "num_blocks": 1}
+    assert loaded.card.config["dynamics"]["forecast"] == {
+        "width": 16,
+        "inner_width": 16,
+        "num_blocks": 1,
+        "num_frames": 3,
+    }
     assert loaded.card.weights.num_params == world.card.weights.num_params
     sim = worldsim.Simulator.from_world(loaded)
     state, _ = sim.reset(jax.random.key(0), batch_size=2)

@@ -28,6 +28,8 @@ class ForecastConfig:
     """Channels of a square of two by two cells."""
     num_blocks: Annotated[int, Range(1, 8)] = 2
     """Convolution blocks of the cells on the way in, of the squares, and of the cells on the way out."""
+    num_frames: Annotated[int, Range(1, 16)] = 3
+    """Past frames that it reads: three, so that what is accelerated shows."""
 
     def __post_init__(self):
         check(self)
@@ -107,6 +109,11 @@ class DynamicsConfig:
         if self.camera is not None and self.forecast is not None:
             raise ValueError("expected a camera or a forecast for the prior, got both; leave forecast out.")
         num_step_sizes(self.num_levels)
+
+    @property
+    def num_before(self) -> int:
+        """Past frames that are kept as they are: as many as the local path reads, or the forecast."""
+        return NUM_BEFORE if self.forecast is None else max(NUM_BEFORE, self.forecast.num_frames)
 
     @property
     def controls(self) -> Controls:

@@ -19,13 +19,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from worldsim.model.config import NUM_BEFORE, DynamicsConfig, ForecastConfig
+from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.prior import CopyLast, Prior
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding, patchify, unpatchify
 from worldsim.nn.layers import like, linear
-from worldsim.nn.local import ConvBlock, conv, pack_cells, unpack
+from worldsim.nn.local import ConvBlock, conv, pack_cells, soft_norm, unpack
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -7.0, 3.0  # of the error of a cell, in units of the latents
+INPUT_GAIN = 4.0  # latents of things are about one, and blocks that gate do little to what is small
+START_LOG_VARIANCE = -4.0
 VARIANCE_RATE = 4.0  # the variances range over ten units, for which a step of the optimizer is small
 
 
@@ -40,10 +42,10 @@ class ForecastNet(nnx.Module):
     """Predict the next frame from the frames before it and the action: a U-Net of two levels over the cells."""
 
     def __init__(self, config: DynamicsConfig, forecast: ForecastConfig, *, rngs: nnx.Rngs):
-        self.grid, self.pack = config.grid, config.pack
+        self.grid, self.pack, self.num_frames = config.grid, config.pack, forecast.num_frames
         width, inner, cell_dim = forecast.width, forecast.inner_width, config.token_dim // config.pack**2
         self.action = ActionEmbedding(inner, config.controls, rngs=rngs)
-        self.conv_in = conv(NUM_BEFORE * cell_dim, width, rngs=rngs)
+        self.conv_in = conv(forecast.num_frames * cell_dim, width, rngs=rngs)
         self.before, self.inner, self.after = (
             nnx.List([ConvBlock(n, cond_width=inner, rngs=rngs) for _ in range(forecast.num_blocks)])
             for n in (width, inner, width)
@@ -54,17 +56,21 @@ class ForecastNet(nnx.Module):
         self.variance_proj = nnx.Linear(width, 1, kernel_init=nnx.initializers.zeros, rngs=rngs)
 
     def __call__(self, before: Float[Array, "*b k n c"], prev_action: Float[Array, "*b a"]) -> Forecast:
-        """Return the forecast after the frames `before`, latest first, zeros where there is none."""
-        frames = [unpack(before[..., age, :, :], self.grid, self.pack) for age in range(before.shape[-3])]
+        """Return the forecast after the frames `before`, latest first, zeros where there is none.
+
+        Of the k frames `ForecastConfig.num_frames` are read.
+        """
+        frames = [unpack(before[..., age, :, :], self.grid, self.pack) for age in range(self.num_frames)]
         cond = self.action(prev_action)
-        cells = self.conv_in(jnp.concatenate(frames, -1))
+        cells = self.conv_in(INPUT_GAIN * jnp.concatenate(frames, -1))
         for block in self.before:
             cells = block(cells, cond)
         cells = cells + self._inner(cells, cond)
         for block in self.after:
             cells = block(cells, cond)
         change = pack_cells(self.out_proj(cells), self.pack).astype(jnp.float32)
-        log_variance = VARIANCE_RATE * self.variance_proj(jax.lax.stop_gradient(cells)).astype(jnp.float32)
+        seen = soft_norm(jax.lax.stop_gradient(cells))
+        log_variance = START_LOG_VARIANCE + VARIANCE_RATE * self.variance_proj(seen).astype(jnp.float32)
         return Forecast(before[..., 0, :, :] + change, _bounded(log_variance))
 
     def _inner(self, cells: Float[Array, "*b y x e"], cond: Float[Array, "*b d"]) -> Float[Array, "*b y x e"]:

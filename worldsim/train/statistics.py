@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from worldsim.data.dataset import Columns
 from worldsim.model.camera.prior import WarpPrior
-from worldsim.model.dynamics import NUM_BEFORE, Dynamics
+from worldsim.model.dynamics import Dynamics
 from worldsim.model.forecast import ForecastPrior
 from worldsim.train.games import Latents
 from worldsim.train.stages.warps import FootageWarper, region_errors
@@ -42,9 +42,10 @@ def channel_statistics(
 
 def forecast_errors(prior: ForecastPrior, latents: Float[np.ndarray, "n m c"], columns: Columns) -> Float[Array, " c"]:
     """Measure the mean square error of the forecasts of recorded frames, channel by channel; at least 0.001."""
-    ages = np.arange(1, NUM_BEFORE + 1)
+    num_before = prior.config.num_before
+    ages = np.arange(1, num_before + 1)
     has_past = np.ones(len(latents), bool)
-    has_past[(columns.bounds[:-1, None] + np.arange(NUM_BEFORE)).ravel().clip(max=len(latents) - 1)] = False
+    has_past[(columns.bounds[:-1, None] + np.arange(num_before)).ravel().clip(max=len(latents) - 1)] = False
     rows = np.flatnonzero(has_past)
     rows = rows[np.linspace(0, len(rows) - 1, min(NUM_FORECASTS, len(rows))).astype(int)]
     forecast = jax.jit(lambda before, action: prior.net(before, action).mean)

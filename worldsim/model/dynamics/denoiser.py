@@ -117,7 +117,7 @@ class Dynamics(nnx.Module):
             The past that `predict` attends to, and the hidden state that the outcome heads read.
         """
         before_tau = jnp.pad(tau[:, :-1], ((0, 0), (1, 0))) * ~isolated[:, None]
-        before = _shifted(z) * (before_tau > 0)[..., None, None, None]
+        before = _shifted(z, self.config.num_before) * (before_tau > 0)[..., None, None, None]
         times, memories = [], []
 
         def over_time(attention: TimeAttention, x):
@@ -179,7 +179,7 @@ class Dynamics(nnx.Module):
         memory = jnp.zeros((batch, config.num_tokens, config.width)) if config.has_memory else ()
         return Cache(
             jnp.zeros((batch,), jnp.int32),
-            jnp.zeros((batch, NUM_BEFORE, config.num_latents, config.token_dim)),
+            jnp.zeros((batch, config.num_before, config.num_latents, config.token_dim)),
             tuple(time.empty(batch, config.num_tokens) for time in times),
             memory,
             self.encode_prompt(prompt, batch),
@@ -252,7 +252,7 @@ class Dynamics(nnx.Module):
         fuse = partial(posterior, z, tau, prior.mean, prior.tau)
         start = fuse(power, change_var)
         noisy = (start.gain + self.input_gain(level)[..., None, :].astype(jnp.float32)) * start.innovation
-        frames = (noisy, *jnp.moveaxis(before, -3, 0))
+        frames = (noisy, *jnp.moveaxis(before[..., :NUM_BEFORE, :, :], -3, 0))
         cells = [unpack(x, config.grid, config.pack) for x in frames]
         cells = self.conv_in(jnp.concatenate([*cells, *prior.features], -1))
         for block in self.before:
@@ -304,7 +304,7 @@ class Dynamics(nnx.Module):
         return self.config.num_tokens - self.config.num_latents
 
 
-def _shifted(z: Float[Array, "b t n c"]) -> Float[Array, "b t k n c"]:
-    """Return the NUM_BEFORE frames before each frame, zeros where there are none."""
-    ages = range(1, NUM_BEFORE + 1)
+def _shifted(z: Float[Array, "b t n c"], num_before: int) -> Float[Array, "b t k n c"]:
+    """Return the frames before each frame, latest first, zeros where there are none."""
+    ages = range(1, num_before + 1)
     return jnp.stack([jnp.pad(z, ((0, 0), (age, 0), (0, 0), (0, 0)))[:, : z.shape[1]] for age in ages], axis=2)

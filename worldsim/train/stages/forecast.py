@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows
 from worldsim.metrics import psnr
-from worldsim.model.config import NUM_BEFORE, DynamicsConfig
+from worldsim.model.config import DynamicsConfig
 from worldsim.model.forecast import Forecast
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.local import pack_cells, unpack
@@ -37,7 +37,7 @@ YOUNG_FRACTION = 0.1  # of the windows, which begin with the first frame of all:
 
 
 class Clips(NamedTuple):
-    """Windows of NUM_BEFORE frames, and of those to be forecast."""
+    """Windows of recorded frames, as many as the forecast reads, and of those to be forecast."""
 
     z: Float[PyTree, "b t n c"]
     prev_action: Float[PyTree, "b t a"]
@@ -56,9 +56,10 @@ def forecast_stage(
 ) -> Stage:
     """Return the stage of a ForecastNet; evaluated by the fidelity of frames that it makes of each other, held out."""
     config, num_made = recipe.forecast_stage, recipe.forecast_frames
-    windows = _windows(data[0], num_made)
+    num_given = _num_given(dynamics)
+    windows = _windows(data[0], num_given + num_made)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
-    evaluate = _evaluation(graph, tokenizer, data, latents, show)
+    evaluate = _evaluation(graph, num_given, tokenizer, data, latents, show)
     return Stage(
         "forecast",
         config,
@@ -80,20 +81,21 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
 
     def loss(params: PyTree, clips: Clips, key: PRNGKeyArray, fixed: Fixed, *, goes_on: bool):
         net, num_made = merge(graph, params), recipe.forecast_frames if goes_on else 1
+        num_given = _num_given(config)
         z, prev_action = (jnp.asarray(x[: len(x) // 2] if goes_on else x, jnp.float32) for x in clips)
         key_young, key_action, key_spoil = jax.random.split(key, 3)
         hidden = jax.random.bernoulli(key_action, recipe.action_dropout, (len(z), 1))
         is_young = jax.random.bernoulli(key_young, YOUNG_FRACTION, (len(z), 1, 1, 1))
-        before = jnp.flip(z[:, :NUM_BEFORE], 1)
+        before = jnp.flip(z[:, :num_given], 1)
         before = before.at[:, 1:].multiply(~is_young)
         errors, likelihood = [], jnp.float32(0)
         for i in range(num_made):
             seen = spoiled(
                 before, jax.random.fold_in(key_spoil, i), config, recipe.forecast_noise, recipe.forecast_ghost
             )
-            action = jnp.where(hidden, jnp.nan, prev_action[:, NUM_BEFORE + i])
+            action = jnp.where(hidden, jnp.nan, prev_action[:, num_given + i])
             forecast = net(seen, action)
-            squared = (forecast.mean - z[:, NUM_BEFORE + i]) ** 2
+            squared = (forecast.mean - z[:, num_given + i]) ** 2
             errors.append(squared.mean())
             likelihood = _likelihood(forecast, squared, config) if i == 0 else likelihood
             made = jnp.clip(jax.lax.stop_gradient(forecast.mean), -MAX_LATENT, MAX_LATENT)
@@ -110,24 +112,31 @@ def _likelihood(forecast: Forecast, squared: Float[Array, "b n c"], config: Dyna
     return 0.5 * (by_cell * jnp.exp(-forecast.log_variance) + forecast.log_variance).mean()
 
 
-def _evaluation(graph: nnx.GraphDef, tokenizer: Tokenizer, data: tuple[Columns, Columns], latents: Latents, show: Show):
-    horizon = min(HORIZON, max(1, data[1].longest - NUM_BEFORE))
-    windows, statistics = _windows(data[1], horizon), pixel_statistics(data[0])
+def _evaluation(
+    graph: nnx.GraphDef,
+    num_given: int,
+    tokenizer: Tokenizer,
+    data: tuple[Columns, Columns],
+    latents: Latents,
+    show: Show,
+):
+    horizon = min(HORIZON, max(1, data[1].longest - num_given))
+    windows, statistics = _windows(data[1], num_given + horizon), pixel_statistics(data[0])
     ids = np.linspace(0, len(windows) - 1, min(NUM_CLIPS, len(windows))).astype(int)
     clips, frames = _clips(windows, latents.held, ids), windows.columns.obs[windows.rows(ids)[0]]
-    future, last = frames[:, NUM_BEFORE:], frames[:, NUM_BEFORE - 1 : NUM_BEFORE]
+    future, last = frames[:, num_given:], frames[:, num_given - 1 : num_given]
     copy = psnr(future, np.repeat(last, horizon, 1)).mean()
     token_graph, token_params = split(tokenizer)
 
     @jax.jit
     def run(params: PyTree, token_params: PyTree, clips: Clips):
-        net, before = merge(graph, params), jnp.flip(jnp.asarray(clips.z[:, :NUM_BEFORE], jnp.float32), 1)
+        net, before = merge(graph, params), jnp.flip(jnp.asarray(clips.z[:, :num_given], jnp.float32), 1)
 
         def step(before, action):
             z = jnp.clip(net(before, action).mean, -MAX_LATENT, MAX_LATENT)
             return jnp.concatenate([z[:, None], before[:, :-1]], 1), z
 
-        _, z = jax.lax.scan(step, before, jnp.moveaxis(clips.prev_action[:, NUM_BEFORE:], 1, 0))
+        _, z = jax.lax.scan(step, before, jnp.moveaxis(clips.prev_action[:, num_given:], 1, 0))
         return frame_to_obs(merge(token_graph, token_params).decode(jnp.moveaxis(z, 0, 1)))
 
     def evaluate(params: PyTree, step: int) -> tuple[float, str]:
@@ -141,7 +150,12 @@ def _evaluation(graph: nnx.GraphDef, tokenizer: Tokenizer, data: tuple[Columns, 
 
 
 def _windows(columns: Columns, num_frames: int) -> Windows:
-    return Windows(columns, NUM_BEFORE + num_frames, min_real=NUM_BEFORE + num_frames)
+    return Windows(columns, num_frames, min_real=num_frames)
+
+
+def _num_given(config: DynamicsConfig) -> int:
+    assert config.forecast is not None
+    return config.forecast.num_frames
 
 
 def _clips(windows: Windows, latents: Float[np.ndarray, "n m c"], ids: np.ndarray) -> Clips:
