@@ -28,7 +28,6 @@ CONFIG = DynamicsConfig(
     grid=(2, 2), token_dim=4, pack=2, choice_sizes=(3,), width=32, head_dim=16, window=4, forecast=FORECAST
 )
 STAGE = dataclasses.replace(RECIPE, forecast=FORECAST, forecast_frames=2, action_dropout=0.0, forecast_ghost=0.3)
-OPTIMIZED = {"xla_backend_optimization_level": 2, "xla_cpu_use_fusion_emitters": True}
 
 
 def clips(num: int, seed: int) -> Clips:

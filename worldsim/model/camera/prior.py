@@ -18,7 +18,7 @@ from worldsim.model.camera.flow import FlowNet
 from worldsim.model.camera.geometry import CameraState, WarpedFrame
 from worldsim.model.camera.pitch import PitchNet
 from worldsim.model.config import DynamicsConfig
-from worldsim.model.prior import Prior
+from worldsim.model.prior import CopyLast, Prior
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.layers import like
 from worldsim.nn.local import pack_cells, unpack
@@ -33,7 +33,7 @@ class Warp(NamedTuple):
     remembered: Any  # confidence in what each cell shows of earlier frames [b *t y x]
 
 
-class WarpPrior(nnx.Module):
+class WarpPrior(CopyLast):
     """Expect the last frames, warped. Same methods as `worldsim.model.prior.CopyLast`; its state is a CameraState."""
 
     def __init__(self, config: DynamicsConfig, *, rngs: nnx.Rngs):
@@ -48,16 +48,6 @@ class WarpPrior(nnx.Module):
     def num_features(config: DynamicsConfig) -> int:
         """Return how many channels `Prior.features` has together: a cell of the warp, and two regions."""
         return config.token_dim // config.pack**2 + 2
-
-    def look(
-        self,
-        before: Float[Array, "*b k n c"],
-        before_tau: Float[Array, "*b 1 1"],
-        prev_action: Float[Array, "*b a"],
-        inputs: Warp,
-    ) -> Warp:
-        """Return the warp, which `predict` has made."""
-        return inputs
 
     def __call__(
         self, before: Float[Array, "*b k n c"], before_tau: Float[Array, "*b 1 1"], inputs: Warp, change_var: Array

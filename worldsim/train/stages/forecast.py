@@ -171,7 +171,7 @@ def spoiled(
     In a smooth random patch of every window a part of up to `ghost` of its frames gives way to those of another window
     or to the frame before, and white noise of a deviation of up to `noise` is added to all.
     """
-    b, k = before.shape[:2]
+    b = len(before)
     rows, columns = (n * config.pack for n in config.grid)
     key_share, key_is_on, key_patch, key_kind, key_level, key_noise = jax.random.split(key, 6)
     share = (
