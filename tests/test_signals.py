@@ -80,6 +80,23 @@ cli.parse = lambda args: Slow()
 sys.exit(cli.main(["slow"]))
 """
 
+BROKEN = """
+import sys, threading, time
+from worldsim import cli
+
+class Broken:
+    def run(self):
+        threading.Thread(target=time.sleep, args=(60,)).start()  # a library's, for which the program's end waits
+        try:
+            print("running", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            raise RuntimeError("the loop is closed")
+
+cli.parse, sys.argv = lambda args: Broken(), ["worldsim", "broken"]
+sys.exit(cli.main())
+"""
+
 PARSING = """
 import sys, time
 from worldsim import cli
@@ -125,7 +142,9 @@ def test_a_command_that_hears_nothing_ends_too(number):
     assert seconds < GRACE_S + 3
 
 
-@pytest.mark.parametrize("script", [AGAIN, DROPPED, PARSING, ENDING], ids=["again", "dropped", "parsing", "ending"])
+@pytest.mark.parametrize(
+    "script", [AGAIN, DROPPED, BROKEN, PARSING, ENDING], ids=["again", "dropped", "broken", "parsing", "ending"]
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_program_at_any_time_with_one_line(script, number):
     status, err, seconds = stop(script, number)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from worldsim.train.checkpoint import open_training, restore_training, save_training
+from worldsim.train.checkpoint import _undisturbed, close_training, open_training, restore_training, save_training
 
 
 def make_state(step: int) -> dict:
@@ -34,13 +34,13 @@ def test_training_resumes_with_exactly_what_was_saved(tmp_path):
     assert restore_training(manager, make_state(0)) is None
     for step in (3, 5, 8):
         assert save_training(manager, step, make_state(step), {"minutes": step / 2})
-    manager.close()
+    close_training(manager)
     manager = open_training(tmp_path / "state")
     assert manager.all_steps() == [5, 8]
     step, tree, meta = restore_training(manager, make_state(0))
     assert (step, meta) == (8, {"minutes": 4.0})
     assert_same(tree, make_state(8))
-    manager.close()
+    close_training(manager)
 
 
 def test_arrays_may_change_while_they_are_saved(tmp_path):
@@ -50,7 +50,7 @@ def test_arrays_may_change_while_they_are_saved(tmp_path):
     state["x"] += 1
     _, tree, _ = restore_training(manager, state)
     assert not tree["x"].any()
-    manager.close()
+    close_training(manager)
 
 
 def test_a_step_is_saved_once_and_never_backwards(tmp_path):
@@ -59,7 +59,7 @@ def test_a_step_is_saved_once_and_never_backwards(tmp_path):
     assert not save_training(manager, 2, {"x": np.ones(1)})
     with pytest.raises(ValueError, match="above 2"):
         save_training(manager, 1, {"x": np.zeros(1)})
-    manager.close()
+    close_training(manager)
 
 
 @pytest.mark.parametrize("like", [{"x": np.zeros(4)}, {"x": np.zeros(3, np.float32)}, {"y": np.zeros(3)}])
@@ -68,7 +68,7 @@ def test_state_of_another_configuration_is_refused(tmp_path, like):
     save_training(manager, 1, {"x": np.zeros(3)})
     with pytest.raises(ValueError, match="another configuration"):
         restore_training(manager, like)
-    manager.close()
+    close_training(manager)
 
 
 KILLED = """
@@ -100,4 +100,17 @@ def test_a_kill_during_a_save_leaves_the_last_good_step(tmp_path, wait_s):
     assert began - 1 <= step <= began + 1
     assert_same(tree, {"x": [np.full(1_000_000, step, np.float32)] * 4, "step": step})
     assert save_training(manager, step + 1, like)
-    manager.close()
+    close_training(manager)
+
+
+def test_an_interrupt_waits_for_what_orbax_does():
+    done = []
+
+    def work():
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.2)
+        done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        _undisturbed(work)
+    assert done

@@ -64,6 +64,9 @@ def _run(args: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except EXPECTED as error:
+        if signals.requested():  # what the interrupt broke on its way
+            signals.say_stopped(hint())
+            return signals.STOPPED
         if show_traceback:
             raise
         message = printable(" ".join(str(error).split())) or type(error).__name__

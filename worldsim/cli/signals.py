@@ -77,6 +77,11 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
+def requested() -> bool:
+    """Return whether a signal asked the command to end."""
+    return _requested.is_set() or _raised.is_set()
+
+
 def say_stopped(hint: str) -> None:
     """Print that the command was stopped, and how to go on; once, whoever says it."""
     if _saying.acquire(blocking=False):

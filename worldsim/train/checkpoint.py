@@ -4,13 +4,18 @@ Saving is Orbax's (https://orbax.readthedocs.io): it copies the arrays, goes on 
 counts only when its folder got its final name. A kill at any moment therefore leaves the last good step.
 
 What comes back is what was saved, bit for bit. Keys of `jax.random` go in as `jax.random.key_data` (uint32).
+
+Orbax works in event loops of the thread that calls it, and an interrupt in one of them leaves its other threads waiting
+for ever. So it is called in a thread of its own, where Python raises no interrupts, and the caller hears of them after.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import jax
 import numpy as np
@@ -21,12 +26,14 @@ if TYPE_CHECKING:
 
 META_SPEC = "_spec"
 
+T = TypeVar("T")
+
 
 def open_training(path: str | os.PathLike) -> CheckpointManager:
     """Open, or begin, the training state in a folder; leftovers of a killed save are removed.
 
     Returns:
-        An `orbax.checkpoint.CheckpointManager` that keeps the last two steps. `close()` waits for the last save.
+        An `orbax.checkpoint.CheckpointManager` that keeps the last two steps. End with `close_training`.
     """
     import absl.logging  # Orbax takes seconds to import, and only training needs it
     import orbax.checkpoint as ocp
@@ -35,7 +42,12 @@ def open_training(path: str | os.PathLike) -> CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=2, cleanup_tmp_directories=True, enable_async_checkpointing=True, create=True
     )
-    return ocp.CheckpointManager(Path(path).absolute(), options=options)
+    return _undisturbed(lambda: ocp.CheckpointManager(Path(path).absolute(), options=options))
+
+
+def close_training(manager: CheckpointManager) -> None:
+    """Wait for the last save, and close what `open_training` opened."""
+    _undisturbed(manager.close)
 
 
 def save_training(manager: CheckpointManager, step: int, tree: PyTree, meta: dict | None = None) -> bool:
@@ -64,7 +76,7 @@ def save_training(manager: CheckpointManager, step: int, tree: PyTree, meta: dic
         "tree": ocp.args.StandardSave(_leaves(tree)),
         "meta": ocp.args.JsonSave({**(meta or {}), META_SPEC: _spec(tree)}),
     }
-    return bool(manager.save(step, args=ocp.args.Composite(**saved), force=True))
+    return bool(_undisturbed(lambda: manager.save(step, args=ocp.args.Composite(**saved), force=True)))
 
 
 def restore_training(manager: CheckpointManager, like: PyTree) -> tuple[int, PyTree, dict] | None:
@@ -82,11 +94,11 @@ def restore_training(manager: CheckpointManager, like: PyTree) -> tuple[int, PyT
     """
     import orbax.checkpoint as ocp
 
-    manager.wait_until_finished()
+    _undisturbed(manager.wait_until_finished)
     step = manager.latest_step()
     if step is None:
         return None
-    meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+    meta = _undisturbed(lambda: manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())))["meta"]
     saved, wanted = meta.pop(META_SPEC), _spec(like)
     if differ := [name for name in sorted(saved.keys() | wanted.keys()) if saved.get(name) != wanted.get(name)]:
         name = differ[0]
@@ -95,8 +107,15 @@ def restore_training(manager: CheckpointManager, like: PyTree) -> tuple[int, PyT
             f"first {name}: saved {saved.get(name, 'nothing')}, wanted {wanted.get(name, 'nothing')}. "
             "Resume with the saved configuration, or begin in another folder."
         )
-    leaves = manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(_leaves(like))))["tree"]
+    args = ocp.args.Composite(tree=ocp.args.StandardRestore(_leaves(like)))
+    leaves = _undisturbed(lambda: manager.restore(step, args=args))["tree"]
     return step, jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in sorted(leaves)]), meta
+
+
+def _undisturbed(work: Callable[[], T]) -> T:
+    """Run work to its end; an interrupt of the caller is raised after it."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 def _leaves(tree: PyTree) -> dict[str, PyTree]:

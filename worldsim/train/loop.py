@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from worldsim.nn.sharding import make_mesh, place_batch, place_state
-from worldsim.train.checkpoint import open_training, restore_training, save_training
+from worldsim.train.checkpoint import close_training, open_training, restore_training, save_training
 from worldsim.train.optimizer import Step, TrainState, schedule
 from worldsim.train.recipes import StageConfig
 
@@ -115,7 +115,7 @@ def run_stage(
         run = place_state(_Run(state, best), mesh)
         return _Loop(stage, manager, mesh, seed, log, on_progress).run(run)
     finally:
-        manager.close()
+        close_training(manager)
 
 
 class _Loop:
