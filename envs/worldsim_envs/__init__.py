@@ -20,6 +20,7 @@ GAMES: dict[str, tuple[str, int]] = {
     "jump": ("pyxel_games:PyxelGame", 3000),
     "jump-tall": ("pyxel_games:PyxelGame", 3000),
     "shooter": ("pyxel_games:PyxelGame", 3000),
+    "snake": ("pyxel_games:PyxelGame", 3000),
     "pong": ("atari_games:AtariGame", 27_000),
     "breakout": ("atari_games:AtariGame", 27_000),
     "freeway": ("atari_games:AtariGame", 27_000),

@@ -178,7 +178,8 @@ class PyxelGame(GameEnv):
             self._module.update()
             if self._rules.is_over():
                 break
-        self._module.draw()
+        if not self._rules.is_over() or getattr(self._rules_type, "draws_end", True):
+            self._module.draw()
         score = self._rules.score()
         reward, self._last_score = max(0.0, score - self._last_score), score
         return reward, self._rules.is_over()

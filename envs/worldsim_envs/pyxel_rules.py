@@ -6,12 +6,14 @@ from typing import Any, ClassVar, Protocol
 
 from .pyxel_jump import Jump, TallJump
 from .pyxel_shooter import Shooter
+from .pyxel_snake import Snake
 
 
 class Rules(Protocol):
     """How to read one Pyxel program. `app` is its App object, `names` are its global names.
 
     An attribute `rows_above`, 0 where there is none, is how many rows over the game's screen the picture shows too.
+    With `draws_end` False the last picture of play stays at the end, in place of a screen that says so.
     """
 
     about: ClassVar[dict[str, Any]]
@@ -38,4 +40,4 @@ class Rules(Protocol):
         ...
 
 
-RULES: dict[str, type[Rules]] = {"jump": Jump, "jump-tall": TallJump, "shooter": Shooter}
+RULES: dict[str, type[Rules]] = {"jump": Jump, "jump-tall": TallJump, "shooter": Shooter, "snake": Snake}

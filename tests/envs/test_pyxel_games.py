@@ -7,7 +7,7 @@ pytest.importorskip("pyxel")
 pytest.importorskip("cv2")
 
 
-@pytest.mark.parametrize("game", ["jump", "jump-tall", "shooter"])
+@pytest.mark.parametrize("game", ["jump", "jump-tall", "shooter", "snake"])
 def test_pyxel_games_keep_the_contract(game, seen):
     check_world_env(lambda: seen(game))
 
@@ -142,7 +142,9 @@ def test_pictures_are_area_averages_of_the_native_ones(player):
     np.testing.assert_allclose(jump.obs, mean, atol=0.51)
 
 
-@pytest.mark.parametrize(("game", "num_steps", "least"), [("jump", 300, 5.0), ("shooter", 150, 15.0)])
+@pytest.mark.parametrize(
+    ("game", "num_steps", "least"), [("jump", 300, 5.0), ("shooter", 150, 15.0), ("snake", 300, 6.0)]
+)
 def test_the_scripted_player_survives_and_scores(game, num_steps, least, player):
     played = player(game).reset(11)
     total = 0.0
@@ -150,3 +152,30 @@ def test_the_scripted_player_survives_and_scores(game, num_steps, least, player)
         assert not played.step(played.scripted())
         total += played.reward
     assert total > least
+
+
+def test_a_snake_turns_to_the_key_that_is_held_and_never_back(player):
+    snake = player("snake").reset(0)
+    for label, ahead in (("noop", (1, 0)), ("left", (1, 0)), ("down", (0, 1)), ("up", (0, 1)), ("right", (1, 0))):
+        x, y = snake.place("player")
+        snake.step(label)
+        after = snake.place("player")
+        assert (round(after[0] - x), round(after[1] - y)) == ahead, label
+
+
+def test_an_apple_is_a_point_and_a_cell_and_lies_elsewhere_then(player):
+    snake = player("snake").reset(3)
+    apple, length = snake.place("apple"), snake.state["length"]
+    while not snake.reward:
+        assert not snake.step(snake.scripted())
+    assert (snake.reward, snake.state["length"]) == (1.0, length + 1)
+    assert snake.place("player") == pytest.approx(apple) and snake.place("apple") != pytest.approx(apple)
+
+
+def test_a_snake_that_leaves_the_field_is_dead(player):
+    snake = player("snake").reset(1)
+    last = snake.obs
+    while not snake.step("right"):
+        last = snake.obs
+    assert snake.terminated and np.isnan(snake.state["player_x"])
+    np.testing.assert_array_equal(snake.obs, last, "the last picture of play, and no screen that says it is over")
