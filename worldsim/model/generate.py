@@ -21,6 +21,9 @@ from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge
 from worldsim.types import frame_to_obs
 
+MAX_LATENT = 10.0
+"""No latent is that large: a prediction beyond it must become neither a frame, nor a past, nor a target."""
+
 
 class Model(NamedTuple):
     """The modules of a world."""
@@ -122,7 +125,9 @@ def dream(
     scale = jnp.reshape(jnp.asarray(sampler.noise_scale, jnp.float32), (-1, 1, 1))
     noise = draw_noise(keys, jnp.zeros((batch, config.num_latents, config.token_dim))) * scale
     z, first = sample_with_first(denoise, noise, sampler.num_denoise_steps)
-    z, first = (dynamics.prior.shrink(x, cache.prior, prior_inputs) for x in (z, first))
+    z, first = (
+        jnp.clip(dynamics.prior.shrink(x, cache.prior, prior_inputs), -MAX_LATENT, MAX_LATENT) for x in (z, first)
+    )
     return z, jnp.sqrt(jnp.mean((z - first) ** 2, axis=(1, 2)))
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from worldsim.diffusion.loss import bootstrap_target, noisy_input, x_loss
 from worldsim.diffusion.schedule import Levels, draw_coarse_levels, draw_levels, step_index
 from worldsim.model.dynamics import NUM_BEFORE, Dynamics, WindowPast
+from worldsim.model.generate import MAX_LATENT
 from worldsim.model.outcome import Outcome, outcome_loss
 from worldsim.model.tokenizer import Tokenizer, balanced_weight, reconstruction_loss
 from worldsim.nn.params import merge
@@ -19,7 +20,6 @@ from worldsim.train.optimizer import Fixed, Loss
 from worldsim.train.recipes import Recipe
 from worldsim.types import Batch, obs_to_frame
 
-MAX_LATENT = 10.0  # no latent is that large: a prediction beyond it must become neither a target nor a past
 FIRST_FRAME_PURE_NOISE = 0.1  # fraction of pure noise beside the uniform levels
 
 

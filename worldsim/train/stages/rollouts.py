@@ -20,10 +20,9 @@ from jaxtyping import Float, Int64, PyTree
 
 from worldsim.data.dataset import Windows
 from worldsim.model.dynamics import Cache
-from worldsim.model.generate import Model, Sampler, dream, observe
+from worldsim.model.generate import MAX_LATENT, Model, Sampler, dream, observe
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
-from worldsim.train.losses import MAX_LATENT
 from worldsim.types import fold_keys
 
 NUM_WINDOWS = 256  # that are generated at once, and kept
