@@ -122,7 +122,7 @@ def test_a_player_that_the_dream_shows_less_often_than_the_game_counts_as_lost(r
     assert direction is not None
     way = direction.unit * 3
     gaps = np.array([way, way, -way, *[[np.nan, np.nan]] * 5])
-    found = Divergence(np.ones((3, 8, 16)), gaps, np.zeros(8, bool))
+    found = Divergence(np.ones((3, 8, 16)), gaps, np.zeros(8, bool), np.zeros(8, int))
     for shown_real, late in ((0.25, 2 / 3), (0.75, 1 / 3)):
         assert late_numbers("late", opposites, found, shown_real)["late"] == pytest.approx(late)
     lost = found._replace(gaps=np.full((8, 2), np.nan))
@@ -140,3 +140,37 @@ def test_both_actions_begin_from_one_picture_by_one_noise_and_again_by_another(r
     keys, pictures = zip(*tests)
     assert keys[0] == keys[1] == play and keys[2] == keys[3] != play
     assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
+
+
+class TwoWays(Noisy):
+    """Obeys one of two pairs of keys, and says by which keys it was asked."""
+
+    def hear(self, actions, state):
+        self.asked = getattr(self, "asked", [])
+        self.asked.append(actions)
+        return actions
+
+
+def test_a_dream_goes_on_by_the_keys_that_were_recorded_after_its_context(recorded):
+    calibration, held_out = recorded
+    world = TwoWays()
+    asked = trial(
+        world, held_out, num_windows=2, reference={"opposite_actions": fit_opposite_actions(toy.SPEC, calibration, {})}
+    )
+    rows = asked.windows(CONTEXT + 30)
+    dream_opposites(asked, rows, ages=(20, 30))
+    long = [x for x in world.asked if x.shape[1] in (20, 10)]
+    np.testing.assert_array_equal(long[0], held_out.prev_action[rows[:, CONTEXT : CONTEXT + 20]])
+    np.testing.assert_array_equal(long[1], held_out.prev_action[rows[:, CONTEXT + 20 :]])
+
+
+def test_a_pair_that_the_world_may_ignore_gives_way_to_one_that_moves_something(recorded):
+    calibration, held_out = recorded
+    found = fit_opposite_actions(toy.SPEC, calibration, {})
+    still = found.pairs[0]._replace(second=found.pairs[0].first, name="nothing")
+    both = found._replace(pairs=(still, found.pairs[0]), directions=found.directions * 2)
+    asked = trial(toy_control.Perfect(), held_out, num_windows=4, reference={"opposite_actions": both})
+    rows = asked.windows(CONTEXT)
+    [one], [two] = (dream_opposites(asked, rows, num_pairs=n) for n in (1, 2))
+    assert one.pair.tolist() == [0, 1, 0, 1] and two.pair.tolist() == [1, 1, 1, 1]
+    assert two.is_apart.all() and not one.is_apart[::2].any()

@@ -1,18 +1,19 @@
 """Divergence: dreams under opposite actions from one state, at any age of a dream.
 
-At age 0 that state is a recorded context. At a greater age the world has dreamed on from the context under random held
-actions, without beginning anew. From the state it dreams HORIZON frames under an action A that is held and, with the
-same noise, under its opposite B: e1 is the difference A - B on the pixels that differ by more than 16 grey levels in
-some channel, else 0. Then both again with other noise, e2. What the actions do is common to e1 and e2, what the noise
-does is not, so the correlation <e1, e2> / (|e1| |e2|), 0 where nothing differs, is the fraction of the difference that
-the actions cause.
+At age 0 that state is a recorded context. At a greater age the world has dreamed on from the context, without beginning
+anew, under the actions that were recorded there, or under random held ones where the windows end before. From the state
+it dreams HORIZON frames under an action A that is held and, with the same noise, under its opposite B: e1 is the
+difference A - B on the pixels that differ by more than 16 grey levels in some channel, else 0. Then both again with
+other noise, e2. What the actions do is common to e1 and e2, what the noise does is not, so the correlation
+<e1, e2> / (|e1| |e2|), 0 where nothing differs, is the fraction of the difference that the actions cause.
 
-Windows take the pairs of `worldsim.evaluate.fitted.opposite` in turn.
+Windows take the pairs of `worldsim.evaluate.fitted.opposite` in turn. A game may ignore an action where it stands, as a
+snake that never turns back does; with NUM_ASKED pairs a window goes by that which makes most difference in its dream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -27,6 +28,7 @@ from worldsim.initial import InitialContext
 from worldsim.types import SimState
 
 HORIZON = 16
+NUM_ASKED = 2
 LOOK = (4, 8)  # dreamed frames in which the object is looked for
 COMMON = 0.5  # of the difference between two dreams: above, the actions caused it
 MIN_GAP = 0.5  # pixels
@@ -41,6 +43,8 @@ class Divergence(NamedTuple):
     """How far x, y in pixels the dream under A has gone from that under B; NaN where the object is lost."""
     ended: Bool[np.ndarray, " n"]
     """Whether the world said that the game was over before this age."""
+    pair: Int64[np.ndarray, " n"]
+    """The number of the pair of actions of each window."""
 
     @property
     def is_apart(self) -> Bool[np.ndarray, " n"]:
@@ -57,41 +61,64 @@ class _Fork(NamedTuple):
     ended: Bool[np.ndarray, " b"]
 
 
-def dream_opposites(trial: Trial, rows: Int64[np.ndarray, "n t"], ages: Sequence[int] = (0,)) -> list[Divergence]:
+def dream_opposites(
+    trial: Trial, rows: Int64[np.ndarray, "n t"], ages: Sequence[int] = (0,), *, num_pairs: int = 1
+) -> list[Divergence]:
     """Let opposite actions diverge from dreams of each age in frames, the ages in rising order.
 
     Args:
         trial: the world and the pairs of actions.
-        rows: of the windows whose context the dreams begin from.
+        rows: of the windows whose context the dreams begin from, and whose actions they go on by.
         ages: frames dreamed before the opposite actions, one or more.
+        num_pairs: how many pairs are tried from each state; that which makes most difference counts.
     """
-    opposite, sim = trial.reference.opposite_actions, trial.sim
+    opposite = trial.reference.opposite_actions
     parts: list[list[Divergence]] = [[] for _ in ages]
     for number, (ids, count, key) in enumerate(trial.batches(rows)):
-        pairs = [opposite.pairs[i] for i in _pair_numbers(opposite, len(ids), number * len(ids))]
-        held = [
-            np.repeat(np.stack([getattr(p, side) for p in pairs])[:, None], HORIZON, 1) for side in ("first", "second")
-        ]
+        turns = range(min(num_pairs, len(opposite.pairs)))
+        pairs = [_pair_numbers(opposite, len(ids), number * len(ids) + turn) for turn in turns]
         for part, fork in zip(parts, _forks(trial, ids, number, key, ages)):
-            a, b = (np.asarray(dream_on(sim, fork.state, actions)[1].obs) for actions in held)
-            again = [np.asarray(dream_on(sim, fork.other, actions)[1].obs) for actions in held]
-            products = difference_products(visible_difference(a, b), visible_difference(*again))
-            gaps = _gaps(opposite, fork.last, a, b)
-            part.append(Divergence(products[:, :count], gaps[:count], fork.ended[:count]))
-    return [
-        Divergence(*(np.concatenate(field, 1 if i == 0 else 0) for i, field in enumerate(zip(*part)))) for part in parts
+            found = [_diverge(trial, fork, pair) for pair in pairs]
+            most = np.argmax([x.products[:2].sum((0, 2)) for x in found], 0)
+            part.append(_choose(found, most, count))
+    return [_join(part, np.concatenate) for part in parts]
+
+
+def _diverge(trial: Trial, fork: _Fork, pair: Int64[np.ndarray, " b"]) -> Divergence:
+    """Dream the pair of each window from a state."""
+    opposite, sim = trial.reference.opposite_actions, trial.sim
+    held = [
+        np.repeat(np.stack([getattr(opposite.pairs[i], side) for i in pair])[:, None], HORIZON, 1)
+        for side in ("first", "second")
     ]
+    a, b = (np.asarray(dream_on(sim, fork.state, actions)[1].obs) for actions in held)
+    again = [np.asarray(dream_on(sim, fork.other, actions)[1].obs) for actions in held]
+    products = difference_products(visible_difference(a, b), visible_difference(*again))
+    return Divergence(products, _gaps(opposite, fork.last, a, b), fork.ended, pair)
 
 
-def is_directed(opposite: OppositeActions, count: int) -> Bool[np.ndarray, " n"]:
-    """Whether recorded frames show the direction of each window's pair, for `count` windows."""
-    return np.array([d is not None for d in opposite.directions])[_pair_numbers(opposite, count)]
+def _choose(found: Sequence[Divergence], which: Int64[np.ndarray, " b"], count: int) -> Divergence:
+    """Take the first `count` windows, each from the one of `found` that `which` says."""
+    return _join(
+        found, lambda parts, axis: np.stack([np.take(parts[w], i, axis) for i, w in enumerate(which[:count])], axis)
+    )
 
 
-def goes_right(opposite: OppositeActions, gaps: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+def _join(found: Sequence[Divergence], join: Callable[..., np.ndarray]) -> Divergence:
+    """Join the fields of several, along the axis of windows."""
+    products, *others = zip(*found)
+    return Divergence(join(products, 1), *(join(field, 0) for field in others))
+
+
+def is_directed(opposite: OppositeActions, pair: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Whether recorded frames show the direction of each pair."""
+    return np.array([d is not None for d in opposite.directions])[pair]
+
+
+def goes_right(opposite: OppositeActions, found: Divergence) -> Bool[np.ndarray, " n"]:
     """Whether each gap is more than MIN_GAP in the direction of its pair; False where the object is lost."""
     units = np.stack([np.zeros(2) if d is None else d.unit for d in opposite.directions])
-    return (gaps * units[_pair_numbers(opposite, len(gaps))]).sum(-1) > MIN_GAP
+    return (found.gaps * units[found.pair]).sum(-1) > MIN_GAP
 
 
 def visible_difference(
@@ -129,7 +156,9 @@ def _forks(
     policies = random_policies(sim.action_spec, len(ids), [trial.seed, number, 19])
     for age in ages:
         if age > now:
-            state, out = dream_on(sim, state, held_actions(policies, age - now))
+            recorded = columns.prev_action[ids[:, CONTEXT + now : CONTEXT + age]]
+            is_recorded = recorded.shape[1] == age - now and not np.isnan(recorded).any()
+            state, out = dream_on(sim, state, recorded if is_recorded else held_actions(policies, age - now))
             last, now = np.asarray(out.obs)[:, -1], age
             ended = ended | (False if out.terminated is None else np.asarray(out.terminated).any(1))
         yield _Fork(state, state._replace(key=fresh.key) if age else fresh, last, ended)

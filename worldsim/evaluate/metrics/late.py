@@ -1,9 +1,10 @@
 """Late control: do the keys still do in the middle of a dream what they do in the game?
 
 The opposite-action test (`worldsim.evaluate.metrics.opposite`) begun at second 4 and at second 10 of a dream: the world
-dreams on from a held-out context under random actions that are each held for 1 to 8 frames, and from that state 16
-frames under an action and under its opposite, with the same noise and again with other noise
-(`worldsim.evaluate.divergence`). Of up to WINDOWS contexts:
+dreams on from a held-out context under the actions that were recorded after it, and from that state 16 frames under an
+action and under its opposite, with the same noise and again with other noise (`worldsim.evaluate.divergence`). Where no
+episode is long enough, as where its player dies within seconds, the keys are random, each held for 1 to 8 frames. Of up
+to WINDOWS contexts:
 
 - `late_4s`, `late_10s`: do the two lead apart by more than half a pixel in the direction that they do in recorded
   frames? By the place of what the player moves where the footage has it, else by the pictures' shift. The number of
@@ -22,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from worldsim.data.dataset import Columns
-from worldsim.evaluate.divergence import LOOK, Divergence, dream_opposites, goes_right, is_directed
+from worldsim.evaluate.divergence import LOOK, NUM_ASKED, Divergence, dream_opposites, goes_right, is_directed
 from worldsim.evaluate.fitted.opposite import OppositeActions
 from worldsim.evaluate.metric import Metric, Numbers, not_measured
 from worldsim.evaluate.trial import CONTEXT, Measurement, Trial
@@ -48,11 +49,12 @@ METRICS = (
 
 def measure_late(trial: Trial) -> Numbers:
     """Measure opposite actions late in a dream; None, with a reason, where there is no answer."""
-    opposite, rows = trial.reference.opposite_actions, trial.windows(CONTEXT + max(LOOK), WINDOWS)
-    ages = [max(1, round(seconds * trial.sim.fps)) for seconds in SECONDS]
+    opposite, ages = trial.reference.opposite_actions, [max(1, round(seconds * trial.sim.fps)) for seconds in SECONDS]
+    long = CONTEXT + ages[-1]
+    rows = trial.windows(long if trial.held_out.longest >= long else CONTEXT + max(LOOK), WINDOWS)
     real = shown_fraction(opposite, trial.held_out, rows)
     result: Numbers = {"late_shown_real": real}
-    for seconds, found in zip(SECONDS, dream_opposites(trial, rows, ages)):
+    for seconds, found in zip(SECONDS, dream_opposites(trial, rows, ages, num_pairs=NUM_ASKED)):
         result |= late_numbers(f"late_{seconds}s", opposite, found, real)
     return result
 
@@ -72,14 +74,14 @@ def late_numbers(name: str, opposite: OppositeActions, found: Divergence, shown_
         reason = f"the world called all {len(alive)} dreams over before"
         return not_measured(reason, [name, f"{name}_divergence"], name) | {f"num_{name}": 0}
     result: Numbers = {f"num_{name}": int(alive.sum()), f"{name}_divergence": float(found.is_apart[alive].mean())}
-    known = is_directed(opposite, len(alive)) & alive
+    known = is_directed(opposite, found.pair) & alive
     if not known.any():
         reason = "no opposite actions move things reliably apart in the recorded frames for calibration"
         return result | not_measured(reason, [name], name)
     result[f"{name}_shown"] = shown = float(np.isfinite(found.gaps[known]).all(-1).mean())
     if max(shown, shown_real) == 0:
         return result | not_measured("neither the game nor the dream shows what the player moves", [name], name)
-    return result | {name: float(goes_right(opposite, found.gaps)[known].mean() / max(shown, shown_real))}
+    return result | {name: float(goes_right(opposite, found)[known].mean() / max(shown, shown_real))}
 
 
 MEASUREMENT = Measurement(section="control", metrics=METRICS, measure=measure_late)

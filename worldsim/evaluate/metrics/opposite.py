@@ -23,7 +23,7 @@ other noise (`worldsim.evaluate.divergence`).
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Int64
 
 from worldsim.data.dataset import Columns
 from worldsim.evaluate.divergence import (
@@ -31,6 +31,7 @@ from worldsim.evaluate.divergence import (
     HORIZON,
     LOOK,
     MIN_GAP,
+    Divergence,
     correlation,
     dream_opposites,
     goes_right,
@@ -67,7 +68,7 @@ def measure_opposite(trial: Trial) -> Numbers:
         "num_windows": len(rows),
     }
     result |= _latency(correlation(found.products) > COMMON)
-    return result | _directed(opposite, columns, rows, found.gaps, trial.seed)
+    return result | _directed(opposite, columns, rows, found, trial.seed)
 
 
 def _latency(apart: Bool[np.ndarray, "n t"]) -> Numbers:
@@ -80,14 +81,10 @@ def _latency(apart: Bool[np.ndarray, "n t"]) -> Numbers:
 
 
 def _directed(
-    opposite: OppositeActions,
-    columns: Columns,
-    rows: Int64[np.ndarray, "n t"],
-    gaps: Float[np.ndarray, "n 2"],
-    seed: int,
+    opposite: OppositeActions, columns: Columns, rows: Int64[np.ndarray, "n t"], found: Divergence, seed: int
 ) -> Numbers:
     """The fraction that diverge in the direction of recorded frames, and the same of recorded frames."""
-    known = is_directed(opposite, len(rows)) & _shown(opposite, columns, rows)
+    known = is_directed(opposite, found.pair) & _shown(opposite, columns, rows)
     result: Numbers = {
         "opposite_direction": None,
         "opposite_direction_real": _directed_real(opposite, columns, seed),
@@ -98,10 +95,10 @@ def _directed(
         if any(d is not None for d in opposite.directions):
             reason = f"what the player moves is seen in none of the {len(rows)} windows"
         return result | {"opposite_reason": reason}
-    right = goes_right(opposite, gaps)[known]  # False where the object is lost
+    right = goes_right(opposite, found)[known]  # False where the object is lost
     result |= {"opposite_direction": float(right.mean()), "opposite_direction_by": "shift"}
     if opposite.target is not None:
-        result |= {"opposite_direction_by": "place", "opposite_lost": float(np.isnan(gaps[known]).any(-1).mean())}
+        result |= {"opposite_direction_by": "place", "opposite_lost": float(np.isnan(found.gaps[known]).any(-1).mean())}
     return result
 
 
