@@ -5,9 +5,9 @@
 
 The clock starts with `make`, so that the time left for training is what installing, recording and measuring leave.
 Writes demo/video.mp4 and demo/video.gif (the game under its scripted player | your world under a planner, which
-imagines what its keys lead to; neither repeats a recording), demo/clips.mp4 (real | your world | the shipped world, on
-the same held-out clips), demo/metrics.json and the run itself in demo/run. The footage is recorded under a seed that no
-shipped world was trained on.
+imagines what its keys lead to; neither repeats a recording), demo/clips.mp4 (real | your world, and the shipped world
+where there is one, on the same held-out clips), demo/metrics.json and the run itself in demo/run. The footage is
+recorded under a seed that no shipped world was trained on.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ from worldsim.recording.policies import sticky_random
 from worldsim.recording.source import GameConfig
 from worldsim.video import label_columns, side_by_side, write_video
 
-GAME, SEED = "jump", 11
+GAME, PRESET, SEED = "snake", "pixels", 11
 MAX_FRAMES = 24_000
 RECORD_SHARE = 0.15  # of the time, at most
 AFTER_TRAINING_S = 180.0  # measuring, videos and environment, two cores
 CONTEXT, NUM_CLIPS, CLIP_LEN = 8, 3, 64
 PLAY_S = 10.0  # of the video
-PLAN = PlanConfig(holds=(8,))  # 9 plans of 3 keys, of 24 frames, every 6 frames: 36 dreamed frames for one played
+PLAN = PlanConfig(
+    holds=(1, 3, 6, 10, 15), max_plans=20, horizon=20, replan_every=3
+)  # 133 dreamed frames for one played
+ZOOM = 8  # of the videos
 PLANNING_S = 60.0  # at most; the video of a slower machine is shorter
 FRESH_SEED = 2**31 - 1  # of the game; recordings draw theirs below
 NUM_RANDOM = 4  # runs of random keys
@@ -94,7 +97,7 @@ def write_clips(out: Path, footage: Footage, own: worldsim.Simulator, shipped: w
     if shipped is not None:
         columns["shipped world"] = dream(shipped, obs, actions)
     rows = [side_by_side([np.asarray(column[i]) for column in columns.values()]) for i in range(NUM_CLIPS)]
-    video = label_columns(np.concatenate(rows, axis=1), list(columns), zoom=4)
+    video = label_columns(np.concatenate(rows, axis=1), list(columns), zoom=ZOOM)
     write_video(out / "clips.mp4", video, fps=footage.meta.fps, min_width=video.shape[2])
 
 
@@ -157,7 +160,7 @@ def write_played(out: Path, own: worldsim.Simulator) -> dict[str, Any]:
     keys = [sticky_random(own.action_spec, np.random.default_rng(seed)) for seed in range(NUM_RANDOM)]
     random = [play_world(own, act, num_frames, seed=seed) for seed, act in enumerate(keys)]
     columns = {"the game": game.obs, "your world, played": planned.obs}
-    video = label_columns(side_by_side(list(columns.values())), list(columns), zoom=4)
+    video = label_columns(side_by_side(list(columns.values())), list(columns), zoom=ZOOM)
     for name in ("video.mp4", "video.gif"):
         write_video(out / name, video, fps=own.fps, min_width=video.shape[2])
     return {
@@ -205,7 +208,7 @@ def summary(metrics: dict[str, Any], out: Path) -> str:
     by_chance = np.mean([run["reward"] for run in played["random"]])
     return f"""
 {out}/video.mp4     the game, played by its script | your world, played by a planner that imagines what keys lead to
-{out}/clips.mp4     real | your world | the shipped world, each clip dreamt {CLIP_LEN} frames long under recorded keys
+{out}/clips.mp4     real | your world, each clip dreamt {CLIP_LEN} frames long under recorded keys
 {out}/metrics.json  over 3 seeds; of your world:
   {played["frames"]} frames pay the planner {played["planner"]["reward"]:.1f} in the dream, random keys {by_chance:.1f}
   action_following {own["action_following"]:.2f}: share of clips that true actions explain better than random ones
@@ -242,7 +245,7 @@ def main() -> None:
     minutes = max(0.5, (budget - (time.time() - started) - AFTER_TRAINING_S) / 60)
     print(f"2/4 learning its world: {minutes:.1f} minutes", file=sys.stderr)
     with closing(StageBars()) as bars:
-        worldsim.fit([footage.path], out / "run", preset="tiny", minutes=minutes, name="my-jump", on_progress=bars)
+        worldsim.fit([footage.path], out / "run", preset=PRESET, minutes=minutes, name=f"my-{GAME}", on_progress=bars)
     lap("train")
     print("3/4 measuring it, three seeds", file=sys.stderr)
     own = worldsim.load(str(out / "run"))

@@ -50,6 +50,7 @@ GAMES = {
     "pong": Game("pong", 3000),
     "jump": Game("jump", 1000),
     "jump-tall": Game("jump-tall", 1000),
+    "snake": Game("snake", 1000),
     "takecover": Game("doom-takecover", 1000),
 }
 
@@ -113,16 +114,11 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "pixels-deep": lambda r: _pixels(r, num_local=2),
     "forecast": lambda r: _forecast(r),
     "forecast-single": lambda r: _forecast(r, forecast_goes_on=1.0),
-    "forecast-clean": lambda r: _forecast(r, forecast_ghost=0.0, forecast_noise=0.06),
-    "forecast-noise": lambda r: _forecast(r, forecast_ghost=0.0),
+    "forecast-whole": lambda r: _forecast(r, forecast_side=1000),
     "forecast-most": lambda r: _forecast(r, forecast_fraction=0.65),
-    "forecast-least": lambda r: _forecast(r, forecast_fraction=0.25),
     "forecast-eight": lambda r: _forecast(r, forecast_frames=8),
-    "forecast-wide": lambda r: replace(r, forecast=ForecastConfig(width=48, inner_width=128)),
-    "forecast-rollouts": lambda r: _forecast(r, refresh_count=6),
-    "forecast-one-step": lambda r: _forecast(r, num_denoise_steps=1),
-    "forecast-pixels": lambda r: _forecast(_pixels(r, patch=4, local_width=32, channels=48)),
-    "forecast-two-frames": lambda r: replace(r, forecast=ForecastConfig(num_frames=2)),
+    "forecast-pixels": lambda r: _forecast(_pixels(r)),
+    "preset-pixels": lambda r: PRESETS["pixels"],
     "tokenizer-more": lambda r: replace(r, tokenizer_fraction=0.3),
 }
 """Each an idea: what it changes of the recipe `tiny`."""

@@ -22,7 +22,7 @@ def test_the_clips_show_real_and_dream_of_the_same_clips(tmp_path):
     demo.write_clips(tmp_path, footage, Simulator.from_world(world), None)
     video = read_prompt(tmp_path / "clips.mp4")
     assert len(video) == 5
-    real, dream = video[:, 18:, : 16 * 4], video[:, 18:, -16 * 4 :]
+    real, dream = video[:, 18:, : 16 * demo.ZOOM], video[:, 18:, -16 * demo.ZOOM :]
     assert ((real > 150).mean() - 0.25) < 0.02  # the bar covers a quarter of each recorded picture
     assert abs(real.astype(int) - dream).mean() > 10
 
@@ -34,7 +34,7 @@ def test_the_video_shows_the_game_beside_the_world_that_a_planner_plays(tmp_path
     numbers = demo.write_played(tmp_path, Simulator.from_world(random_world()))
     video = read_prompt(tmp_path / "video.mp4")
     assert len(video) == numbers["frames"] == 7 and (tmp_path / "video.gif").stat().st_size > 0
-    assert video[:, 20:, : 16 * 4 - 2].min() > 200 and video[:, 20:, -16 * 4 :].min() < 200
+    assert video[:, 20:, : 16 * demo.ZOOM - 2].min() > 200 and video[:, 20:, -16 * demo.ZOOM :].min() < 200
     assert np.isfinite(numbers["planner"]["reward"]) and len(numbers["random"]) == demo.NUM_RANDOM
     assert numbers["scripted_player_in_the_game"] == {"reward": 2.0, "num_ends": 1}
 
@@ -89,4 +89,5 @@ def test_a_shipped_world_of_another_version_is_left_out(monkeypatch, capsys):
         raise ValueError("not of this version")
 
     monkeypatch.setattr(demo.worldsim, "load", load)
+    monkeypatch.setattr(demo, "GAME", "jump")
     assert demo.shipped_world((48, 64)) is None and "not of this version" in capsys.readouterr().err

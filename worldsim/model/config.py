@@ -24,7 +24,7 @@ class ForecastConfig:
 
     width: Annotated[int, Range(1, 2048)] = 32
     """Channels of a cell."""
-    inner_width: Annotated[int, Range(1, 2048)] = 96
+    inner_width: Annotated[int, Range(1, 2048)] = 64
     """Channels of a square of two by two cells."""
     num_blocks: Annotated[int, Range(1, 8)] = 2
     """Convolution blocks of the cells on the way in, of the squares, and of the cells on the way out."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.prior import CopyLast, Prior
@@ -47,7 +47,7 @@ class ForecastNet(nnx.Module):
         self.action = ActionEmbedding(inner, config.controls, rngs=rngs)
         self.conv_in = conv(forecast.num_frames * cell_dim, width, rngs=rngs)
         self.before, self.inner, self.after = (
-            nnx.List([ConvBlock(n, cond_width=inner, rngs=rngs) for _ in range(forecast.num_blocks)])
+            nnx.List([ConvBlock(n, cond_width=inner, separable=True, rngs=rngs) for _ in range(forecast.num_blocks)])
             for n in (width, inner, width)
         )
         self.down, self.up = linear(4 * width, inner, rngs=rngs), linear(inner, 4 * width, rngs=rngs)
@@ -60,28 +60,53 @@ class ForecastNet(nnx.Module):
 
         Of the k frames `ForecastConfig.num_frames` are read.
         """
-        frames = [unpack(before[..., age, :, :], self.grid, self.pack) for age in range(self.num_frames)]
+        cells = unpack(before[..., : self.num_frames, :, :], self.grid, self.pack)
+        mean, log_variance = self.forecast(cells, prev_action)
+        return Forecast(pack_cells(mean, self.pack), log_variance)
+
+    def forecast(
+        self,
+        before: Float[Array, "*b k y x c"],
+        prev_action: Float[Array, "*b a"],
+        corner: Int[Array, "*b 2"] | None = None,
+    ) -> tuple[Float[Array, "*b y x c"], Float[Array, "*b y x 1"]]:
+        """Return the forecast of cells and its log variance: of whole frames or of parts.
+
+        `corner` is the row and column of a part's first cell in its frame, both even.
+        """
         cond = self.action(prev_action)
-        cells = self.conv_in(INPUT_GAIN * jnp.concatenate(frames, -1))
+        frames = jnp.concatenate([before[..., age, :, :, :] for age in range(self.num_frames)], -1)
+        cells = self.conv_in(INPUT_GAIN * frames)
         for block in self.before:
             cells = block(cells, cond)
-        cells = cells + self._inner(cells, cond)
+        cells = cells + self._inner(cells, cond, corner)
         for block in self.after:
             cells = block(cells, cond)
-        change = pack_cells(self.out_proj(cells), self.pack).astype(jnp.float32)
+        change = self.out_proj(cells).astype(jnp.float32)
         seen = soft_norm(jax.lax.stop_gradient(cells))
         log_variance = START_LOG_VARIANCE + VARIANCE_RATE * self.variance_proj(seen).astype(jnp.float32)
-        return Forecast(before[..., 0, :, :] + change, _bounded(log_variance))
+        return before[..., 0, :, :, :] + change, _bounded(log_variance)
 
-    def _inner(self, cells: Float[Array, "*b y x e"], cond: Float[Array, "*b d"]) -> Float[Array, "*b y x e"]:
+    def _inner(
+        self, cells: Float[Array, "*b y x e"], cond: Float[Array, "*b d"], corner: Int[Array, "*b 2"] | None
+    ) -> Float[Array, "*b y x e"]:
         height, width = cells.shape[-3:-1]
         ends = [(0, 0)] * (cells.ndim - 3) + [(0, height % 2), (0, width % 2), (0, 0)]
         squares = self.down(patchify(jnp.pad(cells, ends), 2))
-        place = self.pos_embed(*squares.shape[-3:-1]).reshape(*squares.shape[-3:-1], -1)
-        squares = squares + like(place, squares)
+        squares = squares + like(self._place(*squares.shape[-3:-1], corner), squares)
         for block in self.inner:
             squares = block(squares, cond)
         return unpatchify(self.up(squares), 2)[..., :height, :width, :]
+
+    def _place(self, height: int, width: int, corner: Int[Array, "*b 2"] | None) -> Float[Array, "*b y x d"]:
+        """Return a vector for the place in the whole frame of each square of two by two cells."""
+        rows, columns = (-(-n * self.pack // 2) for n in self.grid)
+        place = self.pos_embed(rows, columns).reshape(rows, columns, -1)
+        if corner is None:
+            return place
+        return jax.vmap(lambda at: jax.lax.dynamic_slice(place, (*at, 0), (height, width, place.shape[-1])))(
+            corner // 2
+        )
 
 
 def _bounded(log_variance: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -14,7 +14,7 @@ from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float
 
-from worldsim.nn.layers import compute_dtype, linear
+from worldsim.nn.layers import compute_dtype, like, linear
 
 
 def conv(d_in: int, d_out: int, *, rngs: nnx.Rngs) -> nnx.Conv:
@@ -32,14 +32,33 @@ def pack_cells(cells: Float[Array, "*b y x c"], pack: int) -> Float[Array, "*b n
     return rearrange(cells, "... (h p) (w q) c -> ... (h w) (p q c)", p=pack, q=pack)
 
 
+class SeparableConv(nnx.Module):
+    """A 3 x 3 convolution of each channel, then a linear map of the channels (Chollet 2016, arXiv 1610.02357).
+
+    On a processor it takes a third of the time of a full one, and what moves by a cell is one of its taps.
+    """
+
+    def __init__(self, d_in: int, d_out: int, *, rngs: nnx.Rngs):
+        here = jnp.zeros((3, 3, d_in)).at[1, 1].set(1.0)
+        self.taps = nnx.Param(here + 0.2 * jax.random.normal(rngs.params(), here.shape))
+        self.out = linear(d_in, d_out, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "*b y x c"]) -> Float[Array, "*b y x d"]:
+        """Apply the convolution; the frame goes on as zeros beyond its edge."""
+        height, width = x.shape[-3:-1]
+        around = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
+        shifted = {(i, j): around[..., i : i + height, j : j + width, :] for i in range(3) for j in range(3)}
+        return self.out(sum(like(self.taps[...][at], x) * part for at, part in shifted.items()))
+
+
 class ConvBlock(nnx.Module):
     """A residual branch that looks at the neighbours and gates what it finds.
 
     a, b = V conv(norm(x)),   x + W (silu(a + U cond) * b)
     """
 
-    def __init__(self, width: int, *, cond_width: int = 0, rngs: nnx.Rngs):
-        self.conv = conv(width, 2 * width, rngs=rngs)
+    def __init__(self, width: int, *, cond_width: int = 0, separable: bool = False, rngs: nnx.Rngs):
+        self.conv = (SeparableConv if separable else conv)(width, 2 * width, rngs=rngs)
         self.cond = linear(cond_width, width, rngs=rngs) if cond_width else None
         self.out = linear(width, width, rngs=rngs, zero=True)
 

@@ -52,7 +52,7 @@ class Recipe:
     tokenizer_stage: StageConfig = StageConfig(batch_size=64)
     dynamics_stage: StageConfig = StageConfig(batch_size=4)
     flow_stage: StageConfig = StageConfig(batch_size=8, learning_rate=0.004, decay=0.98)
-    forecast_stage: StageConfig = StageConfig(batch_size=16, decay=0.98)
+    forecast_stage: StageConfig = StageConfig(batch_size=8, decay=0.98)
     first_frame_stage: StageConfig = StageConfig(batch_size=32, decay=0.98, ema=0.998)
     tokenizer_fraction: float = 0.3
     flow_fraction: float = 0.2
@@ -67,10 +67,10 @@ class Recipe:
     """Frames that the forecast makes of each other before it is given real ones again."""
     forecast_goes_on: float = 0.4
     """Fraction of the stage after which it does so; before, every frame is made of recorded ones."""
-    forecast_noise: float = 0.1
+    forecast_noise: float = 0.2
     """Largest deviation of the noise on the frames that the forecast is made from; a dream's past has 1/15."""
-    forecast_ghost: float = 0.5
-    """Largest part of such a frame that gives way to another: so the network learns to make whole what has faded."""
+    forecast_side: int = 12
+    """Side, in cells, of the part of a frame that it is trained on at a time: mostly one where something changes."""
     pixel_metric_latents: bool = False
     """Whether latents are rescaled to the metric of pixels before the dynamics (`worldsim.train.pixel_metric`)."""
     frames: int = 16
@@ -128,6 +128,15 @@ TINY = Recipe(
     dynamics_stage=StageConfig(batch_size=4, decay=0.98),
     tokenizer_fraction=0.15,
     single_frame_fraction=0.1,
+)
+PIXELS = replace(
+    TINY,
+    tokenizer=TokenizerConfig(width=12, num_layers=(0, 0), patch=2, latent_channels=12, pack=8),
+    dynamics=replace(TINY.dynamics, local_width=16),
+    forecast=ForecastConfig(),
+    tokenizer_fraction=0.03,
+    forecast_fraction=0.5,
+    num_denoise_steps=1,
 )
 SMALL = Recipe(
     tokenizer=replace(_PACKED, width=48, num_local=3),
@@ -208,6 +217,7 @@ MINECRAFT_H100 = replace(
 )
 PRESETS: dict[str, Recipe] = {
     "tiny": TINY,
+    "pixels": PIXELS,
     "small": SMALL,
     "base": BASE,
     "game": GAME,
@@ -215,9 +225,10 @@ PRESETS: dict[str, Recipe] = {
     "minecraft": MINECRAFT,
     "minecraft-h100": MINECRAFT_H100,
 }
-"""tiny: minutes on two cores; small: ten minutes on an accelerator; base: more of both. The others made the shipped
-worlds: `game-h100` made jump and pong in 8 minutes each, `minecraft-h100` minecraft in 18; `game` and
-`minecraft` are their versions for two cores, 20 to 30 and 75 minutes."""
+"""tiny: minutes on two cores; pixels: the same, for games of small things that move by whole pixels; small: ten minutes
+on an accelerator; base: more of both. The others made the shipped worlds: `game-h100` made jump and pong in 8 minutes
+each, `minecraft-h100` minecraft in 18; `game` and `minecraft` are their versions for two cores, 20 to 30 and 75
+minutes."""
 
 
 def get_recipe(preset: str | Recipe) -> Recipe:
