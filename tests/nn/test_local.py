@@ -7,7 +7,7 @@ from flax import nnx
 
 from tests.nn.test_nn import randomised
 from worldsim.nn.embedding import patchify
-from worldsim.nn.local import ConvBlock, pack_cells, soft_norm, unpack
+from worldsim.nn.local import ConvBlock, SeparableConv, pack_cells, soft_norm, unpack
 
 
 def test_tokens_lie_as_the_tokenizer_packs_them():
@@ -39,3 +39,11 @@ def test_the_norm_bounds_what_is_large_and_leaves_what_is_small():
     small, large = 1e-3 * direction, 1e3 * direction
     np.testing.assert_allclose(soft_norm(small), small, rtol=1e-4)
     np.testing.assert_allclose(jnp.square(soft_norm(large)).mean(), 1, rtol=1e-4)
+
+
+def test_a_separable_convolution_is_a_full_one_of_each_channel_and_a_map():
+    layer = SeparableConv(3, 5, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(1), (2, 6, 7, 3))
+    kernel = layer.taps[...][..., None] * layer.out.kernel[...][None, None]
+    full = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(layer(x), full, atol=1e-5)

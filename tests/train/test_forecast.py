@@ -84,7 +84,7 @@ def test_what_lies_beyond_a_part_of_a_frame_changes_nothing():
     cells = rng.normal(size=(4, FORECAST.num_frames + 2, 8, 8, 1)).astype(np.float32)
     shown = Clips(cells, np.zeros((4, cells.shape[1], 1), np.float32), np.array([[4, 4]] * 4))
     spoiled = shown._replace(cells=cells.copy())
-    spoiled.cells[:, FORECAST.num_frames :, :MARGIN] += 1.0
+    spoiled.cells[:, -1, :MARGIN] += 1.0
     loss = forecast_loss(graph, wide, STAGE)
     errors = [
         loss(params, x, jax.random.key(0), Fixed(params, ()), goes_on=False)[1]["error"] for x in (shown, spoiled)

@@ -88,14 +88,14 @@ def cut_parts(
     num_given: int,
     rng: np.random.Generator,
 ) -> Clips:
-    """Cut a part of `side` cells out of the frames of each clip, around a cell that changes in a frame to be forecast.
+    """Cut a part of `side` cells out of the frames of each clip, around a cell that changes in it.
 
-    The more a cell changes the likelier it is chosen.
+    The more a cell changes from the last frame that is given on, the likelier it is chosen: also where the last frame
+    of all, in which nothing moves any more, is the only one to be forecast.
     """
-    b, length, rows, columns, _ = cells.shape
+    b, _, rows, columns, _ = cells.shape
     height, width = min(side, rows), min(side, columns)
-    later = rng.integers(num_given, length, b)
-    change = np.abs(cells[np.arange(b), later] - cells[np.arange(b), later - 1]).mean(-1).reshape(b, -1)
+    change = np.abs(np.diff(cells[:, num_given - 1 :], axis=1)).mean((1, -1)).reshape(b, -1)
     chance = np.cumsum(change + 1e-3 * change.mean() + 1e-9, 1)
     chosen = (rng.random((b, 1)) * chance[:, -1:] > chance).sum(1)
     ends = np.maximum((height - MARGIN, width - MARGIN), MARGIN + 1)
@@ -108,7 +108,8 @@ def cut_parts(
 def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -> Loss:
     """Return the loss of a ForecastNet on Clips: the squared error, and the likelihood of the size of the first one.
 
-    With `goes_on` half of the clips are forecast for all of their frames, else all of them for one.
+    With `goes_on` half of the clips are forecast for all of their frames, else all of them for the last one, which may
+    be the last of an episode as no other is.
     """
     num_given = _num_given(config)
 
@@ -120,13 +121,14 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
         is_young = jax.random.bernoulli(key_young, YOUNG_FRACTION, (len(cells), 1, 1, 1, 1))
         level = recipe.forecast_noise * jax.random.uniform(key_level, (len(cells), 1, 1, 1, 1))
         counts = _inside(corner, cells.shape[2:4], config)
-        before = jnp.flip(cells[:, :num_given], 1)
+        first = num_given + recipe.forecast_frames - num_made
+        before = jnp.flip(cells[:, first - num_given : first], 1)
         before = before.at[:, 1:].multiply(~is_young)
         errors, likelihood = [], jnp.float32(0)
         for i in range(num_made):
-            truth = cells[:, num_given + i]
+            truth = cells[:, first + i]
             seen = before + level * jax.random.normal(jax.random.fold_in(key_noise, i), before.shape)
-            action = jnp.where(hidden, jnp.nan, prev_action[:, num_given + i])
+            action = jnp.where(hidden, jnp.nan, prev_action[:, first + i])
             mean, log_variance = net.forecast(seen, action, corner)
             squared = (mean - truth) ** 2
             errors.append((counts * squared).mean() / counts.mean())
