@@ -282,6 +282,7 @@ HEADLINE = (
         for what, section, key in FIRST
         for name in ("jump", "pong")
     ),
+    metric_row("`make demo`, 11 minutes of training", "demo", control.ACTION_FOLLOWING, ("own_world",)),
     metric_row("`make demo`, 11 minutes of training", "demo", fidelity.PSNR_16, ("own_world",), above=True),
     metric_row("`pong`", "world_pong", fidelity.PSNR_16, FIDELITY, above=True),
     metric_row("`jump`", "world_jump", control.ACTION_FOLLOWING, CONTROL),

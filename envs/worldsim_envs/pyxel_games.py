@@ -64,12 +64,13 @@ class PyxelModule(ModuleType):
                 reset_drawing()
             self._engine.dither(1.0)
         else:
-            driver = os.environ.get("SDL_AUDIODRIVER")
+            driver, here = os.environ.get("SDL_AUDIODRIVER"), Path.cwd()
             os.environ["SDL_AUDIODRIVER"] = "dummy"  # a machine without a sound card prints a page of ALSA errors
             try:
                 self._engine.init(width, height, headless=True)
             finally:
                 os.environ.pop("SDL_AUDIODRIVER") if driver is None else os.environ.update(SDL_AUDIODRIVER=driver)
+                os.chdir(here)  # the engine goes to the folder of the program that calls it
             _screen["ready"] = True
         self.camera()
 

@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from tests.commands import environment
 from worldsim.env import check_world_env
 
 pytest.importorskip("pyxel")
@@ -166,7 +170,7 @@ def test_a_snake_turns_to_the_key_that_is_held_and_never_back(player):
 def test_an_apple_is_a_point_and_a_cell_and_lies_elsewhere_then(player):
     snake = player("snake").reset(3)
     apple, length = snake.place("apple"), snake.state["length"]
-    while not snake.reward:
+    while snake.state["length"] == length:
         assert not snake.step(snake.scripted())
     assert (snake.reward, snake.state["length"]) == (1.0, length + 1)
     assert snake.place("player") == pytest.approx(apple) and snake.place("apple") != pytest.approx(apple)
@@ -179,3 +183,11 @@ def test_a_snake_that_leaves_the_field_is_dead(player):
         last = snake.obs
     assert snake.terminated and np.isnan(snake.state["player_x"])
     np.testing.assert_array_equal(snake.obs, last, "the last picture of play, and no screen that says it is over")
+
+
+def test_a_game_leaves_the_working_directory_alone(tmp_path):
+    code = (
+        "import os, gymnasium, worldsim_envs; before = os.getcwd(); "
+        "gymnasium.make('worldsim_envs/snake-v0').reset(seed=0); assert os.getcwd() == before, os.getcwd()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment())

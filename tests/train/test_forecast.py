@@ -10,6 +10,7 @@ from flax import nnx
 
 import worldsim
 from tests.worlds import RECIPE, bar_footage
+from worldsim.data.dataset import Columns
 from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.dynamics import Dynamics
 from worldsim.model.forecast import ForecastNet
@@ -19,7 +20,7 @@ from worldsim.nn.params import merge, split
 from worldsim.train import StageConfig, fit
 from worldsim.train.losses import TrainBatch, dynamics_loss
 from worldsim.train.optimizer import Fixed, init_state, is_kernel, make_step, muon
-from worldsim.train.stages.forecast import MARGIN, Clips, cut_parts, forecast_loss
+from worldsim.train.stages.forecast import MARGIN, Clips, cut_parts, find_ends, forecast_loss
 from worldsim.types import Batch
 from worldsim.world import load_world
 
@@ -75,6 +76,14 @@ def test_parts_of_frames_are_cut_where_something_changes():
     assert (parts.cells[:, 2].sum((1, 2, 3)) == 1).mean() > 0.9
     for cut, whole, (top, left) in zip(parts.cells, cells, parts.corner):
         np.testing.assert_array_equal(cut, whole[:, top : top + 8, left : left + 8])
+
+
+def test_the_ends_of_episodes_are_found_where_the_game_was_over_and_they_are_long_enough():
+    terminated = np.zeros(20, bool)
+    terminated[[6, 9, 19]] = True  # the episode of rows 10 to 15 was cut
+    columns = Columns(*[np.zeros((20, 1))] * 3, terminated, None, np.array([0, 7, 10, 16, 20]))
+    np.testing.assert_array_equal(find_ends(columns, 4), [[3, 4, 5, 6], [16, 17, 18, 19]])
+    assert find_ends(columns, 8).shape == (0, 8)
 
 
 def test_what_lies_beyond_a_part_of_a_frame_changes_nothing():

@@ -8,6 +8,8 @@ proper would lift their noise to the size of what is there.
 
 from __future__ import annotations
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange
@@ -48,7 +50,7 @@ class SeparableConv(nnx.Module):
         height, width = x.shape[-3:-1]
         around = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
         shifted = {(i, j): around[..., i : i + height, j : j + width, :] for i in range(3) for j in range(3)}
-        return self.out(sum(like(self.taps[...][at], x) * part for at, part in shifted.items()))
+        return self.out(reduce(jnp.add, (like(self.taps[...][at], x) * part for at, part in shifted.items())))
 
 
 class ConvBlock(nnx.Module):

@@ -35,6 +35,7 @@ from worldsim.video import strip
 
 NUM_CLIPS, HORIZON = 64, 8  # of an evaluation
 MARGIN = 2  # cells of a part at whose forecast what lies beyond it is missed
+END_FRACTION = 0.125  # of the clips end with the end of an episode: few frames do, and a dream lives on behind it
 YOUNG_FRACTION = 0.1  # of the windows, which begin with the first frame of all: there is none before it
 
 
@@ -63,9 +64,14 @@ def forecast_stage(
     windows = _windows(data[0], num_given + num_made)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
 
+    ends = find_ends(data[0], num_given + num_made)
+
     def clips(step: int) -> Clips:
-        z, prev_action = _read(windows, latents.train, order.at(step))
-        rng = np.random.default_rng([seed, step])
+        rng, rows = np.random.default_rng([seed, step]), windows.rows(order.at(step))[0]
+        if len(ends):
+            is_end = rng.random(len(rows)) < END_FRACTION
+            rows[is_end] = rng.choice(ends, is_end.sum())
+        z, prev_action = _read(data[0], latents.train, rows)
         return cut_parts(_cells(z, dynamics), prev_action, recipe.forecast_side, num_given, rng)
 
     return Stage(
@@ -120,7 +126,7 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
         hidden = jax.random.bernoulli(key_action, recipe.action_dropout, (len(cells), 1))
         is_young = jax.random.bernoulli(key_young, YOUNG_FRACTION, (len(cells), 1, 1, 1, 1))
         level = recipe.forecast_noise * jax.random.uniform(key_level, (len(cells), 1, 1, 1, 1))
-        counts = _inside(corner, cells.shape[2:4], config)
+        counts = _inside(corner, (cells.shape[2], cells.shape[3]), config)
         first = num_given + recipe.forecast_frames - num_made
         before = jnp.flip(cells[:, first - num_given : first], 1)
         before = before.at[:, 1:].multiply(~is_young)
@@ -170,7 +176,8 @@ def _evaluation(
     horizon = min(HORIZON, max(1, data[1].longest - num_given))
     windows, statistics = _windows(data[1], num_given + horizon), pixel_statistics(data[0])
     ids = np.linspace(0, len(windows) - 1, min(NUM_CLIPS, len(windows))).astype(int)
-    (z, prev_action), frames = _read(windows, latents.held, ids), windows.columns.obs[windows.rows(ids)[0]]
+    rows = windows.rows(ids)[0]
+    (z, prev_action), frames = _read(data[1], latents.held, rows), data[1].obs[rows]
     future, last = frames[:, num_given:], frames[:, num_given - 1 : num_given]
     copy = psnr(future, np.repeat(last, horizon, 1)).mean()
     token_graph, token_params = split(tokenizer)
@@ -205,11 +212,17 @@ def _num_given(config: DynamicsConfig) -> int:
     return config.forecast.num_frames
 
 
+def find_ends(columns: Columns, length: int) -> Int[np.ndarray, "n t"]:
+    """Return the rows of the last frames of each episode that was over at its end, where it has as many."""
+    last = columns.bounds[1:] - 1
+    long_enough = np.diff(columns.bounds) >= length
+    return last[long_enough & columns.terminated[last]][:, None] + np.arange(1 - length, 1)
+
+
 def _read(
-    windows: Windows, latents: Float[np.ndarray, "n m c"], ids: np.ndarray
+    columns: Columns, latents: Float[np.ndarray, "n m c"], rows: Int[np.ndarray, "b t"]
 ) -> tuple[Float[np.ndarray, "b t m c"], Float[np.ndarray, "b t a"]]:
-    rows, _ = windows.rows(ids)
-    return np.asarray(latents[rows], np.float32), windows.columns.prev_action[rows]
+    return np.asarray(latents[rows], np.float32), columns.prev_action[rows]
 
 
 def _cells(z: Float[np.ndarray, "b t n c"], config: DynamicsConfig) -> Float[np.ndarray, "b t y x e"]:
