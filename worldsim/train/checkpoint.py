@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -114,8 +115,18 @@ def restore_training(manager: CheckpointManager, like: PyTree) -> tuple[int, PyT
 
 def _undisturbed(work: Callable[[], T]) -> T:
     """Run work to its end; an interrupt of the caller is raised after it."""
-    with ThreadPoolExecutor(1) as thread:
+    thread = _orbax_thread()
+    try:
         return thread.submit(work).result()
+    finally:
+        thread.submit(int).result()  # one after the other: it is done when that is, wherever an interrupt came
+
+
+@lru_cache
+def _orbax_thread() -> ThreadPoolExecutor:
+    thread = ThreadPoolExecutor(1)
+    thread.submit(int).result()  # an interrupt while a thread begins makes a second one begin
+    return thread
 
 
 def _leaves(tree: PyTree) -> dict[str, PyTree]:
