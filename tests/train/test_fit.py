@@ -124,7 +124,7 @@ def test_divergence_ends_training_and_names_the_step_and_the_metric(footage, tmp
         ({"minutes": 1.0, "num_train_steps": 5}, "got both"),
         ({"num_train_steps": 1}, "at least 2"),
         ({"minutes": 0.0}, "above 0"),
-        ({"preset": "huge"}, "tiny, small, base, game"),
+        ({"preset": "huge"}, "tiny, pixels, small, base, game"),
         ({"resume": True}, "no run to resume"),
         ({"name": "no/slash"}, "letters, digits"),
     ],

@@ -22,7 +22,9 @@ from worldsim.nn.params import merge
 from worldsim.types import frame_to_obs
 
 MAX_LATENT = 10.0
-"""No latent is that large: a prediction beyond it must become neither a frame, nor a past, nor a target."""
+"""No latent is that large: a prediction beyond it must become neither a past nor a target of training."""
+MAX_DREAMED = 1e4
+"""Nor is a dreamed one, whatever guidance exaggerates: a world that runs away stays there and does not end in NaN."""
 
 
 class Model(NamedTuple):
@@ -126,7 +128,7 @@ def dream(
     noise = draw_noise(keys, jnp.zeros((batch, config.num_latents, config.token_dim))) * scale
     z, first = sample_with_first(denoise, noise, sampler.num_denoise_steps)
     z, first = (
-        jnp.clip(dynamics.prior.shrink(x, cache.prior, prior_inputs), -MAX_LATENT, MAX_LATENT) for x in (z, first)
+        jnp.clip(dynamics.prior.shrink(x, cache.prior, prior_inputs), -MAX_DREAMED, MAX_DREAMED) for x in (z, first)
     )
     return z, jnp.sqrt(jnp.mean((z - first) ** 2, axis=(1, 2)))
 
