@@ -63,7 +63,6 @@ def forecast_stage(
     num_given = _num_given(dynamics)
     windows = _windows(data[0], num_given + num_made)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
-
     ends = find_ends(data[0], num_given + num_made)
 
     def clips(step: int) -> Clips:
@@ -85,6 +84,13 @@ def forecast_stage(
         flags=lambda progress, step: {"goes_on": progress >= recipe.forecast_goes_on},
         num_evaluations=recipe.num_evaluations,
     )
+
+
+def find_ends(columns: Columns, length: int) -> Int[np.ndarray, "n t"]:
+    """Return the rows of the last frames of each episode that was over at its end, where it has as many."""
+    last = columns.bounds[1:] - 1
+    long_enough = np.diff(columns.bounds) >= length
+    return last[long_enough & columns.terminated[last]][:, None] + np.arange(1 - length, 1)
 
 
 def cut_parts(
@@ -210,13 +216,6 @@ def _windows(columns: Columns, num_frames: int) -> Windows:
 def _num_given(config: DynamicsConfig) -> int:
     assert config.forecast is not None
     return config.forecast.num_frames
-
-
-def find_ends(columns: Columns, length: int) -> Int[np.ndarray, "n t"]:
-    """Return the rows of the last frames of each episode that was over at its end, where it has as many."""
-    last = columns.bounds[1:] - 1
-    long_enough = np.diff(columns.bounds) >= length
-    return last[long_enough & columns.terminated[last]][:, None] + np.arange(1 - length, 1)
 
 
 def _read(
