@@ -30,6 +30,10 @@ class ForecastConfig:
     """Convolution blocks of the cells on the way in, of the squares, and of the cells on the way out."""
     num_frames: Annotated[int, Range(1, 16)] = 3
     """Past frames that it reads: three, so that what is accelerated shows."""
+    num_surprises: Annotated[int, Range(0, 16)] = 3
+    """Cells of a frame, at most, in which something may enter by chance (`worldsim.model.surprise`)."""
+    size: tuple[Annotated[int, Range(1, 4096)], Annotated[int, Range(1, 4096)]] | None = None
+    """Rows and columns of cells that show the picture; tokens may reach past it. Training sets it; None = all."""
 
     def __post_init__(self):
         check(self)
@@ -109,6 +113,12 @@ class DynamicsConfig:
         if self.camera is not None and self.forecast is not None:
             raise ValueError("expected a camera or a forecast for the prior, got both; leave forecast out.")
         num_step_sizes(self.num_levels)
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        """Rows and columns of cells that show the picture."""
+        size = None if self.forecast is None else self.forecast.size
+        return size or (self.grid[0] * self.pack, self.grid[1] * self.pack)
 
     @property
     def num_before(self) -> int:

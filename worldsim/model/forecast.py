@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.prior import CopyLast, Prior
+from worldsim.model.surprise import Scene, SurpriseNet
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding, patchify, unpatchify
 from worldsim.nn.layers import like, linear
 from worldsim.nn.local import ConvBlock, conv, pack_cells, soft_norm, unpack
@@ -31,6 +33,9 @@ START_LOG_VARIANCE = -4.0
 VARIANCE_RATE = 4.0  # the variances range over ten units, for which a step of the optimizer is small
 
 
+RING = 2  # empty cells around the picture, so that its edge shows where a part is cut out of it
+
+
 class Forecast(NamedTuple):
     """The next frame as its past has it."""
 
@@ -38,14 +43,27 @@ class Forecast(NamedTuple):
     log_variance: Float[Array, "*b y x 1"]  # of the error of each cell
 
 
+def lay_out(z: Float[Array, "*b n k"], config: DynamicsConfig) -> Float[Array, "*b y x c"]:
+    """Lay tokens out as the cells of the picture within a ring of RING empty ones; of NumPy too."""
+    (rows, columns), xp = config.picture, np if isinstance(z, np.ndarray) else jnp
+    cells = unpack(z, config.grid, config.pack)[..., :rows, :columns, :]
+    return xp.pad(cells, [(0, 0)] * (cells.ndim - 3) + [(RING, RING), (RING, RING), (0, 0)])
+
+
+def put_back(cells: Float[Array, "*b y x c"], whole: Float[Array, "*b v u c"]) -> Float[Array, "*b v u c"]:
+    """Put the cells of a picture, in their ring, in their place among all cells that tokens have."""
+    inner = cells[..., RING:-RING, RING:-RING, :]
+    return whole.at[..., : inner.shape[-3], : inner.shape[-2], :].set(inner.astype(whole.dtype))
+
+
 class ForecastNet(nnx.Module):
     """Predict the next frame from the frames before it and the action: a U-Net of two levels over the cells."""
 
     def __init__(self, config: DynamicsConfig, forecast: ForecastConfig, *, rngs: nnx.Rngs):
-        self.grid, self.pack, self.num_frames = config.grid, config.pack, forecast.num_frames
+        self.config, self.num_frames = config, forecast.num_frames
         width, inner, cell_dim = forecast.width, forecast.inner_width, config.token_dim // config.pack**2
         self.action = ActionEmbedding(inner, config.controls, rngs=rngs)
-        self.conv_in = conv(forecast.num_frames * cell_dim, width, rngs=rngs)
+        self.conv_in = conv(forecast.num_frames * cell_dim + 2, width, rngs=rngs)
         self.before, self.inner, self.after = (
             nnx.List([ConvBlock(n, cond_width=inner, separable=True, rngs=rngs) for _ in range(forecast.num_blocks)])
             for n in (width, inner, width)
@@ -55,28 +73,40 @@ class ForecastNet(nnx.Module):
         self.out_proj = linear(width, cell_dim, rngs=rngs, zero=True)
         self.variance_proj = nnx.Linear(width, 1, kernel_init=nnx.initializers.zeros, rngs=rngs)
 
-    def __call__(self, before: Float[Array, "*b k n c"], prev_action: Float[Array, "*b a"]) -> Forecast:
+    def __call__(
+        self,
+        before: Float[Array, "*b k n c"],
+        prev_action: Float[Array, "*b a"],
+        marked: Float[Array, "*b y x 1"] | None = None,
+    ) -> Forecast:
         """Return the forecast after the frames `before`, latest first, zeros where there is none.
 
-        Of the k frames `ForecastConfig.num_frames` are read.
+        Of the k frames `ForecastConfig.num_frames` are read. `marked` is 1 in cells where something enters by chance.
         """
-        cells = unpack(before[..., : self.num_frames, :, :], self.grid, self.pack)
-        mean, log_variance = self.forecast(cells, prev_action)
-        return Forecast(pack_cells(mean, self.pack), log_variance)
+        config, last = self.config, before[..., 0, :, :]
+        cells = lay_out(before[..., : self.num_frames, :, :], config)
+        mean, log_variance = self.forecast(cells, prev_action, marked=marked)
+        whole = unpack(last, config.grid, config.pack)
+        log_variance = put_back(log_variance, jnp.full((*whole.shape[:-1], 1), MIN_LOG_VARIANCE))
+        return Forecast(pack_cells(put_back(mean, whole), config.pack), log_variance)
 
     def forecast(
         self,
         before: Float[Array, "*b k y x c"],
         prev_action: Float[Array, "*b a"],
         corner: Int[Array, "*b 2"] | None = None,
+        marked: Float[Array, "*b y x 1"] | None = None,
     ) -> tuple[Float[Array, "*b y x c"], Float[Array, "*b y x 1"]]:
-        """Return the forecast of cells and its log variance: of whole frames or of parts.
+        """Return the forecast of cells and its log variance: of whole frames, as `lay_out` has them, or of parts.
 
-        `corner` is the row and column of a part's first cell in its frame, both even.
+        `corner` is the row and column of a part's first cell in the whole, both even.
         """
         cond = self.action(prev_action)
-        frames = jnp.concatenate([before[..., age, :, :, :] for age in range(self.num_frames)], -1)
-        cells = self.conv_in(INPUT_GAIN * frames)
+        batch, size = before.shape[:-4], before.shape[-3:-1]
+        inside = jnp.broadcast_to(shows_picture(self.config, size, corner), (*batch, *size, 1))
+        marked = jnp.zeros((*batch, *size, 1)) if marked is None else marked
+        frames = [before[..., age, :, :, :] for age in range(self.num_frames)]
+        cells = self.conv_in(INPUT_GAIN * jnp.concatenate([*frames, marked, 1 - inside], -1))
         for block in self.before:
             cells = block(cells, cond)
         cells = cells + self._inner(cells, cond, corner)
@@ -85,7 +115,7 @@ class ForecastNet(nnx.Module):
         change = self.out_proj(cells).astype(jnp.float32)
         seen = soft_norm(jax.lax.stop_gradient(cells))
         log_variance = START_LOG_VARIANCE + VARIANCE_RATE * self.variance_proj(seen).astype(jnp.float32)
-        return before[..., 0, :, :, :] + change, _bounded(log_variance)
+        return before[..., 0, :, :, :] + inside * change, _bounded(log_variance)
 
     def _inner(
         self, cells: Float[Array, "*b y x e"], cond: Float[Array, "*b d"], corner: Int[Array, "*b 2"] | None
@@ -100,13 +130,23 @@ class ForecastNet(nnx.Module):
 
     def _place(self, height: int, width: int, corner: Int[Array, "*b 2"] | None) -> Float[Array, "*b y x d"]:
         """Return a vector for the place in the whole frame of each square of two by two cells."""
-        rows, columns = (-(-n * self.pack // 2) for n in self.grid)
+        rows, columns = (-(-(n + 2 * RING) // 2) for n in self.config.picture)
         place = self.pos_embed(rows, columns).reshape(rows, columns, -1)
         if corner is None:
             return place
         return jax.vmap(lambda at: jax.lax.dynamic_slice(place, (*at, 0), (height, width, place.shape[-1])))(
             corner // 2
         )
+
+
+def shows_picture(
+    config: DynamicsConfig, size: tuple[int, int], corner: Int[Array, "*b 2"] | None = None
+) -> Float[Array, "*b y x 1"]:
+    """Return 1 for the cells that show the picture, of the whole or of parts of `size` cells, 0 for those of its ring."""
+    corner = jnp.zeros((2,), jnp.int32) if corner is None else corner
+    at = [corner[..., axis, None] + jnp.arange(size[axis]) for axis in (0, 1)]
+    rows, columns = ((x >= RING) & (x < RING + num) for x, num in zip(at, config.picture, strict=True))
+    return (rows[..., :, None] & columns[..., None, :])[..., None].astype(jnp.float32)
 
 
 def _bounded(log_variance: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -122,11 +162,19 @@ class ForecastPrior(CopyLast):
         assert config.forecast is not None
         self.config = config
         self.net = ForecastNet(config, config.forecast, rngs=rngs)
+        has_surprises = config.forecast.num_surprises > 0
+        self.surprise: PyTree = SurpriseNet(config, config.forecast, rngs=rngs) if has_surprises else None
 
     @staticmethod
     def num_features(config: DynamicsConfig) -> int:
         """Return how many channels `Prior.features` has together: a cell of the forecast, and its variance."""
         return config.token_dim // config.pack**2 + 1
+
+    @staticmethod
+    def summary_dim(config: DynamicsConfig) -> int:
+        """Return the width of the `summary` of a frame."""
+        forecast = config.forecast
+        return 0 if forecast is None or not forecast.num_surprises else forecast.inner_width
 
     def look(
         self,
@@ -136,8 +184,44 @@ class ForecastPrior(CopyLast):
         inputs: PyTree,
     ) -> Forecast:
         """Forecast frames from those before them, each seen at level `before_tau`."""
-        clean = before / jnp.where(before_tau > 0, before_tau, 1.0)[..., None]
-        return self.net(clean, prev_action)
+        return self.net(_clean(before, before_tau), prev_action)
+
+    def draw(
+        self,
+        before: Float[Array, "b k n c"],
+        before_tau: Float[Array, "b 1 1"],
+        prev_action: Float[Array, "b a"],
+        inputs: Forecast,
+        keys: Key[Array, " b"],
+    ) -> Forecast:
+        """Draw the surprises of frames, and forecast them again with these."""
+        if self.surprise is None:
+            return inputs
+        before = _clean(before, before_tau)
+        marked = self.surprise.draw(self.scene(before, prev_action, inputs), keys)
+        return jax.lax.cond(marked.any(), lambda: self.net(before, prev_action, marked), lambda: inputs)
+
+    def summary(
+        self,
+        before: Float[Array, "*b k n c"],
+        before_tau: Float[Array, "*b 1 1"],
+        prev_action: Float[Array, "*b a"],
+        inputs: Forecast,
+    ) -> tuple[Float[Array, "*b d"], ...]:
+        """Return what the SurpriseNet sees happen in frames; zeros where nothing comes before."""
+        if self.surprise is None:
+            return ()
+        seen = self.surprise.summary(self.scene(_clean(before, before_tau), prev_action, inputs))
+        return (seen * (before_tau[..., 0] > 0),)
+
+    def scene(self, before: Float[Array, "*b k n c"], prev_action: Float[Array, "*b a"], inputs: Forecast) -> Scene:
+        """Return what a SurpriseNet reads of frames, given the clean ones before them."""
+        log_variance = pack_cells(inputs.log_variance, self.config.pack)
+        return Scene(self.cells(before[..., 0, :, :]), self.cells(inputs.mean), self.cells(log_variance), prev_action)
+
+    def cells(self, z: Float[Array, "*b n c"]) -> Float[Array, "*b y x e"]:
+        """Lay latents out as cells of the picture, in their ring."""
+        return lay_out(z, self.config)
 
     def __call__(
         self, before: Float[Array, "*b k n c"], before_tau: Float[Array, "*b 1 1"], inputs: Forecast, change_var: Array
@@ -149,3 +233,8 @@ class ForecastPrior(CopyLast):
         variance = pack_cells(jnp.repeat(jnp.exp(inputs.log_variance), cell_dim, -1), config.pack)
         features = (unpack(mean, config.grid, config.pack), inputs.log_variance * is_known[..., None])
         return Prior(mean, is_known, variance, features)
+
+
+def _clean(before: Float[Array, "*b k n c"], before_tau: Float[Array, "*b 1 1"]) -> Float[Array, "*b k n c"]:
+    """Return frames that are seen at a level as they are without it; zeros where there is none."""
+    return before / jnp.where(before_tau > 0, before_tau, 1.0)[..., None]

@@ -26,6 +26,8 @@ MAX_LATENT = 10.0
 MAX_DREAMED = 1e4
 """Nor is a dreamed one, whatever guidance exaggerates: a world that runs away stays there and does not end in NaN."""
 
+_CHANCE = 1  # of keys: what enters by chance, beside the noise that is drawn with the keys themselves
+
 
 class Model(NamedTuple):
     """The modules of a world."""
@@ -54,6 +56,11 @@ def split_keys(keys: Key[Array, " b"], num: int) -> tuple[Key[Array, " b"], ...]
     """Split the key of every world into `num`."""
     parts = jax.vmap(lambda key: jax.random.split(key, num))(keys)
     return tuple(parts[:, i] for i in range(num))
+
+
+def fold_in(keys: Key[Array, " b"], number: int) -> Key[Array, " b"]:
+    """Derive a key of every world from its own, for what `number` stands for."""
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
 def draw_noise(keys: Key[Array, " b"], like: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
@@ -110,7 +117,7 @@ def dream(
     dynamics, config = model.dynamics, model.dynamics.config
     batch = prev_action.shape[0]
     _, prior_inputs = dynamics.prior.predict(model.tokenizer, cache.prior, prev_action)
-    prior_inputs = dynamics.look(cache, prev_action, prior_inputs)
+    prior_inputs = dynamics.look(cache, prev_action, prior_inputs, fold_in(keys, _CHANCE))
     steps = jnp.full((batch,), step_index(sampler.num_denoise_steps, config.num_levels))
     without_prompt = cache if sampler.guidance == 1 else cache._replace(prompt=dynamics.encode_prompt((), batch))
 

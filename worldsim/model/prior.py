@@ -1,7 +1,7 @@
 """What the dynamics know of the next frame before they denoise it: the seam between copying, warping and the like.
 
-The denoiser asks its prior to `look` at the past of a frame, once, and then for a `Prior` of it; generation asks it to
-predict, correct, remember and render. `CopyLast` expects the frame before. `worldsim.model.forecast.ForecastPrior`
+The denoiser asks its prior to `look` at the past of a frame, once, to `draw` what enters by chance, and
+then for a `Prior` of it; generation asks it to predict, correct, remember and render. `CopyLast` expects the frame before. `worldsim.model.forecast.ForecastPrior`
 expects what a network makes of the frames before, `worldsim.model.camera.prior.WarpPrior` warps what a turning camera
 has seen. Another prior is another module with the same methods, chosen by
 `worldsim.model.dynamics.denoiser.prior_type`.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flax import nnx
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import Array, Float, Key, PyTree, UInt8
 
 from worldsim.model.config import DynamicsConfig
 from worldsim.model.tokenizer import Tokenizer
@@ -39,6 +39,11 @@ class CopyLast(nnx.Module):
         """Return how many channels `Prior.features` has together."""
         return 0
 
+    @staticmethod
+    def summary_dim(config: DynamicsConfig) -> int:
+        """Return the width of the `summary` of a frame."""
+        return 0
+
     def look(
         self,
         before: Float[Array, "*b k n c"],
@@ -51,6 +56,27 @@ class CopyLast(nnx.Module):
         It does not depend on the noisy view, so it is found once for all denoising steps.
         """
         return inputs
+
+    def draw(
+        self,
+        before: Float[Array, "b k n c"],
+        before_tau: Float[Array, "b 1 1"],
+        prev_action: Float[Array, "b a"],
+        inputs: PyTree,
+        keys: Key[Array, " b"],
+    ) -> PyTree:
+        """Return the `inputs` of `look` with what enters frames by chance drawn; here nothing does."""
+        return inputs
+
+    def summary(
+        self,
+        before: Float[Array, "*b k n c"],
+        before_tau: Float[Array, "*b 1 1"],
+        prev_action: Float[Array, "*b a"],
+        inputs: PyTree,
+    ) -> tuple[Float[Array, "*b d"], ...]:
+        """Return what is known of frames as wholes beside their hidden state, given the `inputs` of `look`."""
+        return ()
 
     def __call__(
         self, before: Float[Array, "*b k n c"], before_tau: Float[Array, "*b 1 1"], inputs: PyTree, change_var: Array

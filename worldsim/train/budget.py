@@ -10,12 +10,14 @@ from worldsim.train.recipes import Recipe
 
 def stage_fractions(recipe: Recipe, origin: Origin | None, configs: Configs) -> dict[str, float]:
     """Return the fraction of a run that each stage but the dynamics gets; these have what is left."""
-    fractions: dict[str, float] = dict.fromkeys(("tokenizer", "flow", "forecast", "first_frame"), 0.0)
+    fractions: dict[str, float] = dict.fromkeys(("tokenizer", "flow", "forecast", "surprise", "first_frame"), 0.0)
     if origin is None:
+        forecast = configs.dynamics.forecast
         has = {
             "tokenizer": True,
             "flow": configs.dynamics.camera is not None,
-            "forecast": configs.dynamics.forecast is not None,
+            "forecast": forecast is not None,
+            "surprise": forecast is not None and forecast.num_surprises > 0,
             "first_frame": configs.first_frame is not None,
         }
         return {name: getattr(recipe, f"{name}_fraction") * has[name] for name in fractions}

@@ -36,6 +36,7 @@ from worldsim.train.stages.camera import fit_pitch, flow_stage
 from worldsim.train.stages.dynamics import dynamics_stage, new_dynamics, on_device
 from worldsim.train.stages.first_frame import first_frame_stage
 from worldsim.train.stages.forecast import forecast_stage
+from worldsim.train.stages.surprise import surprise_stage
 from worldsim.train.stages.tokenizer import encode_games, new_tokenizers, tokenizer_stage
 from worldsim.train.stages.warps import FootageWarper
 from worldsim.train.statistics import set_statistics
@@ -236,6 +237,27 @@ def _train_forecast(
     graph, params = split(modules[0].prior.net)
     trained = run.train("forecast", stages, params, 4)
     modules[0].prior.net = merge(graph, trained.params)
+    return trained.seconds + _train_surprises(run, modules, latents)
+
+
+def _train_surprises(run: Run, modules: Sequence[Dynamics], latents: Sequence[Latents]) -> float:
+    """Train the network that draws what enters by chance, where there is one; the seconds that it took."""
+    first = modules[0].prior
+    if first.surprise is None:
+        return 0.0
+    net_params = split(first.net)[1]
+    for dynamics in modules[1:]:
+        dynamics.prior.net = merge(split(dynamics.prior.net)[0], net_params)
+    heads = Outcome(
+        run.games[0].configs.outcome, d_in=first.summary_dim(modules[0].config), rngs=nnx.Rngs(run.seed + 6)
+    )
+    stages = [
+        surprise_stage(dynamics.prior, heads, game.data, encoded, run.recipe, run.budgets["surprise"], run.seed + i)
+        for i, (dynamics, encoded, game) in enumerate(zip(modules, latents, run.games, strict=True))
+    ]
+    graph, params = split(first.surprise)
+    trained = run.train("surprise", stages, {"surprise": params, "heads": split(heads)[1]}, 5)
+    first.surprise = merge(graph, trained.params["surprise"])
     return trained.seconds
 
 

@@ -147,6 +147,7 @@ def fill_recipe(
 ) -> Configs:
     """Return a recipe's configs for frames of `size` and controls of `spec`; with `columns` for one game of several."""
     tokenizer = replace(recipe.tokenizer, size=size, size_agnostic=columns is not None)
+    shown = (-(-size[0] // tokenizer.patch), -(-size[1] // tokenizer.patch))
     dynamics = replace(
         recipe.dynamics,
         grid=tokenizer.grid,
@@ -158,7 +159,7 @@ def fill_recipe(
         columns=columns,
         prompt=prompt,
         camera=camera,
-        forecast=recipe.forecast if camera is None else None,
+        forecast=replace(recipe.forecast, size=shown) if recipe.forecast is not None and camera is None else None,
     )
     first_frame = None if recipe.first_frame is None else first_frame_config(recipe.first_frame, dynamics)
     return Configs(tokenizer, dynamics, recipe.outcome, first_frame)

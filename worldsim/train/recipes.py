@@ -53,12 +53,15 @@ class Recipe:
     dynamics_stage: StageConfig = StageConfig(batch_size=4)
     flow_stage: StageConfig = StageConfig(batch_size=8, learning_rate=0.004, decay=0.98)
     forecast_stage: StageConfig = StageConfig(batch_size=8, decay=0.98)
+    surprise_stage: StageConfig = StageConfig(batch_size=16, decay=0.98)
     first_frame_stage: StageConfig = StageConfig(batch_size=32, decay=0.98, ema=0.998)
     tokenizer_fraction: float = 0.3
     flow_fraction: float = 0.2
     """For footage with a camera."""
     forecast_fraction: float = 0.45
     """For footage without a camera, where the recipe has a forecast."""
+    surprise_fraction: float = 0.1
+    """Where the forecast has surprises: of the network that draws them."""
     first_frame_fraction: float = 0.3
     """Where there is a first-frame model. The dynamics have what the others leave."""
     flow_frames: int = 4
@@ -109,14 +112,15 @@ class Recipe:
             for stage in self.stages.values():
                 if getattr(stage, name) < (1 if name == "batch_size" else 0):
                     raise ValueError(f"expected a positive {name} in every stage, got {getattr(stage, name)}.")
-        fractions = (self.tokenizer_fraction, self.flow_fraction, self.forecast_fraction, self.first_frame_fraction)
+        names = ("tokenizer", "flow", "forecast", "surprise", "first_frame")
+        fractions = tuple(getattr(self, f"{name}_fraction") for name in names)
         if not all(0 <= x <= 1 for x in fractions):
             raise ValueError(f"expected fractions of stages within 0..1, got {fractions}.")
 
     @property
     def stages(self) -> dict[str, StageConfig]:
         """The settings of every stage that a run may have."""
-        names = ("tokenizer", "flow", "forecast", "dynamics", "first_frame")
+        names = ("tokenizer", "flow", "forecast", "surprise", "dynamics", "first_frame")
         return {name: getattr(self, f"{name}_stage") for name in names}
 
 
@@ -136,6 +140,7 @@ PIXELS = replace(
     forecast=ForecastConfig(),
     tokenizer_fraction=0.03,
     forecast_fraction=0.5,
+    surprise_fraction=0.2,
     num_denoise_steps=1,
 )
 SMALL = Recipe(

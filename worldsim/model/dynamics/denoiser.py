@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from worldsim.diffusion.prior import Posterior, posterior
 from worldsim.diffusion.schedule import Levels, num_step_sizes
@@ -92,7 +92,7 @@ class Dynamics(nnx.Module):
     @property
     def hidden_dim(self) -> int:
         """Width of the hidden state that the outcome reads."""
-        return 2 * self.config.width
+        return 2 * self.config.width + prior_type(self.config).summary_dim(self.config)
 
     def remember(
         self,
@@ -130,13 +130,14 @@ class Dynamics(nnx.Module):
             memories.append(state)
             return branch
 
-        level = before_tau[..., None, None] / self.config.num_levels
-        prior_inputs = jax.lax.stop_gradient(self.prior.look(before, level, prev_action, prior_inputs))
+        level = self._tau(before_tau)
+        looked = self.prior.look(before, level, prev_action, prior_inputs)
+        prior_inputs, summary = jax.lax.stop_gradient((looked, self.prior.summary(before, level, prev_action, looked)))
         x, _ = self._embed(z, Levels(tau, jnp.zeros_like(tau)), prev_action, before, before_tau, prior_inputs)
         encoded = self.encode_prompt(prompt, z.shape[0])
         x = self._transform(x, over_time, recall, encoded)
         past = WindowPast(before, before_tau, isolated, tuple(times), tuple(memories), encoded, prior_inputs)
-        return past, self._hidden(x)
+        return past, self._hidden(x, summary)
 
     def predict(
         self, z: Float[Array, "b t n c"], levels: Levels, prev_action: Float[Array, "b t a"], past: WindowPast
@@ -186,14 +187,23 @@ class Dynamics(nnx.Module):
             self.prior.empty_state(batch),
         )
 
-    def look(self, cache: Cache, prev_action: Float[Array, "b a"], prior_inputs: PyTree = ()) -> PyTree:
+    def look(
+        self,
+        cache: Cache,
+        prev_action: Float[Array, "b a"],
+        prior_inputs: PyTree = (),
+        keys: Key[Array, " b"] | None = None,
+    ) -> PyTree:
         """Let the prior look at the past of streams, once for all denoising steps of the present frame.
+
+        With `keys` it also draws what enters that frame by chance; without, the frame is known.
 
         Returns:
             The `prior_inputs` of `step`.
         """
-        tau = self._before_tau(cache)[..., None, None] / self.config.num_levels
-        return self.prior.look(cache.z, tau, prev_action, prior_inputs)
+        tau = self._tau(self._before_tau(cache))
+        looked = self.prior.look(cache.z, tau, prev_action, prior_inputs)
+        return looked if keys is None else self.prior.draw(cache.z, tau, prev_action, looked, keys)
 
     def step(
         self,
@@ -227,7 +237,8 @@ class Dynamics(nnx.Module):
         x, local = self._embed(z, levels, prev_action, cache.z, before_tau, prior_inputs)
         x = self._transform(x, over_time, recall, cache.prompt)
         z_hat = self._clean(x, local)
-        return z_hat, self._hidden(x), (tuple(states), memories[0] if memories else ())
+        summary = self.prior.summary(cache.z, self._tau(before_tau), prev_action, prior_inputs)
+        return z_hat, self._hidden(x, summary), (tuple(states), memories[0] if memories else ())
 
     def commit(self, z_past: Float[Array, "b n c"], states: PyTree, cache: Cache) -> Cache:
         """Append the present frame to the past; the state of the prior stays.
@@ -246,7 +257,7 @@ class Dynamics(nnx.Module):
         level = self.level(levels.tau) + self.step_size(levels.step)
         action = self.action(prev_action).astype(level.dtype)
         cond = level + action
-        tau, before_tau = (i[..., None, None] / config.num_levels for i in (levels.tau, before_tau))
+        tau, before_tau = self._tau(levels.tau), self._tau(before_tau)
         prior = self.prior(before, before_tau, prior_inputs, self.change_var[...])
         power, change_var = jax.lax.stop_gradient((self.power[...], prior.variance))
         fuse = partial(posterior, z, tau, prior.mean, prior.tau)
@@ -291,9 +302,12 @@ class Dynamics(nnx.Module):
         start = local.fuse(power, change_var)
         return start.prior + start.gain * start.innovation + start.std * residual
 
-    def _hidden(self, x) -> Float[Array, "b *t d"]:
+    def _hidden(self, x, summary: tuple[Array, ...]) -> Float[Array, "b *t d"]:
         parts = x[..., : self._num_prefix, :], x[..., self._num_prefix :, :]
-        return jnp.concatenate([part.mean(-2) for part in parts], -1).astype(jnp.float32)
+        return jnp.concatenate([*(part.mean(-2) for part in parts), *summary], -1).astype(jnp.float32)
+
+    def _tau(self, index: Int[Array, "*b"]) -> Float[Array, "*b 1 1"]:
+        return index[..., None, None] / self.config.num_levels
 
     def _before_tau(self, cache: Cache) -> Int[Array, " b"]:
         return jnp.where(cache.count > 0, self.config.context_tau, 0)

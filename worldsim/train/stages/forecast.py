@@ -10,19 +10,22 @@ each is trained on; no gradient goes from one frame to another.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from einops import rearrange
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from scipy.ndimage import maximum_filter, uniform_filter
 
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows
 from worldsim.metrics import psnr
 from worldsim.model.config import DynamicsConfig
+from worldsim.model.forecast import RING, lay_out, shows_picture
 from worldsim.model.generate import MAX_LATENT
+from worldsim.model.surprise import SURPRISE, find_surprises, mark
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
 from worldsim.train.evaluation import Show, fidelity, pixel_statistics
@@ -36,6 +39,9 @@ from worldsim.video import strip
 NUM_CLIPS, HORIZON = 64, 8  # of an evaluation
 MARGIN = 2  # cells of a part at whose forecast what lies beyond it is missed
 END_FRACTION = 0.125  # of the clips end with the end of an episode: few frames do, and a dream lives on behind it
+TOLD_FRACTION = 0.5  # of the surprises are marked; the rest is for the forecast to learn, as far as it can
+ENTRY_FRACTION = 0.2  # of the others are such in which something enters
+NEAR = 2  # cells within which what moves is taken to come from
 YOUNG_FRACTION = 0.1  # of the windows, which begin with the first frame of all: there is none before it
 
 
@@ -44,7 +50,7 @@ class Clips(NamedTuple):
 
     cells: Float[PyTree, "b t y x c"]
     prev_action: Float[PyTree, "b t a"]
-    corner: Int[PyTree, "b 2"]  # row and column of the first cell in the frame, even
+    corner: Int[PyTree, "b 2"]  # row and column of the first cell in the frame and its ring, even
 
 
 def forecast_stage(
@@ -61,17 +67,20 @@ def forecast_stage(
     """Return the stage of a ForecastNet; evaluated by the fidelity of frames that it makes of each other, held out."""
     config, num_made = recipe.forecast_stage, recipe.forecast_frames
     num_given = _num_given(dynamics)
-    windows = _windows(data[0], num_given + num_made)
+    windows = _windows(data[0], length := num_given + num_made)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
-    ends = find_ends(data[0], num_given + num_made)
+    rare = (
+        (find_ends(data[0], length), END_FRACTION),
+        (find_entries(data[0], latents.train, dynamics, length), ENTRY_FRACTION),
+    )
 
     def clips(step: int) -> Clips:
         rng, rows = np.random.default_rng([seed, step]), windows.rows(order.at(step))[0]
-        if len(ends):
-            is_end = rng.random(len(rows)) < END_FRACTION
-            rows[is_end] = rng.choice(ends, is_end.sum())
+        for others, fraction in rare:
+            is_other = rng.random(len(rows)) < fraction * (len(others) > 0)
+            rows[is_other] = others[rng.integers(max(len(others), 1), size=is_other.sum())]
         z, prev_action = _read(data[0], latents.train, rows)
-        return cut_parts(_cells(z, dynamics), prev_action, recipe.forecast_side, num_given, rng)
+        return cut_parts(lay_out(z, dynamics), prev_action, recipe.forecast_side, num_given, rng)
 
     return Stage(
         "forecast",
@@ -93,6 +102,28 @@ def find_ends(columns: Columns, length: int) -> Int[np.ndarray, "n t"]:
     return last[long_enough & columns.terminated[last]][:, None] + np.arange(1 - length, 1)
 
 
+def find_entries(
+    columns: Columns, latents: Float[np.ndarray, "n m c"], config: DynamicsConfig, length: int
+) -> Int[np.ndarray, "n t"]:
+    """Return the rows of clips in one of whose later frames something enters where nothing moved, within an episode."""
+    found, num_given = [], _num_given(config)
+    for first, stop in itertools.pairwise(columns.bounds):
+        if stop - first < length:
+            continue
+        enters = entries(lay_out(np.asarray(latents[first:stop], np.float32), config)).any((-2, -1))
+        at = np.flatnonzero(enters) + 2  # of the episode's frames
+        begin = np.clip(at - num_given - np.arange(len(at)) % (length - num_given), 0, stop - first - length)
+        found.append(first + begin)
+    return np.concatenate([np.zeros(0, int), *found])[:, None] + np.arange(length)
+
+
+def entries(cells: Float[np.ndarray, "*b t y x c"]) -> Bool[np.ndarray, "*b s y x"]:
+    """Return in which cells of the frames from the third on something enters: it changes where nothing near just has."""
+    change = (np.diff(cells, axis=-4) ** 2).mean(-1)
+    near = maximum_filter(change[..., :-1, :, :], 2 * NEAR + 1, axes=(-2, -1))
+    return (change[..., 1:, :, :] > SURPRISE) & (near < SURPRISE / 10)
+
+
 def cut_parts(
     cells: Float[np.ndarray, "b t y x c"],
     prev_action: Float[np.ndarray, "b t a"],
@@ -103,11 +134,16 @@ def cut_parts(
     """Cut a part of `side` cells out of the frames of each clip, around a cell that changes in it.
 
     The more a cell changes from the last frame that is given on, the likelier it is chosen: also where the last frame
-    of all, in which nothing moves any more, is the only one to be forecast.
+    of all, in which nothing moves any more, is the only one to be forecast. Those in which something enters where
+    nothing moved are as likely as all others together, and what is large no more than what is small.
     """
     b, _, rows, columns, _ = cells.shape
     height, width = min(side, rows), min(side, columns)
     change = np.abs(np.diff(cells[:, num_given - 1 :], axis=1)).mean((1, -1)).reshape(b, -1)
+    enters = entries(cells[:, num_given - 2 :]).any(1).astype(np.float32)
+    enters /= np.maximum(uniform_filter(enters, 2 * NEAR + 1, axes=(1, 2), mode="constant"), 1e-6)
+    enters = enters.reshape(b, -1)
+    change = change + enters * change.sum(1, keepdims=True) / np.maximum(enters.sum(1, keepdims=True), 1e-6)
     chance = np.cumsum(change + 1e-3 * change.mean() + 1e-9, 1)
     chosen = (rng.random((b, 1)) * chance[:, -1:] > chance).sum(1)
     ends = np.maximum((height - MARGIN, width - MARGIN), MARGIN + 1)
@@ -121,14 +157,15 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
     """Return the loss of a ForecastNet on Clips: the squared error, and the likelihood of the size of the first one.
 
     With `goes_on` half of the clips are forecast for all of their frames, else all of them for the last one, which may
-    be the last of an episode as no other is.
+    be the last of an episode as no other is. Then it is also told TOLD_FRACTION of its surprises.
     """
     num_given = _num_given(config)
+    num_surprises = 0 if config.forecast is None else config.forecast.num_surprises
 
     def loss(params: PyTree, clips: Clips, key: PRNGKeyArray, fixed: Fixed, *, goes_on: bool):
         net, num_made = merge(graph, params), recipe.forecast_frames if goes_on else 1
         cells, prev_action, corner = (jnp.asarray(x[: len(x) // 2] if goes_on else x) for x in clips)
-        key_young, key_action, key_level, key_noise = jax.random.split(key, 4)
+        key_young, key_action, key_level, key_noise, key_told = jax.random.split(key, 5)
         hidden = jax.random.bernoulli(key_action, recipe.action_dropout, (len(cells), 1))
         is_young = jax.random.bernoulli(key_young, YOUNG_FRACTION, (len(cells), 1, 1, 1, 1))
         level = recipe.forecast_noise * jax.random.uniform(key_level, (len(cells), 1, 1, 1, 1))
@@ -141,7 +178,13 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
             truth = cells[:, first + i]
             seen = before + level * jax.random.normal(jax.random.fold_in(key_noise, i), before.shape)
             action = jnp.where(hidden, jnp.nan, prev_action[:, first + i])
-            mean, log_variance = net.forecast(seen, action, corner)
+            marked = None
+            if goes_on and num_surprises:
+                expected = jax.lax.stop_gradient(net.forecast(seen, action, corner)[0])
+                found = find_surprises(counts * (expected - truth) ** 2, num_surprises)
+                is_told = jax.random.bernoulli(jax.random.fold_in(key_told, i), TOLD_FRACTION, found.shape)
+                marked = mark(jnp.where(is_told, found, truth.shape[1] * truth.shape[2]), truth.shape[1:3])
+            mean, log_variance = net.forecast(seen, action, corner, marked)
             squared = (mean - truth) ** 2
             errors.append((counts * squared).mean() / counts.mean())
             likelihood = _likelihood(squared, log_variance, counts) if i == 0 else likelihood
@@ -154,13 +197,14 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
 
 
 def _inside(corner: Int[Array, "b 2"], size: tuple[int, int], config: DynamicsConfig) -> Float[Array, "b y x 1"]:
-    """Return 1 for the cells of parts of frames whose neighbours are known: those beyond a frame's edge are."""
+    """Return 1 for the cells of parts that show the picture and whose neighbours are known, as the ring's are."""
     known = []
-    for axis, num_tokens in enumerate(config.grid):
+    for axis, num in enumerate(config.picture):
         at, first = jnp.arange(size[axis])[None], corner[:, axis, None]
-        is_last = first + size[axis] >= num_tokens * config.pack
+        is_last = first + size[axis] >= num + 2 * RING
         known.append(((at >= MARGIN) | (first == 0)) & ((at < size[axis] - MARGIN) | is_last))
-    return (known[0][:, :, None] & known[1][:, None])[..., None].astype(jnp.float32)
+    known = (known[0][:, :, None] & known[1][:, None])[..., None]
+    return known.astype(jnp.float32) * shows_picture(config, size, corner)
 
 
 def _likelihood(
@@ -222,8 +266,3 @@ def _read(
     columns: Columns, latents: Float[np.ndarray, "n m c"], rows: Int[np.ndarray, "b t"]
 ) -> tuple[Float[np.ndarray, "b t m c"], Float[np.ndarray, "b t a"]]:
     return np.asarray(latents[rows], np.float32), columns.prev_action[rows]
-
-
-def _cells(z: Float[np.ndarray, "b t n c"], config: DynamicsConfig) -> Float[np.ndarray, "b t y x e"]:
-    (rows, columns), pack = config.grid, config.pack
-    return rearrange(z, "b t (h w) (p q c) -> b t (h p) (w q) c", h=rows, w=columns, p=pack, q=pack)

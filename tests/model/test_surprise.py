@@ -1,0 +1,86 @@
+"""What enters by chance: surprises are found where the forecast is wrong, and drawn as often as the network says."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from tests.model.test_dynamics import BATCH, CONFIG, window
+from tests.nn.test_nn import randomised
+from worldsim.model.dynamics import Dynamics, ForecastConfig
+from worldsim.model.forecast import RING, ForecastNet, lay_out, put_back, shows_picture
+from worldsim.model.surprise import APART, SURPRISE, Scene, SurpriseNet, find_surprises, mark
+from worldsim.nn.local import unpack
+
+FORECAST = ForecastConfig(width=8, inner_width=16, num_blocks=1)
+CHANCY = dataclasses.replace(CONFIG, forecast=FORECAST)
+SIZE = 6, 7
+
+
+def test_surprises_are_the_worst_cells_first_apart_and_none_where_the_forecast_is_near():
+    squared = np.zeros((2, *SIZE, 3), np.float32)
+    squared[0, 1, 2], squared[0, 1, 2 + APART], squared[0, 5, 6] = 5.0, 4.0, 2 * SURPRISE
+    squared[1] = SURPRISE / 2
+    none = SIZE[0] * SIZE[1]
+    np.testing.assert_array_equal(
+        find_surprises(jnp.asarray(squared), 3), [[1 * 7 + 2, 5 * 7 + 6, none], [none, none, none]]
+    )
+
+
+def test_marks_are_one_in_their_cells_and_nowhere_where_there_are_none():
+    marked = mark(jnp.array([[9, 42, 3], [42, 42, 42]]), SIZE)
+    assert marked.shape == (2, *SIZE, 1)
+    assert np.flatnonzero(marked[0]).tolist() == [3, 9] and marked.max() == 1 and not marked[1].any()
+
+
+def test_surprises_are_drawn_as_often_as_they_are_probable_and_each_world_by_its_own_key():
+    net = SurpriseNet(CHANCY, FORECAST, rngs=nnx.Rngs(0))
+    net.none_proj.bias[...] = jnp.full((1,), np.log(SIZE[0] * SIZE[1]), jnp.float32)
+    num = 2048
+    cells = jnp.zeros((num, *SIZE, CHANCY.token_dim // CHANCY.pack**2))
+    scene = Scene(cells, cells, jnp.zeros((num, *SIZE, 1)), jnp.zeros((num, 1)))
+    keys = jax.random.split(jax.random.key(0), num)
+    marked = jax.jit(net.draw)(scene, keys)
+    counts = np.asarray(marked.sum((1, 2, 3)))
+    assert abs((counts == 0).mean() - 0.5) < 0.05, "none is as probable as all cells together"
+    assert abs((counts == 1).mean() - 0.25) < 0.05 and counts.max() == FORECAST.num_surprises
+    where = np.asarray(marked[counts == 1].sum((0, 3)))
+    assert where.min() > 0 and where.max() < 5 * where.mean(), "an untrained network prefers no cell"
+    half = jax.tree.map(lambda x: x[: num // 2], scene)
+    np.testing.assert_array_equal(net.draw(half, keys[: num // 2]), marked[: num // 2])
+
+
+def test_the_picture_lies_in_a_ring_whose_cells_stay_as_they_are():
+    config = dataclasses.replace(
+        CHANCY, pack=2, token_dim=8, grid=(2, 3), forecast=dataclasses.replace(FORECAST, size=(3, 5))
+    )
+    z = jax.random.normal(jax.random.key(0), (2, 6, 8))
+    cells = lay_out(z, config)
+    assert cells.shape == (2, 3 + 2 * RING, 5 + 2 * RING, 2)
+    np.testing.assert_array_equal(cells, lay_out(np.asarray(z), config))
+    whole = unpack(z, config.grid, config.pack)
+    np.testing.assert_array_equal(put_back(cells, whole), whole)
+    inside = shows_picture(config, cells.shape[1:3])
+    assert inside.sum() == 15 and not (cells * (1 - inside)).any()
+    part = shows_picture(config, (4, 4), jnp.array([[2, 4]]))[0]
+    np.testing.assert_array_equal(part, inside[2:6, 4:8])
+    net = randomised(ForecastNet(config, config.forecast, rngs=nnx.Rngs(0)))
+    mean = unpack(net(jnp.stack([z] * 3, 1), jnp.zeros((2, 1))).mean, config.grid, config.pack)
+    assert (mean[:, :3, :5] != whole[:, :3, :5]).any()
+    np.testing.assert_array_equal(mean[:, 3:], whole[:, 3:])
+    np.testing.assert_array_equal(mean[:, :, 5:], whole[:, :, 5:])
+
+
+def test_a_known_frame_draws_nothing_and_a_dreamed_one_is_forecast_anew_with_its_surprises():
+    model = randomised(Dynamics(CHANCY, rngs=nnx.Rngs(0)))
+    z, _, action = window(1)
+    cache = model.empty_cache(BATCH)
+    cache = cache._replace(count=cache.count + 1, z=jnp.repeat(z, CHANCY.num_before, 1))
+    keys = jax.random.split(jax.random.key(1), BATCH)
+    known = model.look(cache, action[:, 0])
+    for logit, is_same in ((50.0, True), (-50.0, False)):
+        model.prior.surprise.none_proj.bias[...] = jnp.full((1,), logit)
+        dreamed = model.look(cache, action[:, 0], (), keys)
+        assert np.array_equal(dreamed.mean, known.mean) == is_same

@@ -1,0 +1,229 @@
+"""The stage of surprises, after the forecast and before the dynamics: in which cells is the forecast surprised?
+
+The surprises of all recorded frames are found once. Few frames have any, few pay and few end an episode, so a part of
+every batch is such frames, and the logit of "none" is lowered in training by what that makes surprises more frequent:
+what is learned is as frequent as in the footage (logit adjustment, Menon et al. 2021, arXiv 2007.07314). The summary of
+the frame learns rewards and ends as well, by heads that are thrown away: those of the dynamics will read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from worldsim.data.dataset import Columns, Windows
+from worldsim.model.forecast import ForecastPrior, lay_out
+from worldsim.model.outcome import Outcome, outcome_loss
+from worldsim.model.surprise import Scene, SurpriseNet, find_surprises, mark
+from worldsim.nn.params import merge, split
+from worldsim.train.games import Latents
+from worldsim.train.loop import Budget, Stage
+from worldsim.train.optimizer import Fixed, Loss, is_kernel, make_step, muon
+from worldsim.train.recipes import Recipe
+
+MAX_FRAMES = 20_000  # in which surprises are looked for, evenly over the footage
+CHUNK = 64
+HELD_FRAMES = 512
+RARE_FRACTION = 0.2  # of a batch for each kind of rare frame: those that surprise, pay, or end an episode
+
+
+class Moments(NamedTuple):
+    """Frames, those before them, latest first, and what happened in them."""
+
+    before: Float[PyTree, "b k n c"]
+    prev_action: Float[PyTree, "b a"]
+    surprises: Int[PyTree, "b s"] = ()
+    reward: Float[PyTree, " b"] = ()
+    terminated: Bool[PyTree, " b"] = ()
+
+
+class _Found(NamedTuple):
+    """The windows of footage that were looked at, and the surprises of the last frame of each."""
+
+    rows: Int[np.ndarray, "n t"]
+    surprises: Int[np.ndarray, "n s"]
+    is_surprised: Bool[np.ndarray, " n"]
+
+
+def surprise_stage(
+    prior: ForecastPrior,
+    heads: Outcome,
+    data: tuple[Columns, Columns],
+    latents: Latents,
+    recipe: Recipe,
+    budget: Budget,
+    seed: int,
+) -> Stage:
+    """Return the stage of the SurpriseNet of a trained prior; evaluated by the likelihood of held-out surprises."""
+    config, (graph, frozen) = recipe.surprise_stage, split(prior)
+    found, held = (_find(prior, x, z, n) for x, z, n in zip(data, latents, (MAX_FRAMES, HELD_FRAMES), strict=True))
+    last = found.rows[:, -1]
+    chance = draw_chances([found.is_surprised, data[0].reward[last] != 0, data[0].terminated[last]])
+    more_frequent = _more_frequent(chance, found.is_surprised)
+
+    def batch(step: int) -> Moments:
+        rng = np.random.default_rng([seed, step])
+        which = np.searchsorted(np.cumsum(chance), rng.random(config.batch_size), side="right")
+        return _moments(found, np.minimum(which, len(chance) - 1), data[0], latents.train)
+
+    return Stage(
+        "surprise",
+        config,
+        budget,
+        config.batch_size,
+        make_step(
+            surprise_loss((graph, split(heads)[0]), recipe, more_frequent),
+            muon(),
+            ema=config.ema,
+            frozen=frozen,
+            decay=is_kernel,
+        ),
+        batch,
+        _evaluation(graph, frozen, held, data[1], latents.held),
+        num_evaluations=min(recipe.num_evaluations, 4),
+    )
+
+
+def draw_chances(rare: Sequence[Bool[np.ndarray, " n"]]) -> Float[np.ndarray, " n"]:
+    """Return how probably each frame is drawn: as any other, and with each kind of rare frame RARE_FRACTION of all."""
+    num = len(rare[0])
+    shares = [RARE_FRACTION * of / of.sum() for of in rare if of.any()]
+    return (1 - RARE_FRACTION * len(shares)) / num + np.sum([*shares, np.zeros(num)], 0)
+
+
+def _more_frequent(chance: Float[np.ndarray, " n"], of: Bool[np.ndarray, " n"]) -> float:
+    """Return by how much, in logits, some frames are drawn more often than the others."""
+    return float(np.log(chance[of].mean() / chance[~of].mean())) if of.any() and not of.all() else 0.0
+
+
+def surprise_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], recipe: Recipe, more_frequent: float) -> Loss:
+    """Return the loss of a SurpriseNet on Moments: cross-entropy of every surprise, and of there being no other.
+
+    Params has it as "surprise", and as "heads" an Outcome of its summary. `Fixed.frozen` holds the parameters of the
+    prior, and `more_frequent` is by how much, in logits, surprises are more frequent in batches than in the footage.
+    """
+
+    def loss(params: PyTree, moments: Moments, key: PRNGKeyArray, fixed: Fixed):
+        prior, heads = (
+            merge(graphs[0], {**fixed.frozen, "surprise": params["surprise"]}),
+            merge(graphs[1], params["heads"]),
+        )
+        key_level, key_noise, key_action, key_turn = jax.random.split(key, 4)
+        moments = jax.tree.map(jnp.asarray, moments)
+        level = recipe.forecast_noise * jax.random.uniform(key_level, (len(moments.before), 1, 1, 1))
+        hidden = jax.random.bernoulli(key_action, recipe.action_dropout, (len(moments.before), 1))
+        seen = moments.before + level * jax.random.normal(key_noise, moments.before.shape)
+        seen = moments._replace(before=seen, prev_action=jnp.where(hidden, jnp.nan, moments.prev_action))
+        scene = _scene(prior, seen)
+        surprise = _one_of_them(prior.surprise, scene, moments.surprises, key_turn, more_frequent).mean()
+        bins, end = heads(prior.surprise.summary(scene))
+        one = jnp.ones(len(end))
+        outcome = outcome_loss(bins, end, moments.reward, moments.terminated, one, heads.config)
+        return surprise + outcome, {"surprise": surprise, "outcome": outcome}
+
+    return loss
+
+
+def _scene(prior: ForecastPrior, moments: Moments) -> Scene:
+    forecast = jax.lax.stop_gradient(prior.net(moments.before, moments.prev_action))
+    return prior.scene(moments.before, moments.prev_action, forecast)
+
+
+def _all_of_them(net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"]) -> Float[Array, " b"]:
+    """Return how improbable the surprises of frames are, in nats."""
+    turns = [_turn(net, scene, surprises, jnp.full(len(surprises), turn)) for turn in range(net.num)]
+    return jnp.stack([jnp.where(_num_turns(net, scene, surprises) > turn, x, 0) for turn, x in enumerate(turns)]).sum(0)
+
+
+def _one_of_them(
+    net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"], key: PRNGKeyArray, more_frequent: float
+) -> Float[Array, " b"]:
+    """Return an estimate of the same that costs one pass: of one turn of each frame, drawn at random."""
+    num = _num_turns(net, scene, surprises)
+    turn = jnp.floor(num * jax.random.uniform(key, num.shape)).astype(jnp.int32)
+    return num * _turn(net, scene, surprises, turn, more_frequent)
+
+
+def _num_turns(net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"]) -> Int[Array, " b"]:
+    """Return how often is drawn for each frame, the last time mostly none."""
+    return jnp.minimum((surprises < _none(scene)).sum(-1) + 1, net.num)
+
+
+def _turn(
+    net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"], turn: Int[Array, " b"], more_frequent: float = 0.0
+) -> Float[Array, " b"]:
+    """Return how improbable a surprise of each frame is after those before it, in nats."""
+    none = _none(scene)
+    earlier = jnp.where(jnp.arange(net.num) < turn[:, None], surprises, none)
+    logits = net(scene, mark(earlier, scene.mean.shape[-3:-1]))
+    logits = logits.at[:, none].add(-more_frequent * (turn == 0))
+    target = jnp.take_along_axis(surprises, turn[:, None], -1)[:, 0]
+    return optax.softmax_cross_entropy_with_integer_labels(logits, target)
+
+
+def _none(scene: Scene) -> int:
+    return scene.mean.shape[-3] * scene.mean.shape[-2]
+
+
+def _find(prior: ForecastPrior, columns: Columns, latents: Float[np.ndarray, "n m c"], limit: int) -> _Found:
+    """Find the surprises of recorded frames, at most `limit` of them, evenly over the footage."""
+    net, num = prior.net, prior.surprise.num
+    windows = Windows(columns, net.num_frames + 1, min_real=net.num_frames + 1)
+    ids = np.linspace(0, len(windows) - 1, min(limit, len(windows))).astype(int)
+    rows = windows.rows(ids)[0]
+    graph, params = split(prior)
+
+    @jax.jit
+    def find(params, moments: Moments, z):
+        prior = merge(graph, params)
+        mean = prior.net(moments.before, moments.prev_action).mean
+        return find_surprises((prior.cells(jnp.asarray(z)) - prior.cells(mean)) ** 2, num)
+
+    found = [np.asarray(find(params, *part))[:count] for part, count in _chunks(rows, columns, latents)]
+    surprises = np.concatenate(found)
+    none = np.prod(lay_out(latents[:1], net.config).shape[1:3])
+    return _Found(rows, surprises, surprises[:, 0] < none)
+
+
+def _chunks(rows, columns: Columns, latents) -> Iterator[tuple[tuple[Moments, np.ndarray], int]]:
+    """Cut windows into chunks of one length, the last one filled up; with the frames to be forecast."""
+    for first in range(0, len(rows), CHUNK):
+        part = rows[np.minimum(np.arange(first, first + CHUNK), len(rows) - 1)]
+        z = np.asarray(latents[part], np.float32)
+        moments = Moments(z[:, -2::-1], columns.prev_action[part[:, -1]])
+        yield (moments, z[:, -1]), min(CHUNK, len(rows) - first)
+
+
+def _moments(found: _Found, which: Int[np.ndarray, " b"], columns: Columns, latents) -> Moments:
+    rows = found.rows[which]
+    z = np.asarray(latents[rows[:, :-1]], np.float32)
+    last = rows[:, -1]
+    return Moments(
+        z[:, ::-1], columns.prev_action[last], found.surprises[which], columns.reward[last], columns.terminated[last]
+    )
+
+
+def _evaluation(graph: nnx.GraphDef, frozen: PyTree, held: _Found, columns: Columns, latents):
+    @jax.jit
+    def run(params: PyTree, moments: Moments):
+        prior = merge(graph, {**frozen, "surprise": params["surprise"]})
+        return _all_of_them(prior.surprise, _scene(prior, moments), moments.surprises)
+
+    def evaluate(params: PyTree, step: int) -> tuple[float, str]:
+        every = np.arange(len(held.rows))
+        chunks = [every[np.minimum(np.arange(i, i + CHUNK), len(every) - 1)] for i in range(0, len(every), CHUNK)]
+        nats = np.concatenate([run(params, _moments(held, x, columns, latents)) for x in chunks])[: len(every)]
+        surprised = nats[held.is_surprised].mean() if held.is_surprised.any() else 0.0
+        frequency = held.is_surprised.mean()
+        return -float(
+            nats.mean()
+        ), f"{nats.mean():.3f} nats a frame, {surprised:.1f} in the {frequency:.1%} that surprise"
+
+    return evaluate
