@@ -17,7 +17,7 @@ from worldsim.model.forecast import Forecast, ForecastNet
 from worldsim.model.generate import MAX_DREAMED, Model, Sampler, dream, observe
 from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 
-FORECAST = ForecastConfig(width=8, inner_width=16, num_blocks=1)
+FORECAST = ForecastConfig(width=8, inner_width=16, num_blocks=1, num_surprises=1)
 EXPECTING = dataclasses.replace(CONFIG, forecast=FORECAST)
 
 

@@ -63,7 +63,7 @@ def test_the_picture_lies_in_a_ring_whose_cells_stay_as_they_are():
     whole = unpack(z, config.grid, config.pack)
     np.testing.assert_array_equal(put_back(cells, whole), whole)
     inside = shows_picture(config, cells.shape[1:3])
-    assert inside.sum() == 15 and not (cells * (1 - inside)).any()
+    assert inside.sum() == 15 and not (cells * (1 - inside[None])).any()
     part = shows_picture(config, (4, 4), jnp.array([[2, 4]]))[0]
     np.testing.assert_array_equal(part, inside[2:6, 4:8])
     net = randomised(ForecastNet(config, config.forecast, rngs=nnx.Rngs(0)))

@@ -13,14 +13,15 @@ from tests.worlds import RECIPE, bar_footage
 from worldsim.data.dataset import Columns
 from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.dynamics import Dynamics
-from worldsim.model.forecast import ForecastNet
+from worldsim.model.forecast import RING, ForecastNet
 from worldsim.model.outcome import Outcome
 from worldsim.nn.local import pack_cells
 from worldsim.nn.params import merge, split
 from worldsim.train import StageConfig, fit
+from worldsim.train.clips import MARGIN, Clips, cut_parts, entries, find_ends, find_entries
 from worldsim.train.losses import TrainBatch, dynamics_loss
 from worldsim.train.optimizer import Fixed, init_state, is_kernel, make_step, muon
-from worldsim.train.stages.forecast import MARGIN, Clips, cut_parts, find_ends, forecast_loss
+from worldsim.train.stages.forecast import forecast_loss
 from worldsim.types import Batch
 from worldsim.world import load_world
 
@@ -41,7 +42,8 @@ def clips(num: int, seed: int) -> Clips:
     place = (rng.integers(0, SIDE, (num, 1)) + np.cumsum(action[..., 0] - 1, 1)).astype(int) % SIDE
     cells = np.repeat(np.eye(SIDE, dtype=np.float32)[place][:, :, None], SIDE, 2)
     cells[:, :, -1] = rng.integers(0, 2, (num, length, SIDE))
-    return cut_parts(cells[..., None], action, SIDE, FORECAST.num_frames, rng)
+    ring = [(0, 0), (0, 0), (RING, RING), (RING, RING), (0, 0)]
+    return cut_parts(np.pad(cells[..., None], ring), action, SIDE + 2 * RING, FORECAST.num_frames, rng)
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +61,10 @@ def test_it_learns_what_the_action_moves_and_says_where_it_is_unsure(trained):
     shown = clips(64, 1000)
     before = jnp.flip(jnp.asarray(shown.cells[:, : FORECAST.num_frames]), 1)
     mean, log_variance = trained.forecast(before, jnp.asarray(shown.prev_action[:, FORECAST.num_frames]))
-    error = np.square(mean - shown.cells[:, FORECAST.num_frames]).mean((0, 2, 3))
+    inner = slice(RING, -RING)
+    error = np.square(mean - shown.cells[:, FORECAST.num_frames])[:, inner, inner].mean((0, 2, 3))
     assert error[:-1].max() < 0.02 and error[-1] > 0.2
-    variance = np.exp(log_variance[..., 0]).mean((0, 2))
+    variance = np.exp(log_variance[:, inner, inner, 0]).mean((0, 2))
     assert variance[:-1].max() < 0.1, "what follows from the past is sure"
     assert 0.1 < variance[-1] < 0.4, "what is drawn anew is known to be: a fair coin has a quarter"
 
@@ -86,6 +89,35 @@ def test_the_ends_of_episodes_are_found_where_the_game_was_over_and_they_are_lon
     assert find_ends(columns, 8).shape == (0, 8)
 
 
+def entering(num: int) -> np.ndarray:
+    """A dot that moves down a column, and in frame 4 another that enters far from it; cells `[num y x 1]`."""
+    cells = np.zeros((num, 12, 12, 1), np.float32)
+    cells[np.arange(num), np.arange(num), 1] = 1.0
+    cells[4:, 8, 9] = 1.0
+    return cells
+
+
+def test_what_enters_is_told_from_what_moves_and_parts_are_cut_around_it_as_often():
+    found = entries(entering(8))
+    assert np.argwhere(found).tolist() == [[2, 8, 9]], "frames count from the third"
+    rng = np.random.default_rng(0)
+    shown = np.repeat(entering(8)[None], 128, 0)
+    parts = cut_parts(shown, np.zeros((128, 8, 1), np.float32), 6, 2, rng)
+    holds = ((parts.corner <= (8, 9)) & (parts.corner + 6 > (8, 9))).all(1)
+    assert 0.35 < holds.mean() < 0.65
+
+
+def test_clips_in_which_something_enters_lie_within_their_episode_and_show_it_late():
+    config = dataclasses.replace(CONFIG, grid=(6, 6))
+    cells = np.concatenate([entering(8), entering(3), entering(8)])
+    z = np.asarray(pack_cells(jnp.asarray(cells), config.pack))
+    columns = Columns(*[np.zeros((19, 1))] * 3, np.zeros(19, bool), None, np.array([0, 8, 11, 19]))
+    rows = find_entries(columns, z, config, 2, 5)
+    np.testing.assert_array_equal(rows[:, 0], [2, 13])
+    assert all(4 in row or 15 in row for row in rows)
+    assert find_entries(columns, z, config, 2, 9).shape == (0, 9)
+
+
 def test_what_lies_beyond_a_part_of_a_frame_changes_nothing():
     wide = dataclasses.replace(CONFIG, grid=(8, 8))
     graph, params = split(ForecastNet(wide, FORECAST, rngs=nnx.Rngs(0)))
@@ -105,13 +137,15 @@ def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_pat
     footage, reports = bar_footage(tmp_path / "footage"), []
     recipe = dataclasses.replace(RECIPE, forecast=FORECAST, forecast_stage=StageConfig(batch_size=8))
     world = fit([footage.path], tmp_path / "run", preset=recipe, num_train_steps=20, on_progress=reports.append)
-    assert list(dict.fromkeys(report.stage for report in reports)) == ["tokenizer", "forecast", "dynamics"]
+    assert list(dict.fromkeys(report.stage for report in reports)) == ["tokenizer", "forecast", "surprise", "dynamics"]
     loaded = load_world(tmp_path / "run" / "world")
     assert loaded.card.config["dynamics"]["forecast"] == {
         "width": 16,
         "inner_width": 16,
         "num_blocks": 1,
         "num_frames": 3,
+        "num_surprises": 3,
+        "size": [-(-side // recipe.tokenizer.patch) for side in footage.meta.size],
     }
     assert loaded.card.weights.num_params == world.card.weights.num_params
     sim = worldsim.Simulator.from_world(loaded)
@@ -126,7 +160,7 @@ def test_the_dynamics_leave_the_forecast_as_it_is():
     loss = dynamics_loss((parts[0][0], parts[1][0]), STAGE)
     params = {"dynamics": parts[0][1], "outcome": parts[1][1]}
     shown = clips(4, 0)
-    z, length = pack_cells(jnp.asarray(shown.cells), CONFIG.pack), shown.cells.shape[1]
+    z, length = pack_cells(jnp.asarray(shown.cells[:, :, RING:-RING, RING:-RING]), CONFIG.pack), shown.cells.shape[1]
     nothing = np.zeros((4, length), np.float32)
     batch = jax.tree.map(jnp.asarray, TrainBatch(Batch(z, shown.prev_action, nothing, nothing > 0, nothing == 0)))
     gradient = jax.jit(jax.grad(lambda p: loss(p, batch, jax.random.key(0), Fixed(p, ()), bootstrap=True)[0]))(params)

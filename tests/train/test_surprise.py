@@ -16,10 +16,11 @@ from worldsim.model.outcome import Outcome, OutcomeConfig
 from worldsim.nn.local import pack_cells
 from worldsim.nn.params import merge, split
 from worldsim.train import StageConfig
+from worldsim.train.clips import cut_parts
 from worldsim.train.games import Latents
 from worldsim.train.loop import Budget
 from worldsim.train.optimizer import init_state, is_kernel, make_step, muon
-from worldsim.train.stages.forecast import cut_parts, forecast_loss
+from worldsim.train.stages.forecast import forecast_loss
 from worldsim.train.stages.surprise import RARE_FRACTION, draw_chances, surprise_stage
 
 SIDE, NUM, EPISODE = 6, 2000, 50
@@ -57,14 +58,14 @@ def trained() -> ForecastPrior:
         state, _ = step(state, clips, jax.random.key(i), jnp.float32(0.02 * (1 - i / 150)), goes_on=i > 30)
     prior.net = merge(graph, state.ema)
     heads = Outcome(OutcomeConfig(hidden=16), d_in=FORECAST.inner_width, rngs=nnx.Rngs(1))
-    recipe = dataclasses.replace(STAGE, surprise_stage=StageConfig(batch_size=32))
-    stage = surprise_stage(prior, heads, (columns, held[1]), Latents(z, held[0]), recipe, Budget(200, None), 0)
+    recipe = dataclasses.replace(STAGE, surprise_stage=StageConfig(batch_size=32, ema=0.95))
+    stage = surprise_stage(prior, heads, (columns, held[1]), Latents(z, held[0]), recipe, Budget(400, None), 0)
     graph, params = split(prior.surprise)
     state = init_state({"surprise": params, "heads": split(heads)[1]})
     before = stage.evaluate(state.ema, 0)[0]
-    for i in range(200):
-        state, _ = stage.step(state, stage.batch(i), jax.random.key(i), jnp.float32(0.02 * (1 - i / 200)))
-    assert stage.evaluate(state.ema, 200)[0] > before
+    for i in range(400):
+        state, _ = stage.step(state, stage.batch(i), jax.random.key(i), jnp.float32(0.02 * (1 - i / 400)))
+    assert stage.evaluate(state.ema, 400)[0] > before
     prior.surprise = merge(graph, state.ema["surprise"])
     return prior
 
@@ -91,10 +92,13 @@ def test_the_forecast_alone_is_dark(trained):
     assert np.abs(trained.look(before, one, jnp.ones((1, 1)), ()).mean).max() < 0.2
 
 
-def test_rare_frames_get_their_share_of_a_batch_and_all_others_the_rest():
-    rare = np.zeros((3, 100), bool)
-    rare[0, :5], rare[1, 90] = True, True
-    chance = draw_chances(list(rare))
+def test_rare_frames_get_their_share_of_a_batch_and_the_logits_tell_by_how_much():
+    is_surprised, pays = np.arange(100) < 5, np.arange(100) == 90
+    chance, more = draw_chances(is_surprised, [pays, np.zeros(100, bool)])
     assert abs(chance.sum() - 1) < 1e-9
-    assert chance[rare[0]].sum() > RARE_FRACTION and chance[90] > RARE_FRACTION and (chance > 0).all()
-    assert len(set(chance[~rare.any(0)])) == 1
+    assert RARE_FRACTION < chance[is_surprised].sum() < RARE_FRACTION + 0.05 and chance[90] > RARE_FRACTION
+    common = ~is_surprised & ~pays
+    assert len(set(chance[common])) == 1
+    np.testing.assert_allclose(np.exp(more[common]), chance[0] / chance[50])
+    assert 0 < more[90] < more[50], "what is drawn anyway is drawn not much more for a surprise"
+    assert not draw_chances(np.zeros(100, bool), [pays])[1].any()

@@ -26,6 +26,7 @@ from worldsim.model.surprise import Scene, SurpriseNet
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding, patchify, unpatchify
 from worldsim.nn.layers import like, linear
 from worldsim.nn.local import ConvBlock, conv, pack_cells, soft_norm, unpack
+from worldsim.types import AnyArray
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -7.0, 3.0  # of the error of a cell, in units of the latents
 INPUT_GAIN = 4.0  # latents of things are about one, and blocks that gate do little to what is small
@@ -43,7 +44,7 @@ class Forecast(NamedTuple):
     log_variance: Float[Array, "*b y x 1"]  # of the error of each cell
 
 
-def lay_out(z: Float[Array, "*b n k"], config: DynamicsConfig) -> Float[Array, "*b y x c"]:
+def lay_out(z: Float[AnyArray, "*b n k"], config: DynamicsConfig) -> Float[AnyArray, "*b y x c"]:
     """Lay tokens out as the cells of the picture within a ring of RING empty ones; of NumPy too."""
     (rows, columns), xp = config.picture, np if isinstance(z, np.ndarray) else jnp
     cells = unpack(z, config.grid, config.pack)[..., :rows, :columns, :]
@@ -142,9 +143,10 @@ class ForecastNet(nnx.Module):
 def shows_picture(
     config: DynamicsConfig, size: tuple[int, int], corner: Int[Array, "*b 2"] | None = None
 ) -> Float[Array, "*b y x 1"]:
-    """Return 1 for the cells that show the picture, of the whole or of parts of `size` cells, 0 for those of its ring."""
+    """Return 1 for the cells of the picture and 0 for those of its ring, of the whole or of parts of `size` cells."""
     corner = jnp.zeros((2,), jnp.int32) if corner is None else corner
-    at = [corner[..., axis, None] + jnp.arange(size[axis]) for axis in (0, 1)]
+    leading = (1,) * (corner.ndim - 1)
+    at = [corner[..., axis, None] + jnp.arange(size[axis]).reshape(*leading, -1) for axis in (0, 1)]
     rows, columns = ((x >= RING) & (x < RING + num) for x, num in zip(at, config.picture, strict=True))
     return (rows[..., :, None] & columns[..., None, :])[..., None].astype(jnp.float32)
 

@@ -1,10 +1,10 @@
 """What the dynamics know of the next frame before they denoise it: the seam between copying, warping and the like.
 
-The denoiser asks its prior to `look` at the past of a frame, once, to `draw` what enters by chance, and
-then for a `Prior` of it; generation asks it to predict, correct, remember and render. `CopyLast` expects the frame before. `worldsim.model.forecast.ForecastPrior`
-expects what a network makes of the frames before, `worldsim.model.camera.prior.WarpPrior` warps what a turning camera
-has seen. Another prior is another module with the same methods, chosen by
-`worldsim.model.dynamics.denoiser.prior_type`.
+The denoiser asks its prior to `look` at the past of a frame, once, to `draw` what enters it by chance where it is
+dreamed, and then for a `Prior` of it; generation asks it to predict, correct, remember and render, and outcome heads
+read its `summary` of the frame. `CopyLast` expects the frame before. `worldsim.model.forecast.ForecastPrior` expects
+what a network makes of those before, `worldsim.model.camera.prior.WarpPrior` warps what a turning camera has seen.
+Another prior is another module with the same methods, chosen by `worldsim.model.dynamics.denoiser.prior_type`.
 """
 
 from __future__ import annotations

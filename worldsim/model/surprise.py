@@ -47,7 +47,7 @@ def find_surprises(squared: Float[Array, "*b y x c"], num: int) -> Int[Array, "*
     """
     *batch, height, width, _ = squared.shape
     error = squared.mean(-1).reshape(*batch, height * width)
-    rows, columns = jnp.divmod(jnp.arange(height * width), width)
+    rows, columns = jnp.divmod(jnp.arange(height * width).reshape((1,) * len(batch) + (-1,)), width)
     found = []
     for _ in range(num):
         at = error.argmax(-1)

@@ -13,9 +13,7 @@ from flax import nnx
 
 from worldsim import backend
 from worldsim.claim import claim, hold
-from worldsim.model.camera.prior import WarpPrior
 from worldsim.model.dynamics import Dynamics
-from worldsim.model.forecast import ForecastPrior
 from worldsim.model.outcome import Outcome
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
@@ -29,16 +27,13 @@ from worldsim.train.log import RunLog
 from worldsim.train.loop import Progress, Trained
 from worldsim.train.pixel_metric import use_pixel_metric
 from worldsim.train.preflight import check_footage
+from worldsim.train.priors import train_prior
 from worldsim.train.prompts import WindowPrompts
 from worldsim.train.recipes import Recipe, get_recipe
 from worldsim.train.run import Run, run_settings
-from worldsim.train.stages.camera import fit_pitch, flow_stage
 from worldsim.train.stages.dynamics import dynamics_stage, new_dynamics, on_device
 from worldsim.train.stages.first_frame import first_frame_stage
-from worldsim.train.stages.forecast import forecast_stage
-from worldsim.train.stages.surprise import surprise_stage
 from worldsim.train.stages.tokenizer import encode_games, new_tokenizers, tokenizer_stage
-from worldsim.train.stages.warps import FootageWarper
 from worldsim.train.statistics import set_statistics
 from worldsim.world import World, check_name, save_world
 
@@ -179,88 +174,6 @@ def _prompts(run: Run, game: Game) -> tuple[WindowPrompts, WindowPrompts] | None
     return train, held
 
 
-def _train_prior(
-    run: Run, tokenizers: Sequence[Tokenizer], modules: Sequence[Dynamics], latents: Sequence[Latents]
-) -> tuple[list[FootageWarper | None], float]:
-    """Train the prior where it has parameters; the footage warped by it, if it warps, and the seconds that it took."""
-    prior, seconds = modules[0].prior, 0.0
-    if isinstance(prior, ForecastPrior) and run.origin is None:
-        seconds = _train_forecast(run, tokenizers, modules, latents)
-    if not isinstance(prior, WarpPrior):
-        return [None] * len(modules), seconds
-    if run.origin is None:
-        fit_pitch(run.games, modules, latents)
-        stages = [
-            flow_stage(
-                split(dynamics.prior.flow_net)[0],
-                game.data,
-                game.footage.meta,
-                run.recipe,
-                run.budgets["flow"],
-                run.seed + i,
-                run.log.show("flow", game.name),
-            )
-            for i, (dynamics, game) in enumerate(zip(modules, run.games, strict=True))
-        ]
-        graph, params = split(prior.flow_net)
-        trained = run.train("flow", stages, params, 2)
-        prior.flow_net, seconds = merge(graph, trained.params), trained.seconds
-    params = split(modules[0])[1]
-    warpers: list[FootageWarper | None] = [
-        FootageWarper(
-            tokenizer, dynamics, game.footage.meta, game.data[0], params, seed=run.seed, on_progress=run.on_progress
-        )
-        for tokenizer, dynamics, game in zip(tokenizers, modules, run.games, strict=True)
-    ]
-    return warpers, seconds
-
-
-def _train_forecast(
-    run: Run, tokenizers: Sequence[Tokenizer], modules: Sequence[Dynamics], latents: Sequence[Latents]
-) -> float:
-    """Train the network that predicts the next frame, in place; the seconds that it took."""
-    parts = zip(tokenizers, modules, latents, run.games, strict=True)
-    stages = [
-        forecast_stage(
-            split(dynamics.prior.net)[0],
-            dynamics.config,
-            tokenizer,
-            game.data,
-            encoded,
-            run.recipe,
-            run.budgets["forecast"],
-            run.seed + i,
-            run.log.show("forecast", game.name),
-        )
-        for i, (tokenizer, dynamics, encoded, game) in enumerate(parts)
-    ]
-    graph, params = split(modules[0].prior.net)
-    trained = run.train("forecast", stages, params, 4)
-    modules[0].prior.net = merge(graph, trained.params)
-    return trained.seconds + _train_surprises(run, modules, latents)
-
-
-def _train_surprises(run: Run, modules: Sequence[Dynamics], latents: Sequence[Latents]) -> float:
-    """Train the network that draws what enters by chance, where there is one; the seconds that it took."""
-    first = modules[0].prior
-    if first.surprise is None:
-        return 0.0
-    net_params = split(first.net)[1]
-    for dynamics in modules[1:]:
-        dynamics.prior.net = merge(split(dynamics.prior.net)[0], net_params)
-    heads = Outcome(
-        run.games[0].configs.outcome, d_in=first.summary_dim(modules[0].config), rngs=nnx.Rngs(run.seed + 6)
-    )
-    stages = [
-        surprise_stage(dynamics.prior, heads, game.data, encoded, run.recipe, run.budgets["surprise"], run.seed + i)
-        for i, (dynamics, encoded, game) in enumerate(zip(modules, latents, run.games, strict=True))
-    ]
-    graph, params = split(first.surprise)
-    trained = run.train("surprise", stages, {"surprise": params, "heads": split(heads)[1]}, 5)
-    first.surprise = merge(graph, trained.params["surprise"])
-    return trained.seconds
-
-
 def _train_dynamics(
     run: Run,
     tokenizers: Sequence[Tokenizer],
@@ -270,7 +183,7 @@ def _train_dynamics(
 ) -> Trained:
     """Train the prior, then dynamics and outcome."""
     all_dynamics = [dynamics for dynamics, _ in modules]
-    warpers, prior_seconds = _train_prior(run, tokenizers, all_dynamics, latents)
+    warpers, prior_seconds = train_prior(run, tokenizers, all_dynamics, latents)
     if run.origin is None:
         set_statistics(all_dynamics, latents, [game.data[0] for game in run.games], warpers)
     recipe = run.recipe if run.origin is None else dataclasses.replace(run.recipe, bootstrap_start=0.0)

@@ -1,33 +1,31 @@
 """The stage of the forecast, before the dynamics: regression of the next frame's latents.
 
-Most of most frames stays as it is, so a step is given parts of frames, mostly such where something changes; in a part's
-margin, which lacks what lies beyond, nothing is learned and the recorded frame is gone on with.
+A step is given parts of frames, mostly such where something changes (`worldsim.train.clips`); in a part's margin, which
+lacks what lies beyond, nothing is learned and the recorded frame is gone on with.
 
 A network that only ever met recorded frames goes on from its own, a few frames later, with errors that it never met. So
 once it knows how things move, clips go on for `Recipe.forecast_frames` frames, each forecast from those before, and
-each is trained on; no gradient goes from one frame to another.
+each is trained on; no gradient goes from one frame to another. From then on it is also told some of its surprises
+(`worldsim.model.surprise`), and learns what enters where it is told so.
 """
 
 from __future__ import annotations
-
-import itertools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
-from scipy.ndimage import maximum_filter, uniform_filter
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows
 from worldsim.metrics import psnr
 from worldsim.model.config import DynamicsConfig
 from worldsim.model.forecast import RING, lay_out, shows_picture
 from worldsim.model.generate import MAX_LATENT
-from worldsim.model.surprise import SURPRISE, find_surprises, mark
+from worldsim.model.surprise import find_surprises, mark
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
+from worldsim.train.clips import MARGIN, Clips, cut_parts, find_ends, find_entries
 from worldsim.train.evaluation import Show, fidelity, pixel_statistics
 from worldsim.train.games import Latents
 from worldsim.train.loop import Budget, Stage
@@ -37,20 +35,10 @@ from worldsim.types import frame_to_obs
 from worldsim.video import strip
 
 NUM_CLIPS, HORIZON = 64, 8  # of an evaluation
-MARGIN = 2  # cells of a part at whose forecast what lies beyond it is missed
 END_FRACTION = 0.125  # of the clips end with the end of an episode: few frames do, and a dream lives on behind it
 TOLD_FRACTION = 0.5  # of the surprises are marked; the rest is for the forecast to learn, as far as it can
 ENTRY_FRACTION = 0.2  # of the others are such in which something enters
-NEAR = 2  # cells within which what moves is taken to come from
 YOUNG_FRACTION = 0.1  # of the windows, which begin with the first frame of all: there is none before it
-
-
-class Clips(NamedTuple):
-    """Clips of parts of recorded frames, in cells: as many frames as the forecast reads, and those to be forecast."""
-
-    cells: Float[PyTree, "b t y x c"]
-    prev_action: Float[PyTree, "b t a"]
-    corner: Int[PyTree, "b 2"]  # row and column of the first cell in the frame and its ring, even
 
 
 def forecast_stage(
@@ -71,7 +59,7 @@ def forecast_stage(
     order = ShuffledIndex(len(windows), config.batch_size, seed)
     rare = (
         (find_ends(data[0], length), END_FRACTION),
-        (find_entries(data[0], latents.train, dynamics, length), ENTRY_FRACTION),
+        (find_entries(data[0], latents.train, dynamics, num_given, length), ENTRY_FRACTION),
     )
 
     def clips(step: int) -> Clips:
@@ -93,64 +81,6 @@ def forecast_stage(
         flags=lambda progress, step: {"goes_on": progress >= recipe.forecast_goes_on},
         num_evaluations=recipe.num_evaluations,
     )
-
-
-def find_ends(columns: Columns, length: int) -> Int[np.ndarray, "n t"]:
-    """Return the rows of the last frames of each episode that was over at its end, where it has as many."""
-    last = columns.bounds[1:] - 1
-    long_enough = np.diff(columns.bounds) >= length
-    return last[long_enough & columns.terminated[last]][:, None] + np.arange(1 - length, 1)
-
-
-def find_entries(
-    columns: Columns, latents: Float[np.ndarray, "n m c"], config: DynamicsConfig, length: int
-) -> Int[np.ndarray, "n t"]:
-    """Return the rows of clips in one of whose later frames something enters where nothing moved, within an episode."""
-    found, num_given = [], _num_given(config)
-    for first, stop in itertools.pairwise(columns.bounds):
-        if stop - first < length:
-            continue
-        enters = entries(lay_out(np.asarray(latents[first:stop], np.float32), config)).any((-2, -1))
-        at = np.flatnonzero(enters) + 2  # of the episode's frames
-        begin = np.clip(at - num_given - np.arange(len(at)) % (length - num_given), 0, stop - first - length)
-        found.append(first + begin)
-    return np.concatenate([np.zeros(0, int), *found])[:, None] + np.arange(length)
-
-
-def entries(cells: Float[np.ndarray, "*b t y x c"]) -> Bool[np.ndarray, "*b s y x"]:
-    """Return in which cells of the frames from the third on something enters: it changes where nothing near just has."""
-    change = (np.diff(cells, axis=-4) ** 2).mean(-1)
-    near = maximum_filter(change[..., :-1, :, :], 2 * NEAR + 1, axes=(-2, -1))
-    return (change[..., 1:, :, :] > SURPRISE) & (near < SURPRISE / 10)
-
-
-def cut_parts(
-    cells: Float[np.ndarray, "b t y x c"],
-    prev_action: Float[np.ndarray, "b t a"],
-    side: int,
-    num_given: int,
-    rng: np.random.Generator,
-) -> Clips:
-    """Cut a part of `side` cells out of the frames of each clip, around a cell that changes in it.
-
-    The more a cell changes from the last frame that is given on, the likelier it is chosen: also where the last frame
-    of all, in which nothing moves any more, is the only one to be forecast. Those in which something enters where
-    nothing moved are as likely as all others together, and what is large no more than what is small.
-    """
-    b, _, rows, columns, _ = cells.shape
-    height, width = min(side, rows), min(side, columns)
-    change = np.abs(np.diff(cells[:, num_given - 1 :], axis=1)).mean((1, -1)).reshape(b, -1)
-    enters = entries(cells[:, num_given - 2 :]).any(1).astype(np.float32)
-    enters /= np.maximum(uniform_filter(enters, 2 * NEAR + 1, axes=(1, 2), mode="constant"), 1e-6)
-    enters = enters.reshape(b, -1)
-    change = change + enters * change.sum(1, keepdims=True) / np.maximum(enters.sum(1, keepdims=True), 1e-6)
-    chance = np.cumsum(change + 1e-3 * change.mean() + 1e-9, 1)
-    chosen = (rng.random((b, 1)) * chance[:, -1:] > chance).sum(1)
-    ends = np.maximum((height - MARGIN, width - MARGIN), MARGIN + 1)
-    corner = np.stack([chosen // columns, chosen % columns], 1) - rng.integers(MARGIN, ends, (b, 2))
-    corner = np.clip(corner, 0, (rows - height, columns - width)) // 2 * 2
-    parts = [x[:, top : top + height, left : left + width] for x, (top, left) in zip(cells, corner)]
-    return Clips(np.stack(parts), prev_action, corner)
 
 
 def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -> Loss:

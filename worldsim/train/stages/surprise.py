@@ -1,9 +1,9 @@
 """The stage of surprises, after the forecast and before the dynamics: in which cells is the forecast surprised?
 
 The surprises of all recorded frames are found once. Few frames have any, few pay and few end an episode, so a part of
-every batch is such frames, and the logit of "none" is lowered in training by what that makes surprises more frequent:
-what is learned is as frequent as in the footage (logit adjustment, Menon et al. 2021, arXiv 2007.07314). The summary of
-the frame learns rewards and ends as well, by heads that are thrown away: those of the dynamics will read it.
+every batch is such frames, and the logit of "none" is lowered in training by as much as that makes surprises more
+frequent: what is learned is as frequent as in the footage (logit adjustment, Menon et al. 2021, arXiv 2007.07314). The
+summary of the frame learns rewards and ends as well, by heads that are thrown away: those of the dynamics will read it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Moments(NamedTuple):
     surprises: Int[PyTree, "b s"] = ()
     reward: Float[PyTree, " b"] = ()
     terminated: Bool[PyTree, " b"] = ()
+    more_frequent: Float[PyTree, " b"] = ()  # in logits: a surprise in batches, than in the footage
 
 
 class _Found(NamedTuple):
@@ -65,13 +66,13 @@ def surprise_stage(
     config, (graph, frozen) = recipe.surprise_stage, split(prior)
     found, held = (_find(prior, x, z, n) for x, z, n in zip(data, latents, (MAX_FRAMES, HELD_FRAMES), strict=True))
     last = found.rows[:, -1]
-    chance = draw_chances([found.is_surprised, data[0].reward[last] != 0, data[0].terminated[last]])
-    more_frequent = _more_frequent(chance, found.is_surprised)
+    chance, more_frequent = draw_chances(found.is_surprised, [data[0].reward[last] != 0, data[0].terminated[last]])
 
     def batch(step: int) -> Moments:
         rng = np.random.default_rng([seed, step])
         which = np.searchsorted(np.cumsum(chance), rng.random(config.batch_size), side="right")
-        return _moments(found, np.minimum(which, len(chance) - 1), data[0], latents.train)
+        which = np.minimum(which, len(chance) - 1)
+        return _moments(found, which, data[0], latents.train)._replace(more_frequent=more_frequent[which])
 
     return Stage(
         "surprise",
@@ -79,11 +80,7 @@ def surprise_stage(
         budget,
         config.batch_size,
         make_step(
-            surprise_loss((graph, split(heads)[0]), recipe, more_frequent),
-            muon(),
-            ema=config.ema,
-            frozen=frozen,
-            decay=is_kernel,
+            surprise_loss((graph, split(heads)[0]), recipe), muon(), ema=config.ema, frozen=frozen, decay=is_kernel
         ),
         batch,
         _evaluation(graph, frozen, held, data[1], latents.held),
@@ -91,23 +88,25 @@ def surprise_stage(
     )
 
 
-def draw_chances(rare: Sequence[Bool[np.ndarray, " n"]]) -> Float[np.ndarray, " n"]:
-    """Return how probably each frame is drawn: as any other, and with each kind of rare frame RARE_FRACTION of all."""
-    num = len(rare[0])
-    shares = [RARE_FRACTION * of / of.sum() for of in rare if of.any()]
-    return (1 - RARE_FRACTION * len(shares)) / num + np.sum([*shares, np.zeros(num)], 0)
+def draw_chances(
+    is_surprised: Bool[np.ndarray, " n"], others: Sequence[Bool[np.ndarray, " n"]]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Return how probably each frame is drawn, and by how much, in logits, more so for a surprise in it.
+
+    A frame is drawn as any other, and each kind of rare frames together RARE_FRACTION of the time.
+    """
+    kinds = [kind for kind in (is_surprised, *others) if kind.any()]
+    without = np.full(len(is_surprised), (1 - RARE_FRACTION * len(kinds)) / len(is_surprised))
+    for kind in others:
+        without += kind * RARE_FRACTION / max(kind.sum(), 1)
+    more = RARE_FRACTION / max(is_surprised.sum(), 1)
+    return without + is_surprised * more, np.log1p(more / without) * is_surprised.any()
 
 
-def _more_frequent(chance: Float[np.ndarray, " n"], of: Bool[np.ndarray, " n"]) -> float:
-    """Return by how much, in logits, some frames are drawn more often than the others."""
-    return float(np.log(chance[of].mean() / chance[~of].mean())) if of.any() and not of.all() else 0.0
-
-
-def surprise_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], recipe: Recipe, more_frequent: float) -> Loss:
+def surprise_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], recipe: Recipe) -> Loss:
     """Return the loss of a SurpriseNet on Moments: cross-entropy of every surprise, and of there being no other.
 
-    Params has it as "surprise", and as "heads" an Outcome of its summary. `Fixed.frozen` holds the parameters of the
-    prior, and `more_frequent` is by how much, in logits, surprises are more frequent in batches than in the footage.
+    Params has it as "surprise", and as "heads" an Outcome of its summary; `Fixed.frozen` those of the prior.
     """
 
     def loss(params: PyTree, moments: Moments, key: PRNGKeyArray, fixed: Fixed):
@@ -122,7 +121,7 @@ def surprise_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], recipe: Recipe, mor
         seen = moments.before + level * jax.random.normal(key_noise, moments.before.shape)
         seen = moments._replace(before=seen, prev_action=jnp.where(hidden, jnp.nan, moments.prev_action))
         scene = _scene(prior, seen)
-        surprise = _one_of_them(prior.surprise, scene, moments.surprises, key_turn, more_frequent).mean()
+        surprise = _one_of_them(prior.surprise, scene, moments, key_turn).mean()
         bins, end = heads(prior.surprise.summary(scene))
         one = jnp.ones(len(end))
         outcome = outcome_loss(bins, end, moments.reward, moments.terminated, one, heads.config)
@@ -142,13 +141,11 @@ def _all_of_them(net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"]) -
     return jnp.stack([jnp.where(_num_turns(net, scene, surprises) > turn, x, 0) for turn, x in enumerate(turns)]).sum(0)
 
 
-def _one_of_them(
-    net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"], key: PRNGKeyArray, more_frequent: float
-) -> Float[Array, " b"]:
+def _one_of_them(net: SurpriseNet, scene: Scene, moments: Moments, key: PRNGKeyArray) -> Float[Array, " b"]:
     """Return an estimate of the same that costs one pass: of one turn of each frame, drawn at random."""
-    num = _num_turns(net, scene, surprises)
+    num = _num_turns(net, scene, moments.surprises)
     turn = jnp.floor(num * jax.random.uniform(key, num.shape)).astype(jnp.int32)
-    return num * _turn(net, scene, surprises, turn, more_frequent)
+    return num * _turn(net, scene, moments.surprises, turn, moments.more_frequent)
 
 
 def _num_turns(net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"]) -> Int[Array, " b"]:
@@ -157,11 +154,15 @@ def _num_turns(net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"]) -> 
 
 
 def _turn(
-    net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"], turn: Int[Array, " b"], more_frequent: float = 0.0
+    net: SurpriseNet,
+    scene: Scene,
+    surprises: Int[Array, "b s"],
+    turn: Int[Array, " b"],
+    more_frequent: Float[Array, " b"] | float = 0.0,
 ) -> Float[Array, " b"]:
     """Return how improbable a surprise of each frame is after those before it, in nats."""
     none = _none(scene)
-    earlier = jnp.where(jnp.arange(net.num) < turn[:, None], surprises, none)
+    earlier = jnp.where(jnp.arange(net.num)[None] < turn[:, None], surprises, none)
     logits = net(scene, mark(earlier, scene.mean.shape[-3:-1]))
     logits = logits.at[:, none].add(-more_frequent * (turn == 0))
     target = jnp.take_along_axis(surprises, turn[:, None], -1)[:, 0]

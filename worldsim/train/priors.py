@@ -1,0 +1,102 @@
+"""Train what the dynamics know of a frame beforehand: the flow of a camera, or a forecast and its surprises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flax import nnx
+
+from worldsim.model.camera.prior import WarpPrior
+from worldsim.model.dynamics import Dynamics
+from worldsim.model.forecast import ForecastPrior
+from worldsim.model.outcome import Outcome
+from worldsim.model.tokenizer import Tokenizer
+from worldsim.nn.params import merge, split
+from worldsim.train.games import Latents
+from worldsim.train.run import Run
+from worldsim.train.stages.camera import fit_pitch, flow_stage
+from worldsim.train.stages.forecast import forecast_stage
+from worldsim.train.stages.surprise import surprise_stage
+from worldsim.train.stages.warps import FootageWarper
+
+
+def train_prior(
+    run: Run, tokenizers: Sequence[Tokenizer], modules: Sequence[Dynamics], latents: Sequence[Latents]
+) -> tuple[list[FootageWarper | None], float]:
+    """Train the prior where it has parameters; the footage warped by it, if it warps, and the seconds that it took."""
+    prior, seconds = modules[0].prior, 0.0
+    if isinstance(prior, ForecastPrior) and run.origin is None:
+        seconds = _train_forecast(run, tokenizers, modules, latents)
+    if not isinstance(prior, WarpPrior):
+        return [None] * len(modules), seconds
+    if run.origin is None:
+        fit_pitch(run.games, modules, latents)
+        stages = [
+            flow_stage(
+                split(dynamics.prior.flow_net)[0],
+                game.data,
+                game.footage.meta,
+                run.recipe,
+                run.budgets["flow"],
+                run.seed + i,
+                run.log.show("flow", game.name),
+            )
+            for i, (dynamics, game) in enumerate(zip(modules, run.games, strict=True))
+        ]
+        graph, params = split(prior.flow_net)
+        trained = run.train("flow", stages, params, 2)
+        prior.flow_net, seconds = merge(graph, trained.params), trained.seconds
+    params = split(modules[0])[1]
+    warpers: list[FootageWarper | None] = [
+        FootageWarper(
+            tokenizer, dynamics, game.footage.meta, game.data[0], params, seed=run.seed, on_progress=run.on_progress
+        )
+        for tokenizer, dynamics, game in zip(tokenizers, modules, run.games, strict=True)
+    ]
+    return warpers, seconds
+
+
+def _train_forecast(
+    run: Run, tokenizers: Sequence[Tokenizer], modules: Sequence[Dynamics], latents: Sequence[Latents]
+) -> float:
+    """Train the network that predicts the next frame, in place; the seconds that it took."""
+    parts = zip(tokenizers, modules, latents, run.games, strict=True)
+    stages = [
+        forecast_stage(
+            split(dynamics.prior.net)[0],
+            dynamics.config,
+            tokenizer,
+            game.data,
+            encoded,
+            run.recipe,
+            run.budgets["forecast"],
+            run.seed + i,
+            run.log.show("forecast", game.name),
+        )
+        for i, (tokenizer, dynamics, encoded, game) in enumerate(parts)
+    ]
+    graph, params = split(modules[0].prior.net)
+    trained = run.train("forecast", stages, params, 4)
+    modules[0].prior.net = merge(graph, trained.params)
+    return trained.seconds + _train_surprises(run, modules, latents)
+
+
+def _train_surprises(run: Run, modules: Sequence[Dynamics], latents: Sequence[Latents]) -> float:
+    """Train the network that draws what enters by chance, where there is one; the seconds that it took."""
+    first = modules[0].prior
+    if first.surprise is None:
+        return 0.0
+    net_params = split(first.net)[1]
+    for dynamics in modules[1:]:
+        dynamics.prior.net = merge(split(dynamics.prior.net)[0], net_params)
+    heads = Outcome(
+        run.games[0].configs.outcome, d_in=first.summary_dim(modules[0].config), rngs=nnx.Rngs(run.seed + 6)
+    )
+    stages = [
+        surprise_stage(dynamics.prior, heads, game.data, encoded, run.recipe, run.budgets["surprise"], run.seed + i)
+        for i, (dynamics, encoded, game) in enumerate(zip(modules, latents, run.games, strict=True))
+    ]
+    graph, params = split(first.surprise)
+    trained = run.train("surprise", stages, {"surprise": params, "heads": split(heads)[1]}, 5)
+    first.surprise = merge(graph, trained.params["surprise"])
+    return trained.seconds
