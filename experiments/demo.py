@@ -38,7 +38,7 @@ from worldsim.recording.policies import sticky_random
 from worldsim.recording.source import GameConfig
 from worldsim.video import label_columns, side_by_side, write_video
 
-GAME, PRESET, SEED = "snake", "pixels", 11
+GAME, POLICY, PRESET, SEED = "snake", "lapsing", "pixels", 11
 MAX_FRAMES = 24_000
 RECORD_SHARE = 0.15  # of the time, at most
 AFTER_TRAINING_S = 180.0  # measuring, videos and environment, two cores
@@ -60,7 +60,8 @@ def record(out: Path, seconds: float) -> Footage:
     wanted, began = 2000, time.monotonic()
     while True:
         with closing(Counter("frames")) as bar:
-            footage = worldsim.record(GAME, out, num_frames=wanted, seed=SEED, num_workers=workers, on_progress=bar)
+            how = {"policy": POLICY, "seed": SEED, "num_workers": workers}
+            footage = worldsim.record(GAME, out, num_frames=wanted, on_progress=bar, **how)
         took = time.monotonic() - began
         more = min(MAX_FRAMES, int(footage.num_frames * (seconds - 5) / took))
         if footage.num_frames >= min(MAX_FRAMES, 0.9 * more):

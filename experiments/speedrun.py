@@ -40,17 +40,18 @@ SECTIONS = ("presence", "foreground", "control", "sharpness")
 
 
 class Game(NamedTuple):
-    """A game and how long its episodes may last."""
+    """A game, how long its episodes may last, and who plays it in the footage that is learned from."""
 
     name: str
     max_episode_len: int
+    policy: str = "noisy"
 
 
 GAMES = {
     "pong": Game("pong", 3000),
     "jump": Game("jump", 1000),
     "jump-tall": Game("jump-tall", 1000),
-    "snake": Game("snake", 1000),
+    "snake": Game("snake", 1000, "lapsing"),
     "takecover": Game("doom-takecover", 1000),
 }
 
@@ -124,13 +125,14 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
 """Each an idea: what it changes of the recipe `tiny`."""
 
 
-def footage_of(game: Game, runs: Path, seed: int, num_frames: int) -> Footage:
+def footage_of(game: Game, runs: Path, seed: int, num_frames: int, policy: str = "noisy") -> Footage:
     """Record the fixed footage, where it is not there yet."""
     with closing(Counter("frames")) as on_progress:
         return worldsim.record(
             game.name,
-            runs / f"footage-{game.name}-{seed}",
+            runs / f"footage-{game.name}-{policy}-{seed}",
             num_frames=num_frames,
+            policy=policy,
             seed=seed,
             num_workers=2,
             max_episode_len=game.max_episode_len,
@@ -165,7 +167,7 @@ def parts_of(numbers: Mapping[str, Any]) -> dict[str, float | None]:
 
 def run(name: str, game: Game, args: argparse.Namespace) -> dict[str, Any]:
     """Train and measure one variant."""
-    train = footage_of(game, args.runs, TRAIN_SEED, NUM_FRAMES)
+    train = footage_of(game, args.runs, TRAIN_SEED, NUM_FRAMES, game.policy)
     held = footage_of(game, args.runs, HELD_SEED, HELD_FRAMES)
     out = args.runs / f"{game.name}-{name}-{args.seed}-{int(time.time())}"
     budget = {"num_train_steps": args.steps} if args.steps else {"minutes": args.minutes}

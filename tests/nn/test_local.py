@@ -7,7 +7,7 @@ from flax import nnx
 
 from tests.nn.test_nn import randomised
 from worldsim.nn.embedding import patchify
-from worldsim.nn.local import ConvBlock, SeparableConv, pack_cells, soft_norm, unpack
+from worldsim.nn.local import ConvBlock, SeparableConv, pack_cells, soft_norm, tap, unpack
 
 
 def test_tokens_lie_as_the_tokenizer_packs_them():
@@ -47,3 +47,18 @@ def test_a_separable_convolution_is_a_full_one_of_each_channel_and_a_map():
     kernel = layer.taps[...][..., None] * layer.out.kernel[...][None, None]
     full = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     np.testing.assert_allclose(layer(x), full, atol=1e-5)
+
+
+def test_the_gradient_of_taps_is_that_of_a_convolution():
+    x, taps = jax.random.normal(jax.random.key(0), (2, 3, 6, 7, 4)), jax.random.normal(jax.random.key(1), (3, 3, 4))
+
+    def convolved(x, taps):
+        flat = x.reshape(-1, *x.shape[2:])
+        layout = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": 4}
+        return jax.lax.conv_general_dilated(flat, taps[:, :, None], (1, 1), "SAME", **layout).reshape(x.shape)
+
+    def gradients(f):
+        return jax.jit(jax.grad(lambda x, taps: jnp.sin(f(x, taps)).sum(), (0, 1)))(x, taps)
+
+    for ours, theirs in zip(gradients(tap), gradients(convolved), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)

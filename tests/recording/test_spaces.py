@@ -6,7 +6,7 @@ import pytest
 
 from tests.data.footage_factory import TOY
 from worldsim.controls import discrete
-from worldsim.recording.policies import NOISE_FRACTION, make_policy, with_noise
+from worldsim.recording.policies import LAPSE, LAPSE_EVERY, NOISE_FRACTION, make_policy, with_lapses, with_noise
 from worldsim.recording.spaces import action_of_row, row_of_action, spec_of_space
 
 S = gym.spaces
@@ -72,6 +72,15 @@ def test_noise_takes_its_share_of_the_time_in_short_runs(fraction):
     act = with_noise(lambda: scripted, spec, np.random.default_rng(0), fraction=fraction)
     noisy = np.array([act()[0] for _ in range(40_000)]) >= 0
     assert abs(noisy.mean() - fraction) < 0.015
+
+
+def test_lapses_last_and_come_back_at_random_and_the_player_plays_between_them():
+    act = with_lapses(lambda: np.full(1, -1, np.float32), discrete(tuple("abcdef")), np.random.default_rng(0))
+    lapses = np.array([act()[0] for _ in range(40_000)]) >= 0
+    assert abs(lapses.mean() - LAPSE / (LAPSE + LAPSE_EVERY)) < 0.04
+    begins, ends = (np.flatnonzero(np.diff(lapses.astype(int)) == sign) for sign in (1, -1))
+    lengths = ends[:100] - begins[:100]
+    assert (lengths % LAPSE == 0).all() and np.median(lengths) == LAPSE, "two may follow each other at once"
 
 
 def test_random_actions_are_held_for_a_few_frames_and_reach_every_option():

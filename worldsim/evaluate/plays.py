@@ -23,11 +23,12 @@ from worldsim.data.store import Footage
 from worldsim.evaluate.options import DEFAULTS, EvalOptions
 from worldsim.evaluate.trial import CONTEXT, Trial, dream_on, whole_chunks
 from worldsim.initial import InitialContext
-from worldsim.recording.policies import POLICIES
 from worldsim.recording.record import record
 from worldsim.recording.source import SETTINGS
 
 PLAY_SEED = 2_000_003  # of the recordings: one that nobody trains on
+PLAYERS = ("noisy", "random", "noop")
+"""Policies by which the game is played for comparison."""
 RECORDED = "recorded"
 """Who plays where no plays were recorded: whoever made the held-out footage."""
 CHUNK = 128  # frames that are dreamed by one call
@@ -85,10 +86,10 @@ def record_plays(
     num_frames = _plays_per_seed(options) * len(options.seeds) * length
     report = on_progress or (lambda done, wanted: None)
     found = {}
-    for turn, policy in enumerate(POLICIES):
+    for turn, policy in enumerate(PLAYERS):
 
         def tick(done: int, wanted: int, turn: int = turn) -> None:
-            report(turn * wanted + done, len(POLICIES) * wanted)
+            report(turn * wanted + done, len(PLAYERS) * wanted)
 
         how = {"num_frames": num_frames, "max_episode_len": length, "size": meta.size, "seed": PLAY_SEED}
         found[policy] = record(

@@ -1,9 +1,10 @@
-"""Who plays while footage is recorded: "random", "noisy", "noop", or a trained agent.
+"""Who plays while footage is recorded: "noisy", "lapsing", "random", "noop", or a trained agent.
 
-"noop" presses nothing. The first two hold an action for a few frames, because a player does and because single-frame
+"noop" presses nothing. The others hold an action for a few frames, because a player does and because single-frame
 jitter shows little of what an action does. "noisy" lets the environment's own scripted player act, so that footage
 shows the game being played, and puts in short runs of random actions, a fraction of 10 to 30 % that is drawn anew for
-each episode.
+each episode. "lapsing" is the same player, who now and then lets go and leaves the keys to chance for a while: footage
+of one who plays well has few ends, and a world that saw few does not know when it is over.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from jaxtyping import Float
 
 from worldsim.controls import ActionSpec
 
-POLICIES = ("noisy", "random", "noop")
+POLICIES = ("noisy", "lapsing", "random", "noop")
 AGENT = "agent:"
 """What stands before the path of a trained agent where a policy is named."""
 NOISE_FRACTION = (0.1, 0.3)
 HOLD = 8  # a random action lasts 1 to 8 frames, 4.5 on average
+LAPSE, LAPSE_EVERY = 40, 100  # frames of a lapse, and between two of them on average
 _BURST = 6  # noise lasts 1 to 6 frames, 3.5 on average
 
 Policy = Callable[..., Float[np.ndarray, " a"]]
@@ -51,7 +53,8 @@ def make_policy(name: str, spec: ActionSpec, rng: np.random.Generator, scripted:
         return lambda *_: spec.noop
     if name == "random" or scripted is None:
         return sticky_random(spec, rng)
-    return with_noise(scripted, spec, rng, fraction=float(rng.uniform(*NOISE_FRACTION)))
+    player = with_noise(scripted, spec, rng, fraction=float(rng.uniform(*NOISE_FRACTION)))
+    return with_lapses(player, spec, rng) if name == "lapsing" else player
 
 
 def sticky_random(spec: ActionSpec, rng: np.random.Generator, hold: int = HOLD) -> Policy:
@@ -82,5 +85,21 @@ def with_noise(scripted: ScriptedPlayer, spec: ActionSpec, rng: np.random.Genera
             return scripted()
         left -= 1
         return row
+
+    return policy
+
+
+def with_lapses(player: Policy, spec: ActionSpec, rng: np.random.Generator) -> Policy:
+    """Let random actions take the place of `player` for LAPSE frames at a time, once in LAPSE_EVERY on average."""
+    keys, left = sticky_random(spec, rng), 0
+
+    def policy(*seen: object) -> Float[np.ndarray, " a"]:
+        nonlocal keys, left
+        if left == 0 and rng.random() < 1 / LAPSE_EVERY:
+            keys, left = sticky_random(spec, rng), LAPSE
+        if left == 0:
+            return player(*seen)
+        left -= 1
+        return keys()
 
     return policy

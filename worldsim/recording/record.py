@@ -57,8 +57,9 @@ def record(
             function that makes one. Other processes play copies of it, so it must be picklable.
         out: folder of the footage, new or of an earlier recording.
         num_frames: frames wanted in the folder, those of earlier recordings included.
-        policy: "noisy" (the game's scripted player with 10 to 30 % noise, else random), "random" or "noop"; with
-            `agent` the name that the footage gives it.
+        policy: "noisy" (the game's scripted player with 10 to 30 % noise, else random), "lapsing" (the same, who at
+            times leaves the keys to chance: more ends), "random" or "noop"; with `agent` the name that the footage
+            gives it.
         seed: episode i is a pure function of the seed and i.
         num_workers: processes that play.
         size: height and width in pixels; None takes the game's own, scaled to 96 pixels where it has more than 128.
