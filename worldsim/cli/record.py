@@ -32,8 +32,8 @@ class Record:
     """Frames that the folder holds in the end."""
     policy: str = "noisy"
     """noisy: the game's scripted player with 10 to 30 % random actions; lapsing: the same, who at times leaves the keys
-    to chance for a while, so that more episodes end; random: held random actions; noop: no key is pressed; agent:PATH: a
-    trained agent, by samples."""
+    to chance for a while, so that more episodes end; random: held random actions; noop: no key is pressed;
+    agent:PATH: a trained agent, by samples."""
     seed: int = 0
     """Episode i is a function of the seed and i alone, whatever the number of workers."""
     workers: int = 1

@@ -102,7 +102,7 @@ class SurpriseNet(nnx.Module):
 
     def draw(self, scene: Scene, keys: Key[Array, " b"]) -> Float[Array, "b y x 1"]:
         """Draw the surprises of frames, one after the other, and mark them."""
-        size = scene.mean.shape[-3:-1]
+        scene, size = jax.lax.stop_gradient(scene), scene.mean.shape[-3:-1]
         num_cells = size[0] * size[1]
 
         def goes_on(state):

@@ -19,6 +19,7 @@ from worldsim.model.forecast import lay_out
 from worldsim.model.surprise import SURPRISE
 
 MARGIN = 2  # cells of a part at whose forecast what lies beyond it is missed
+STILL = 0.08  # of the parts, at most, lie anywhere: what stays as it is has to be learned too
 NEAR = 2  # cells within which what moves is taken to come from
 
 
@@ -79,7 +80,7 @@ def cut_parts(
     enters /= np.maximum(uniform_filter(enters, 2 * NEAR + 1, axes=(1, 2), mode="constant"), 1e-6)
     enters = enters.reshape(b, -1)
     change = change + enters * change.sum(1, keepdims=True) / np.maximum(enters.sum(1, keepdims=True), 1e-6)
-    chance = np.cumsum(change + 1e-3 * change.mean() + 1e-9, 1)
+    chance = np.cumsum(change + STILL * change.mean(1, keepdims=True) + 1e-9, 1)
     chosen = (rng.random((b, 1)) * chance[:, -1:] > chance).sum(1)
     ends = np.maximum((height - MARGIN, width - MARGIN), MARGIN + 1)
     corner = np.stack([chosen // columns, chosen % columns], 1) - rng.integers(MARGIN, ends, (b, 2))
