@@ -41,7 +41,7 @@ from worldsim.video import label_columns, side_by_side, write_video
 GAME, POLICY, PRESET, SEED = "snake", "lapsing", "pixels", 11
 MAX_FRAMES = 24_000
 RECORD_SHARE = 0.15  # of the time, at most
-AFTER_TRAINING_S = 180.0  # measuring, videos and environment, two cores
+AFTER_TRAINING_S = 230.0  # measuring, videos and environment, two cores
 CONTEXT, NUM_CLIPS, CLIP_LEN = 8, 3, 64
 PLAY_S = 10.0  # of the video
 PLAN = PlanConfig(

@@ -10,7 +10,8 @@ from flax import nnx
 from tests.model.test_dynamics import BATCH, CONFIG, window
 from tests.nn.test_nn import randomised
 from worldsim.model.dynamics import Dynamics, ForecastConfig
-from worldsim.model.forecast import RING, ForecastNet, lay_out, put_back, shows_picture
+from worldsim.model.forecast import ForecastNet
+from worldsim.model.picture import RING, lay_out, put_back, shows_picture
 from worldsim.model.surprise import APART, SURPRISE, Scene, SurpriseNet, find_surprises, mark
 from worldsim.nn.local import unpack
 

@@ -13,8 +13,9 @@ from tests.worlds import RECIPE, bar_footage
 from worldsim.data.dataset import Columns
 from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.dynamics import Dynamics
-from worldsim.model.forecast import RING, ForecastNet
+from worldsim.model.forecast import ForecastNet
 from worldsim.model.outcome import Outcome
+from worldsim.model.picture import RING
 from worldsim.nn.local import pack_cells
 from worldsim.nn.params import merge, split
 from worldsim.train import StageConfig, fit

@@ -11,8 +11,9 @@ from flax import nnx
 from tests.worlds import RECIPE
 from worldsim.data.dataset import Columns
 from worldsim.model.config import DynamicsConfig, ForecastConfig
-from worldsim.model.forecast import RING, ForecastPrior, lay_out
+from worldsim.model.forecast import ForecastPrior
 from worldsim.model.outcome import Outcome, OutcomeConfig
+from worldsim.model.picture import RING, lay_out
 from worldsim.nn.local import pack_cells
 from worldsim.nn.params import merge, split
 from worldsim.train import StageConfig

@@ -16,17 +16,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from worldsim.model.config import DynamicsConfig, ForecastConfig
+from worldsim.model.picture import RING, lay_out, put_back, shows_picture
 from worldsim.model.prior import CopyLast, Prior
 from worldsim.model.surprise import Scene, SurpriseNet
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding, patchify, unpatchify
 from worldsim.nn.layers import like, linear
 from worldsim.nn.local import ConvBlock, conv, pack_cells, soft_norm, unpack
-from worldsim.types import AnyArray
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -7.0, 3.0  # of the error of a cell, in units of the latents
 INPUT_GAIN = 4.0  # latents of things are about one, and blocks that gate do little to what is small
@@ -34,27 +33,11 @@ START_LOG_VARIANCE = -4.0
 VARIANCE_RATE = 4.0  # the variances range over ten units, for which a step of the optimizer is small
 
 
-RING = 2  # empty cells around the picture, so that its edge shows where a part is cut out of it
-
-
 class Forecast(NamedTuple):
     """The next frame as its past has it."""
 
     mean: Float[Array, "*b n c"]
     log_variance: Float[Array, "*b y x 1"]  # of the error of each cell
-
-
-def lay_out(z: Float[AnyArray, "*b n k"], config: DynamicsConfig) -> Float[AnyArray, "*b y x c"]:
-    """Lay tokens out as the cells of the picture within a ring of RING empty ones; of NumPy too."""
-    (rows, columns), xp = config.picture, np if isinstance(z, np.ndarray) else jnp
-    cells = unpack(z, config.grid, config.pack)[..., :rows, :columns, :]
-    return xp.pad(cells, [(0, 0)] * (cells.ndim - 3) + [(RING, RING), (RING, RING), (0, 0)])
-
-
-def put_back(cells: Float[Array, "*b y x c"], whole: Float[Array, "*b v u c"]) -> Float[Array, "*b v u c"]:
-    """Put the cells of a picture, in their ring, in their place among all cells that tokens have."""
-    inner = cells[..., RING:-RING, RING:-RING, :]
-    return whole.at[..., : inner.shape[-3], : inner.shape[-2], :].set(inner.astype(whole.dtype))
 
 
 class ForecastNet(nnx.Module):
@@ -138,17 +121,6 @@ class ForecastNet(nnx.Module):
         return jax.vmap(lambda at: jax.lax.dynamic_slice(place, (*at, 0), (height, width, place.shape[-1])))(
             corner // 2
         )
-
-
-def shows_picture(
-    config: DynamicsConfig, size: tuple[int, int], corner: Int[Array, "*b 2"] | None = None
-) -> Float[Array, "*b y x 1"]:
-    """Return 1 for the cells of the picture and 0 for those of its ring, of the whole or of parts of `size` cells."""
-    corner = jnp.zeros((2,), jnp.int32) if corner is None else corner
-    leading = (1,) * (corner.ndim - 1)
-    at = [corner[..., axis, None] + jnp.arange(size[axis]).reshape(*leading, -1) for axis in (0, 1)]
-    rows, columns = ((x >= RING) & (x < RING + num) for x, num in zip(at, config.picture, strict=True))
-    return (rows[..., :, None] & columns[..., None, :])[..., None].astype(jnp.float32)
 
 
 def _bounded(log_variance: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -20,6 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from worldsim.model.config import DynamicsConfig, ForecastConfig
+from worldsim.model.picture import shows_picture
 from worldsim.nn.embedding import ActionEmbedding
 from worldsim.nn.layers import linear
 from worldsim.nn.local import ConvBlock, soft_norm
@@ -69,10 +70,10 @@ class SurpriseNet(nnx.Module):
     """The probability of each cell to be the next surprise of a frame, and that there is none."""
 
     def __init__(self, config: DynamicsConfig, forecast: ForecastConfig, *, rngs: nnx.Rngs):
-        self.num = forecast.num_surprises
+        self.config, self.num = config, forecast.num_surprises
         width, pooled, cell_dim = forecast.width, forecast.inner_width, config.token_dim // config.pack**2
         self.action = ActionEmbedding(pooled, config.controls, rngs=rngs)
-        self.in_proj = linear(2 * cell_dim + 2, width, rngs=rngs)
+        self.in_proj = linear(2 * cell_dim + 3, width, rngs=rngs)
         self.before, self.after = (ConvBlock(width, cond_width=pooled, separable=True, rngs=rngs) for _ in range(2))
         self.pool = linear(2 * width, pooled, rngs=rngs)
         self.out_proj = linear(width, 1, rngs=rngs, zero=True)
@@ -95,7 +96,8 @@ class SurpriseNet(nnx.Module):
     def _read(
         self, scene: Scene, marked: Float[Array, "*b y x 1"]
     ) -> tuple[Float[Array, "*b y x e"], Float[Array, "*b d"]]:
-        frames = [scene.last, scene.mean - scene.last, 0.1 * scene.log_variance, marked]
+        outside = jnp.broadcast_to(1 - shows_picture(self.config, marked.shape[-3:-1]), marked.shape)
+        frames = [scene.last, scene.mean - scene.last, 0.1 * scene.log_variance, marked, outside]
         cells = self.before(self.in_proj(jnp.concatenate(frames, -1)), self.action(scene.prev_action))
         seen = soft_norm(cells)
         return cells, nnx.silu(self.pool(jnp.concatenate([seen.max((-3, -2)), seen.mean((-3, -2))], -1)))

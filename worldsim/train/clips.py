@@ -15,7 +15,7 @@ from scipy.ndimage import maximum_filter, uniform_filter
 
 from worldsim.data.dataset import Columns
 from worldsim.model.config import DynamicsConfig
-from worldsim.model.forecast import lay_out
+from worldsim.model.picture import lay_out
 from worldsim.model.surprise import SURPRISE
 
 MARGIN = 2  # cells of a part at whose forecast what lies beyond it is missed

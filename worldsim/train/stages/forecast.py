@@ -20,8 +20,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows
 from worldsim.metrics import psnr
 from worldsim.model.config import DynamicsConfig
-from worldsim.model.forecast import RING, lay_out, shows_picture
 from worldsim.model.generate import MAX_LATENT
+from worldsim.model.picture import RING, lay_out, shows_picture
 from worldsim.model.surprise import find_surprises, mark
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split

@@ -19,8 +19,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from worldsim.data.dataset import Columns, Windows
-from worldsim.model.forecast import ForecastPrior, lay_out
+from worldsim.model.forecast import ForecastPrior
 from worldsim.model.outcome import Outcome, outcome_loss
+from worldsim.model.picture import lay_out
 from worldsim.model.surprise import Scene, SurpriseNet, find_surprises, mark
 from worldsim.nn.params import merge, split
 from worldsim.train.games import Latents
