@@ -6,21 +6,24 @@ or a part was cut out of it. In the ring the edge of the picture shows: worlds h
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from jaxtyping import Array, Float, Int
 
 from worldsim.model.config import DynamicsConfig
-from worldsim.nn.local import unpack
-from worldsim.types import AnyArray
 
 RING = 2  # cells, an even number
 
 
-def lay_out(z: Float[AnyArray, "*b n k"], config: DynamicsConfig) -> Float[AnyArray, "*b y x c"]:
-    """Lay tokens out as the cells of the picture within a ring of RING empty ones; of NumPy too."""
+def lay_out(z: Any, config: DynamicsConfig) -> Any:
+    """Lay tokens `[... n k]`, of JAX or NumPy, out as cells of the picture in their ring, `[... y x c]` of the same."""
     (rows, columns), xp = config.picture, np if isinstance(z, np.ndarray) else jnp
-    cells = unpack(z, config.grid, config.pack)[..., :rows, :columns, :]
+    cells = rearrange(z, "... (h w) (p q c) -> ... (h p) (w q) c", h=config.grid[0], p=config.pack, q=config.pack)[
+        ..., :rows, :columns, :
+    ]
     return xp.pad(cells, [(0, 0)] * (cells.ndim - 3) + [(RING, RING), (RING, RING), (0, 0)])
 
 
@@ -31,7 +34,7 @@ def put_back(cells: Float[Array, "*b y x c"], whole: Float[Array, "*b v u c"]) -
 
 
 def shows_picture(
-    config: DynamicsConfig, size: tuple[int, int], corner: Int[Array, "*b 2"] | None = None
+    config: DynamicsConfig, size: tuple[int, ...], corner: Int[Array, "*b 2"] | None = None
 ) -> Float[Array, "*b y x 1"]:
     """Return 1 for the cells of the picture and 0 for those of its ring, of the whole or of parts of `size` cells."""
     corner = jnp.zeros((2,), jnp.int32) if corner is None else corner

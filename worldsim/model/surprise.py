@@ -59,7 +59,7 @@ def find_surprises(squared: Float[Array, "*b y x c"], num: int) -> Int[Array, "*
     return jnp.stack(found, -1)
 
 
-def mark(cells: Int[Array, "*b k"], size: tuple[int, int]) -> Float[Array, "*b y x 1"]:
+def mark(cells: Int[Array, "*b k"], size: tuple[int, ...]) -> Float[Array, "*b y x 1"]:
     """Return 1 in each of the cells, numbered row by row, and 0 elsewhere; y*x stands for none."""
     num_cells = size[0] * size[1]
     marked = jax.nn.one_hot(cells, num_cells + 1)[..., :num_cells].sum(-2)

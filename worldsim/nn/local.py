@@ -14,7 +14,6 @@ from functools import reduce
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float
@@ -27,9 +26,7 @@ def conv(d_in: int, d_out: int, *, rngs: nnx.Rngs) -> nnx.Conv:
     return nnx.Conv(d_in, d_out, (3, 3), use_bias=False, dtype=compute_dtype(), rngs=rngs)
 
 
-def unpack(
-    z: Float[Array | np.ndarray, "*b n k"], grid: tuple[int, int], pack: int
-) -> Float[Array | np.ndarray, "*b y x c"]:
+def unpack(z: Float[Array, "*b n k"], grid: tuple[int, int], pack: int) -> Float[Array, "*b y x c"]:
     """Lay tokens out as cells: `[... n p*p*c] -> [... h*p w*p c]`."""
     return rearrange(z, "... (h w) (p q c) -> ... (h p) (w q) c", h=grid[0], p=pack, q=pack)
 
