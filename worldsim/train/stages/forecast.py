@@ -37,7 +37,7 @@ from worldsim.video import strip
 NUM_CLIPS, HORIZON = 64, 8  # of an evaluation
 END_FRACTION = 0.125  # of the clips end with the end of an episode: few frames do, and a dream lives on behind it
 TOLD_FRACTION = 0.5  # of the surprises are marked; the rest is for the forecast to learn, as far as it can
-ENTRY_FRACTION = 0.2  # of the others are such in which something enters
+ENTRY_FRACTION = 0.2  # of the clips, those of ends too, are replaced by such in which something enters
 YOUNG_FRACTION = 0.1  # of the windows, which begin with the first frame of all: there is none before it
 
 
