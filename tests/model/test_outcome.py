@@ -30,6 +30,17 @@ def test_untrained_heads_expect_nothing():
     assert float(end.max()) < 0.01
 
 
+def test_a_summary_is_all_that_is_read_until_the_rest_is_learned():
+    head = Outcome(CONFIG, d_in=7, d_summary=3, rngs=nnx.Rngs(0))
+    head.out_proj.kernel[...] = jnp.ones_like(head.out_proj.kernel[...])
+    tokens, summary = jax.random.normal(jax.random.key(0), (2, 5, 4))[0], jax.random.normal(jax.random.key(1), (5, 3))
+    alone = head.of_summary(summary)
+    np.testing.assert_allclose(alone[1], head(jnp.concatenate([tokens, summary], -1))[1], rtol=1e-5)
+    assert np.ptp(alone[1]) > 0.1
+    head.in_proj.kernel[...] = jnp.ones_like(head.in_proj.kernel[...])
+    assert not np.allclose(alone[1], head(jnp.concatenate([tokens, summary], -1))[1], atol=0.1)
+
+
 def test_loss_counts_only_what_has_weight():
     bins, end = jnp.zeros((2, CONFIG.num_bins)), jnp.array([0.0, 50.0])
     reward, terminated = jnp.zeros(2), jnp.array([False, False])

@@ -156,7 +156,7 @@ def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_pat
 
 def test_the_dynamics_leave_the_forecast_as_it_is():
     dynamics = Dynamics(CONFIG, rngs=nnx.Rngs(1))
-    outcome = Outcome(RECIPE.outcome, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(2))
+    outcome = Outcome(RECIPE.outcome, d_in=dynamics.hidden_dim, d_summary=dynamics.summary_dim, rngs=nnx.Rngs(2))
     parts = split(dynamics), split(outcome)
     loss = dynamics_loss((parts[0][0], parts[1][0]), STAGE)
     params = {"dynamics": parts[0][1], "outcome": parts[1][1]}

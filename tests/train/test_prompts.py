@@ -96,7 +96,9 @@ def test_a_prompt_decides_what_appears_from_nothing():
     sizes = TokenizerConfig(size=(4, 4), width=8, num_layers=(0, 0), patch=2, latent_channels=1)
     tokenizer = Tokenizer(sizes, rngs=nnx.Rngs(0))
     dynamics = Dynamics(config, rngs=nnx.Rngs(0))
-    outcome = Outcome(OutcomeConfig(hidden=8), d_in=dynamics.hidden_dim, rngs=nnx.Rngs(1))
+    outcome = Outcome(
+        OutcomeConfig(hidden=8), d_in=dynamics.hidden_dim, d_summary=dynamics.summary_dim, rngs=nnx.Rngs(1)
+    )
     parts = {"dynamics": split(dynamics), "outcome": split(outcome)}
     preset = dataclasses.replace(RECIPE, single_frame_fraction=0.5)
     loss = dynamics_loss((parts["dynamics"][0], parts["outcome"][0]), preset)

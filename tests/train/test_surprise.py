@@ -47,7 +47,7 @@ def lamps(seed: int) -> tuple[np.ndarray, Columns]:
 
 
 @pytest.fixture(scope="module")
-def trained() -> ForecastPrior:
+def both() -> tuple[ForecastPrior, Outcome]:
     prior = ForecastPrior(CONFIG, rngs=nnx.Rngs(0))
     (z, columns), held = lamps(0), lamps(1)
     graph, params = split(prior.net)
@@ -58,17 +58,24 @@ def trained() -> ForecastPrior:
         clips = cut_parts(lay_out(z[rows], CONFIG), columns.prev_action[rows], 99, 3, rng)
         state, _ = step(state, clips, jax.random.key(i), jnp.float32(0.02 * (1 - i / 150)), goes_on=i > 30)
     prior.net = merge(graph, state.ema)
-    heads = Outcome(OutcomeConfig(hidden=16), d_in=FORECAST.inner_width, rngs=nnx.Rngs(1))
+    outcome = Outcome(
+        OutcomeConfig(hidden=16), d_in=8 + FORECAST.inner_width, d_summary=FORECAST.inner_width, rngs=nnx.Rngs(1)
+    )
     recipe = dataclasses.replace(STAGE, surprise_stage=StageConfig(batch_size=32, ema=0.95))
-    stage = surprise_stage(prior, heads, (columns, held[1]), Latents(z, held[0]), recipe, Budget(400, None), 0)
+    stage = surprise_stage(prior, outcome, (columns, held[1]), Latents(z, held[0]), recipe, Budget(400, None), 0)
     graph, params = split(prior.surprise)
-    state = init_state({"surprise": params, "heads": split(heads)[1]})
+    state = init_state({"surprise": params, "outcome": split(outcome)[1]})
     before = stage.evaluate(state.ema, 0)[0]
     for i in range(400):
         state, _ = stage.step(state, stage.batch(i), jax.random.key(i), jnp.float32(0.02 * (1 - i / 400)))
     assert stage.evaluate(state.ema, 400)[0] > before
     prior.surprise = merge(graph, state.ema["surprise"])
-    return prior
+    return prior, merge(split(outcome)[0], state.ema["outcome"])
+
+
+@pytest.fixture(scope="module")
+def trained(both) -> ForecastPrior:
+    return both[0]
 
 
 def draw(prior: ForecastPrior, action: float, num: int = 512):
@@ -93,13 +100,25 @@ def test_the_forecast_alone_is_dark(trained):
     assert np.abs(trained.look(before, one, jnp.ones((1, 1)), ()).mean).max() < 0.2
 
 
+def test_rewards_and_ends_are_expected_as_often_as_they_are_though_a_batch_has_many(both):
+    prior, outcome = both
+    before, one = jnp.zeros((2, 3, 9, 4)), jnp.ones((2, 1, 1))
+    actions = jnp.array([[0.0], [1.0]])
+    [summary] = prior.summary(before, one, actions, prior.look(before, one, actions, ()))
+    hidden = jnp.concatenate([jnp.zeros((2, 8)), summary], -1)
+    reward, end = outcome.read(hidden)
+    np.testing.assert_allclose(reward, [0, 1], atol=0.05)
+    assert (abs(end - 1 / EPISODE) < 0.02).all(), "an end that nothing announces is as rare as in the footage"
+
+
 def test_rare_frames_get_their_share_of_a_batch_and_the_logits_tell_by_how_much():
-    is_surprised, pays = np.arange(100) < 5, np.arange(100) == 90
-    chance, more = draw_chances(is_surprised, [pays, np.zeros(100, bool)])
+    surprised, pays, ends = np.arange(100) < 5, np.arange(100) == 90, np.zeros(100, bool)
+    chance, more = draw_chances(np.stack([surprised, pays, ends], 1))
     assert abs(chance.sum() - 1) < 1e-9
-    assert RARE_FRACTION < chance[is_surprised].sum() < RARE_FRACTION + 0.05 and chance[90] > RARE_FRACTION
-    common = ~is_surprised & ~pays
+    assert RARE_FRACTION < chance[surprised].sum() < RARE_FRACTION + 0.05 and chance[90] > RARE_FRACTION
+    common = ~surprised & ~pays
     assert len(set(chance[common])) == 1
-    np.testing.assert_allclose(np.exp(more[common]), chance[0] / chance[50])
-    assert 0 < more[90] < more[50], "what is drawn anyway is drawn not much more for a surprise"
-    assert not draw_chances(np.zeros(100, bool), [pays])[1].any()
+    np.testing.assert_allclose(np.exp(more[common, 0]), chance[0] / chance[50])
+    np.testing.assert_allclose(np.exp(more[common, 1]), chance[90] / chance[50])
+    assert 0 < more[90, 0] < more[50, 0], "what is drawn anyway is drawn not much more for a surprise"
+    assert not more[:, 2].any()

@@ -93,7 +93,7 @@ def graphs_of(configs: Configs) -> tuple[Graphs, dict[str, PyTree]]:
 
     def build():
         dynamics = Dynamics(configs.dynamics, rngs=nnx.Rngs(0))
-        outcome = Outcome(configs.outcome, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(0))
+        outcome = Outcome(configs.outcome, d_in=dynamics.hidden_dim, d_summary=dynamics.summary_dim, rngs=nnx.Rngs(0))
         first_frame = [] if configs.first_frame is None else [Dynamics(configs.first_frame, rngs=nnx.Rngs(0))]
         return Tokenizer(configs.tokenizer, rngs=nnx.Rngs(0)), dynamics, outcome, *first_frame
 

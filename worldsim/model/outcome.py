@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from worldsim.nn.layers import linear, rms_norm
 from worldsim.schema import Range, check
@@ -55,11 +55,16 @@ def two_hot(value: Float[Array, "*n"], config: OutcomeConfig) -> Float[Array, "*
 
 
 class Outcome(nnx.Module):
-    """Two heads on one hidden layer."""
+    """Two heads on one hidden layer, which reads the dynamics' hidden state.
 
-    def __init__(self, config: OutcomeConfig, *, d_in: int, rngs: nnx.Rngs):
-        self.config = config
-        self.in_proj = linear(d_in, config.hidden, rngs=rngs)
+    The last `d_summary` of its `d_in` numbers are the prior's summary of the frame, where it has one. The heads may be
+    trained on that alone (`of_summary`), and at first they read nothing else.
+    """
+
+    def __init__(self, config: OutcomeConfig, *, d_in: int, d_summary: int = 0, rngs: nnx.Rngs):
+        self.config, self.d_own = config, d_in - d_summary
+        self.in_proj = linear(self.d_own, config.hidden, rngs=rngs, zero=d_summary > 0)
+        self.summary_proj: PyTree = linear(d_summary, config.hidden, rngs=rngs) if d_summary else None
         self.bias = nnx.Param(jnp.zeros((config.hidden,)))
         self.out_proj = nnx.Linear(
             config.hidden, config.num_bins + 1, kernel_init=nnx.initializers.zeros, bias_init=_start, rngs=rngs
@@ -67,10 +72,16 @@ class Outcome(nnx.Module):
 
     def __call__(self, hidden: Float[Array, "*n d"]) -> tuple[Float[Array, "*n bins"], Float[Array, "*n"]]:
         """Return logits over reward bins and the logit of termination."""
-        x = self.in_proj(rms_norm(hidden)).astype(jnp.float32)
+        x = self.in_proj(rms_norm(hidden[..., : self.d_own])).astype(jnp.float32)
+        if self.summary_proj is not None:
+            x = x + self.summary_proj(rms_norm(hidden[..., self.d_own :])).astype(jnp.float32)
         x = nnx.silu(x + self.bias[...].reshape((1,) * (x.ndim - 1) + (-1,)))
         out = self.out_proj(x)
         return out[..., :-1], out[..., -1]
+
+    def of_summary(self, summary: Float[Array, "*n e"]) -> tuple[Float[Array, "*n bins"], Float[Array, "*n"]]:
+        """Return the same logits where nothing but the prior's summary is known."""
+        return self(jnp.concatenate([jnp.zeros((*summary.shape[:-1], self.d_own)), summary.astype(jnp.float32)], -1))
 
     def read(self, hidden: Float[Array, "*n d"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
         """Return the expected reward and the probability of termination."""

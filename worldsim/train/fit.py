@@ -177,15 +177,14 @@ def _prompts(run: Run, game: Game) -> tuple[WindowPrompts, WindowPrompts] | None
 def _train_dynamics(
     run: Run,
     tokenizers: Sequence[Tokenizer],
-    modules: Sequence[tuple[Dynamics, Outcome]],
+    modules: list[tuple[Dynamics, Outcome]],
     latents: Sequence[Latents],
     prompts: Sequence[tuple[WindowPrompts, WindowPrompts] | None],
 ) -> Trained:
     """Train the prior, then dynamics and outcome."""
-    all_dynamics = [dynamics for dynamics, _ in modules]
-    warpers, prior_seconds = train_prior(run, tokenizers, all_dynamics, latents)
+    warpers, prior_seconds = train_prior(run, tokenizers, modules, latents)
     if run.origin is None:
-        set_statistics(all_dynamics, latents, [game.data[0] for game in run.games], warpers)
+        set_statistics([dynamics for dynamics, _ in modules], latents, [game.data[0] for game in run.games], warpers)
     recipe = run.recipe if run.origin is None else dataclasses.replace(run.recipe, bootstrap_start=0.0)
     stages = [
         dynamics_stage(

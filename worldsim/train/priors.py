@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flax import nnx
-
 from worldsim.model.camera.prior import WarpPrior
 from worldsim.model.dynamics import Dynamics
 from worldsim.model.forecast import ForecastPrior
@@ -21,12 +19,19 @@ from worldsim.train.stages.warps import FootageWarper
 
 
 def train_prior(
-    run: Run, tokenizers: Sequence[Tokenizer], modules: Sequence[Dynamics], latents: Sequence[Latents]
+    run: Run, tokenizers: Sequence[Tokenizer], modules: list[tuple[Dynamics, Outcome]], latents: Sequence[Latents]
 ) -> tuple[list[FootageWarper | None], float]:
-    """Train the prior where it has parameters; the footage warped by it, if it warps, and the seconds that it took."""
-    prior, seconds = modules[0].prior, 0.0
+    """Train the prior of `modules` in place, where it has parameters, and the outcome heads as far as they read it.
+
+    Returns:
+        The footage of each game warped by it, if it warps, and the seconds that it took.
+    """
+    all_dynamics = [dynamics for dynamics, _ in modules]
+    prior, seconds = all_dynamics[0].prior, 0.0
     if isinstance(prior, ForecastPrior) and run.origin is None:
-        seconds = _train_forecast(run, tokenizers, modules, latents)
+        seconds = _train_forecast(run, tokenizers, all_dynamics, latents)
+        if prior.surprise is not None:
+            seconds += _train_surprises(run, modules, latents)
     if not isinstance(prior, WarpPrior):
         return [None] * len(modules), seconds
     if run.origin is None:
@@ -41,17 +46,17 @@ def train_prior(
                 run.seed + i,
                 run.log.show("flow", game.name),
             )
-            for i, (dynamics, game) in enumerate(zip(modules, run.games, strict=True))
+            for i, (dynamics, game) in enumerate(zip(all_dynamics, run.games, strict=True))
         ]
         graph, params = split(prior.flow_net)
         trained = run.train("flow", stages, params, 2)
         prior.flow_net, seconds = merge(graph, trained.params), trained.seconds
-    params = split(modules[0])[1]
+    params = split(all_dynamics[0])[1]
     warpers: list[FootageWarper | None] = [
         FootageWarper(
             tokenizer, dynamics, game.footage.meta, game.data[0], params, seed=run.seed, on_progress=run.on_progress
         )
-        for tokenizer, dynamics, game in zip(tokenizers, modules, run.games, strict=True)
+        for tokenizer, dynamics, game in zip(tokenizers, all_dynamics, run.games, strict=True)
     ]
     return warpers, seconds
 
@@ -77,26 +82,20 @@ def _train_forecast(
     ]
     graph, params = split(modules[0].prior.net)
     trained = run.train("forecast", stages, params, 4)
-    modules[0].prior.net = merge(graph, trained.params)
-    return trained.seconds + _train_surprises(run, modules, latents)
+    for dynamics in modules:
+        dynamics.prior.net = merge(split(dynamics.prior.net)[0], trained.params)
+    return trained.seconds
 
 
-def _train_surprises(run: Run, modules: Sequence[Dynamics], latents: Sequence[Latents]) -> float:
-    """Train the network that draws what enters by chance, where there is one; the seconds that it took."""
-    first = modules[0].prior
-    if first.surprise is None:
-        return 0.0
-    net_params = split(first.net)[1]
-    for dynamics in modules[1:]:
-        dynamics.prior.net = merge(split(dynamics.prior.net)[0], net_params)
-    heads = Outcome(
-        run.games[0].configs.outcome, d_in=first.summary_dim(modules[0].config), rngs=nnx.Rngs(run.seed + 6)
-    )
+def _train_surprises(run: Run, modules: list[tuple[Dynamics, Outcome]], latents: Sequence[Latents]) -> float:
+    """Train the network that draws what enters by chance, and with it the outcome heads; the seconds that it took."""
     stages = [
-        surprise_stage(dynamics.prior, heads, game.data, encoded, run.recipe, run.budgets["surprise"], run.seed + i)
-        for i, (dynamics, encoded, game) in enumerate(zip(modules, latents, run.games, strict=True))
+        surprise_stage(dynamics.prior, outcome, game.data, encoded, run.recipe, run.budgets["surprise"], run.seed + i)
+        for i, ((dynamics, outcome), encoded, game) in enumerate(zip(modules, latents, run.games, strict=True))
     ]
-    graph, params = split(first.surprise)
-    trained = run.train("surprise", stages, {"surprise": params, "heads": split(heads)[1]}, 5)
-    first.surprise = merge(graph, trained.params["surprise"])
+    surprise, outcome = modules[0][0].prior.surprise, modules[0][1]
+    trained = run.train("surprise", stages, {"surprise": split(surprise)[1], "outcome": split(outcome)[1]}, 5)
+    for i, (dynamics, outcome) in enumerate(modules):
+        dynamics.prior.surprise = merge(split(dynamics.prior.surprise)[0], trained.params["surprise"])
+        modules[i] = dynamics, merge(split(outcome)[0], trained.params["outcome"])
     return trained.seconds

@@ -91,8 +91,13 @@ class Dynamics(nnx.Module):
 
     @property
     def hidden_dim(self) -> int:
-        """Width of the hidden state that the outcome reads."""
-        return 2 * self.config.width + prior_type(self.config).summary_dim(self.config)
+        """Width of the hidden state that the outcome reads: of tokens, and of the prior's summary."""
+        return 2 * self.config.width + self.summary_dim
+
+    @property
+    def summary_dim(self) -> int:
+        """Width of the prior's summary, the end of the hidden state; 0 = it has none."""
+        return prior_type(self.config).summary_dim(self.config)
 
     def remember(
         self,

@@ -27,7 +27,9 @@ from worldsim.train.stages.warps import FootageWarper
 def new_dynamics(configs: Configs, seed: int) -> tuple[Dynamics, Outcome]:
     """Return untrained dynamics and outcome heads."""
     dynamics = Dynamics(configs.dynamics, rngs=nnx.Rngs(seed + 1))
-    return dynamics, Outcome(configs.outcome, d_in=dynamics.hidden_dim, rngs=nnx.Rngs(seed + 2))
+    return dynamics, Outcome(
+        configs.outcome, d_in=dynamics.hidden_dim, d_summary=dynamics.summary_dim, rngs=nnx.Rngs(seed + 2)
+    )
 
 
 def dynamics_stage(

@@ -1,14 +1,14 @@
 """The stage of surprises, after the forecast and before the dynamics: in which cells is the forecast surprised?
 
 The surprises of all recorded frames are found once. Few frames have any, few pay and few end an episode, so a part of
-every batch is such frames, and the logit of "none" is lowered in training by as much as that makes surprises more
+every batch is such frames, and the logits of what is rare are raised in training by as much as that makes it more
 frequent: what is learned is as frequent as in the footage (logit adjustment, Menon et al. 2021, arXiv 2007.07314). The
-summary of the frame learns rewards and ends as well, by heads that are thrown away: those of the dynamics will read it.
+outcome heads learn rewards and ends here as well, from the summary of the frame; the dynamics see too few of either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -43,7 +43,7 @@ class Moments(NamedTuple):
     surprises: Int[PyTree, "b s"] = ()
     reward: Float[PyTree, " b"] = ()
     terminated: Bool[PyTree, " b"] = ()
-    more_frequent: Float[PyTree, " b"] = ()  # in logits: a surprise in batches, than in the footage
+    more_frequent: Float[PyTree, "b 3"] = ()  # in logits: surprise, reward and end in batches, than in the footage
 
 
 class _Found(NamedTuple):
@@ -56,7 +56,7 @@ class _Found(NamedTuple):
 
 def surprise_stage(
     prior: ForecastPrior,
-    heads: Outcome,
+    outcome: Outcome,
     data: tuple[Columns, Columns],
     latents: Latents,
     recipe: Recipe,
@@ -67,7 +67,8 @@ def surprise_stage(
     config, (graph, frozen) = recipe.surprise_stage, split(prior)
     found, held = (_find(prior, x, z, n) for x, z, n in zip(data, latents, (MAX_FRAMES, HELD_FRAMES), strict=True))
     last = found.rows[:, -1]
-    chance, more_frequent = draw_chances(found.is_surprised, [data[0].reward[last] != 0, data[0].terminated[last]])
+    kinds = np.stack([found.is_surprised, data[0].reward[last] != 0, data[0].terminated[last]], 1)
+    chance, more_frequent = draw_chances(kinds)
 
     def batch(step: int) -> Moments:
         rng = np.random.default_rng([seed, step])
@@ -81,7 +82,7 @@ def surprise_stage(
         budget,
         config.batch_size,
         make_step(
-            surprise_loss((graph, split(heads)[0]), recipe), muon(), ema=config.ema, frozen=frozen, decay=is_kernel
+            surprise_loss((graph, split(outcome)[0]), recipe), muon(), ema=config.ema, frozen=frozen, decay=is_kernel
         ),
         batch,
         _evaluation(graph, frozen, held, data[1], latents.held),
@@ -89,32 +90,27 @@ def surprise_stage(
     )
 
 
-def draw_chances(
-    is_surprised: Bool[np.ndarray, " n"], others: Sequence[Bool[np.ndarray, " n"]]
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Return how probably each frame is drawn, and by how much, in logits, more so for a surprise in it.
+def draw_chances(kinds: Bool[np.ndarray, "n k"]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n k"]]:
+    """Return how probably each frame is drawn, and by how much, in logits, more so for being of each kind.
 
-    A frame is drawn as any other, and each kind of rare frames together RARE_FRACTION of the time.
+    A frame is drawn as any other, and the frames of each kind, which are rare, together RARE_FRACTION of the time.
     """
-    kinds = [kind for kind in (is_surprised, *others) if kind.any()]
-    without = np.full(len(is_surprised), (1 - RARE_FRACTION * len(kinds)) / len(is_surprised))
-    for kind in others:
-        without += kind * RARE_FRACTION / max(kind.sum(), 1)
-    more = RARE_FRACTION / max(is_surprised.sum(), 1)
-    return without + is_surprised * more, np.log1p(more / without) * is_surprised.any()
+    share = RARE_FRACTION * kinds.any(0) / np.maximum(kinds.sum(0), 1)
+    common = (1 - RARE_FRACTION * kinds.any(0).sum()) / len(kinds)
+    chance = common + kinds @ share
+    return chance, np.log1p(share / (chance[:, None] - kinds * share))
 
 
 def surprise_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], recipe: Recipe) -> Loss:
     """Return the loss of a SurpriseNet on Moments: cross-entropy of every surprise, and of there being no other.
 
-    Params has it as "surprise", and as "heads" an Outcome of its summary; `Fixed.frozen` those of the prior.
+    And that of outcome heads on its summary. Params has both, as "surprise" and "outcome"; `Fixed.frozen` has those of
+    the prior.
     """
 
     def loss(params: PyTree, moments: Moments, key: PRNGKeyArray, fixed: Fixed):
-        prior, heads = (
-            merge(graphs[0], {**fixed.frozen, "surprise": params["surprise"]}),
-            merge(graphs[1], params["heads"]),
-        )
+        prior: ForecastPrior = merge(graphs[0], {**fixed.frozen, "surprise": params["surprise"]})
+        heads: Outcome = merge(graphs[1], params["outcome"])
         key_level, key_noise, key_action, key_turn = jax.random.split(key, 4)
         moments = jax.tree.map(jnp.asarray, moments)
         level = recipe.forecast_noise * jax.random.uniform(key_level, (len(moments.before), 1, 1, 1))
@@ -123,9 +119,10 @@ def surprise_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], recipe: Recipe) -> 
         seen = moments._replace(before=seen, prev_action=jnp.where(hidden, jnp.nan, moments.prev_action))
         scene = _scene(prior, seen)
         surprise = _one_of_them(prior.surprise, scene, moments, key_turn).mean()
-        bins, end = heads(prior.surprise.summary(scene))
-        one = jnp.ones(len(end))
-        outcome = outcome_loss(bins, end, moments.reward, moments.terminated, one, heads.config)
+        bins, end = heads.of_summary(prior.surprise.summary(scene))
+        bins = bins.at[:, bins.shape[-1] // 2].add(-moments.more_frequent[:, 1])  # that of no reward
+        end = end + moments.more_frequent[:, 2]
+        outcome = outcome_loss(bins, end, moments.reward, moments.terminated, jnp.ones(len(end)), heads.config)
         return surprise + outcome, {"surprise": surprise, "outcome": outcome}
 
     return loss
@@ -146,7 +143,7 @@ def _one_of_them(net: SurpriseNet, scene: Scene, moments: Moments, key: PRNGKeyA
     """Return an estimate of the same that costs one pass: of one turn of each frame, drawn at random."""
     num = _num_turns(net, scene, moments.surprises)
     turn = jnp.floor(num * jax.random.uniform(key, num.shape)).astype(jnp.int32)
-    return num * _turn(net, scene, moments.surprises, turn, moments.more_frequent)
+    return num * _turn(net, scene, moments.surprises, turn, moments.more_frequent[:, 0])
 
 
 def _num_turns(net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"]) -> Int[Array, " b"]:
