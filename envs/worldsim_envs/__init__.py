@@ -39,6 +39,7 @@ GAMES: dict[str, tuple[str, int]] = {
     "vases": ("vases:Vases", 80),
     "memory-cards": ("memory_cards:MemoryCards", 160),
     "luanti": ("luanti.game:LuantiGame", 1000),
+    "luanti-valley": ("luanti.game:LuantiGame", 1000),
 }
 """Game -> (module and class in this package, steps after which an episode is truncated)."""
 

@@ -17,7 +17,8 @@ import worldsim_envs
 from worldsim.data.meta import FootageMeta
 from worldsim.recording.game import Game
 from worldsim_envs.luanti import client, lockstep
-from worldsim_envs.luanti.words import NODES, attributes, biome_index, node_index, time_index
+from worldsim_envs.luanti.player import SLOW, Player
+from worldsim_envs.luanti.words import NODES, attributes, node_index, place_index, time_index
 
 IS_HERE = (
     Path(client.PROGRAM).exists()
@@ -30,10 +31,11 @@ ABOUT = worldsim_envs.describe("luanti")
 
 
 def test_states_have_words_in_two_languages():
-    for name, words in attributes().items():
+    for name, words in attributes("endless").items():
         assert name in ABOUT["state"] and len(words["en"]) == len(set(words["en"])) == len(words["ko"])
-    assert attributes()["biome"]["en"][biome_index("taiga_ocean")] == "taiga"
-    assert biome_index("a biome of some mod") == 0
+    assert attributes("endless")["biome"]["en"][place_index("taiga_ocean")] == "taiga"
+    assert place_index("a biome of some mod") == 0
+    assert attributes("valley")["place"]["en"][place_index("tower")] == "tower"
     words = {
         "default:dirt_with_snow": "snow",
         "default:dirt_with_dry_grass": "grass",
@@ -46,7 +48,7 @@ def test_states_have_words_in_two_languages():
         "stairs:something": "block",
     }
     assert {node: list(NODES)[node_index(node)] for node in words} == words
-    assert [attributes()["time"]["en"][time_index(t)] for t in (0.5, 0.77, 0.99, 0.1, 0.23, 0.25)] == [
+    assert [attributes("endless")["time"]["en"][time_index(t)] for t in (0.5, 0.77, 0.99, 0.1, 0.23, 0.25)] == [
         "day",
         "dusk",
         "night",
@@ -80,7 +82,7 @@ def test_what_is_missing_is_said(missing, said, monkeypatch, tmp_path):
         pytest.skip("needs python-xlib")
     with pytest.raises(FileNotFoundError, match=said):
         if missing == "minetest":
-            client.Client(size=(90, 160), dt=0.1, map_seed=1, viewing_range=20)
+            client.Client(size=(90, 160), dt=0.1, map_name="endless", map_seed=1, viewing_range=20)
         else:
             lockstep.Lockstep(["true"], size=(90, 160), dt=0.1)
 
@@ -138,6 +140,38 @@ def test_digging_takes_a_block_away_and_is_told(game):
         reward_sum += float(reward)
     assert dug >= 1 and reward_sum >= 1
     assert info["state"][names.index("pitch")] > 40
+
+
+def test_the_player_of_the_valley_turns_as_people_do_and_walks_back_what_it_walked():
+    seen = client.Seen(0, 0, 0, 0, 8, 20, 1, 0.5, -1, "none")
+    player, at, way = Player(3, "valley"), np.zeros(3), []
+    for _ in range(600):  # on a plain without an end: a tenth of a block a frame
+        row = player.act(seen._replace(x=at[0], z=at[1], pitch=8 + at[2]))
+        heading = np.radians(sum(turn for turn, _ in way) + row[9])
+        at[:2] += row[1] * 0.1 * np.array([np.sin(heading), np.cos(heading)])
+        at[2] += row[10]
+        way.append((row[9], row[1]))
+    turns = np.abs([turn for turn, _ in way])
+    assert turns.max() < 8 and (turns <= SLOW).mean() > 0.95
+    assert turns.sum() > 500 and np.linalg.norm(at[:2]) < 15, "far turned, not far away"
+
+
+@needs_luanti
+def test_the_valley_has_each_of_its_places_where_it_says():
+    game = gym.make("worldsim_envs/luanti-valley-v0").unwrapped
+    about = worldsim_envs.describe("luanti-valley")
+    names, found = about["state"], set()
+    try:
+        for seed in range(6):
+            obs, info = game.reset(seed=seed)
+            state = dict(zip(names, info["state"]))
+            assert max(abs(state["x"]), abs(state["z"])) < 48 and obs.std() > 5
+            found.add((state["x"] > 0, state["z"] > 0, about["attributes"]["place"]["en"][int(state["place"])]))
+    finally:
+        game.close()
+    parts = {(False, False): "meadow", (True, False): "desert", (False, True): "forest", (True, True): "snow"}
+    assert len(found) > 2
+    assert all(place in (*parts.values(), "lake") and (place in ("lake", parts[x, z])) for x, z, place in found)
 
 
 @needs_luanti

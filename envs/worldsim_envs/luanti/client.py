@@ -17,6 +17,7 @@ from .lockstep import Lockstep
 HERE = Path(__file__).parent
 PROGRAM = "/usr/games/minetest"
 DEGREES_PER_PIXEL = 0.25
+MAPS = {"endless": "v7", "valley": "singlenode"}  # and the generator that each needs
 JOIN_S, SETTLE_LEAST, SETTLE_MOST, STILL_FRAMES = 90.0, 20, 240, 12
 
 
@@ -41,6 +42,7 @@ class Client:
     Args:
         size: height and width of its window in pixels.
         dt: seconds a frame.
+        map_name: of MAPS, a file of Lua that makes it or knows it.
         map_seed: of the map.
         viewing_range: blocks that can be seen.
 
@@ -49,14 +51,14 @@ class Client:
         RuntimeError: it does not start; quotes what it printed last.
     """
 
-    def __init__(self, *, size: tuple[int, int], dt: float, map_seed: int, viewing_range: int):
+    def __init__(self, *, size: tuple[int, int], dt: float, map_name: str, map_seed: int, viewing_range: int):
         program = PROGRAM if Path(PROGRAM).exists() else shutil.which("minetest") or shutil.which("luanti")
         if program is None:
             raise FileNotFoundError("Luanti is not installed: install the Debian package minetest.")
         self._folder = tempfile.TemporaryDirectory(prefix="worldsim-luanti-")
         home = Path(self._folder.name)
         self._command, self.events = home / "world" / "command.txt", []
-        self._write_files(home, size, map_seed, viewing_range)
+        self._write_files(home, size, map_name, map_seed, viewing_range)
         command = [program, "--config", str(home / "game.conf"), "--gameid", "minetest", "--world", str(home / "world")]
         command += ["--go", "--logfile", ""]
         own = {"HOME": str(home), "XDG_CACHE_HOME": str(home), "LP_NUM_THREADS": "1"}
@@ -96,7 +98,7 @@ class Client:
             still = still + 1 if np.array_equal(before, self.picture) else 0
             if frame >= SETTLE_LEAST and still >= STILL_FRAMES:
                 break
-        self.events = [event for event in self.events if event.startswith("biome")]
+        self.events = [event for event in self.events if event.startswith("place")]
 
     def step(self) -> None:
         """Let one frame pass; `picture`, `seen` and `events` are then of it."""
@@ -129,12 +131,13 @@ class Client:
             self.game.text += self.game.read_text()
             self._read()
 
-    def _write_files(self, home: Path, size: tuple[int, int], map_seed: int, viewing_range: int) -> None:
+    def _write_files(self, home: Path, size: tuple[int, int], map_name: str, map_seed: int, viewing_range: int) -> None:
         values = {
             "W": size[1],
             "H": size[0],
             "RANGE": viewing_range,
             "SENSITIVITY": DEGREES_PER_PIXEL,
+            "MAPGEN": MAPS[map_name],
             "MAP_SEED": map_seed,
             "AUTOJUMP": "false",
         }
@@ -147,7 +150,8 @@ class Client:
         server.mkdir(parents=True)
         client.mkdir(parents=True)
         shutil.copy(HERE / "server.lua", server / "init.lua")
-        (server / "mod.conf").write_text("name = worldsim\ndepends = default, wool\n")
+        shutil.copy(HERE / f"{map_name}.lua", server / "map.lua")
+        (server / "mod.conf").write_text("name = worldsim\ndepends = default, wool, flowers\n")
         shutil.copy(HERE / "client.lua", client / "init.lua")
         (client / "mod.conf").write_text("name = worldsim\n")
         (mods / "mods.conf").write_text("load_mod_worldsim = true\n")

@@ -1,14 +1,16 @@
 """A 3D block world to walk, look, dig and build in: Luanti (formerly Minetest) with its minetest_game, in lock-step.
 
+`luanti` is one endless map; `luanti-valley` one valley of 96 by 96 blocks, with a landmark in each of its four parts.
+
 Actions as in VPT (Baker et al. 2022, arXiv:2206.11795): keys for moving, jumping, sneaking, digging and placing, the
 slot of the hotbar, and the mouse in degrees a frame. A frame is a fifteenth of a second of the game, however long it
-takes to draw. An episode's seed chooses a spot of one endless map, the heading, the time of day and the sky; a seed
-that was played before in this process, or the WEAR-th episode, starts the game anew, so that what was dug is whole.
+takes to draw. An episode's seed chooses a spot of the map, the heading, the time of day and the sky; a seed that
+was played before in this process, or the WEAR-th episode, starts the game anew, so that what was dug is whole.
 
 Rewards: 1 a block that is dug or placed, -0.25 a hit point that is lost. Death ends an episode.
 Ground truth: where the camera is (x east, y up, z north, in blocks; yaw counter-clockwise from north and pitch down, in
 degrees), what is looked at and how far away, health, and what has happened since the last frame. The server's share of
-it, events and biome, arrives a frame or two late at times: it runs in a thread of its own.
+it, events and place, arrives a frame or two late at times: it runs in a thread of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import numpy as np
 from ..game import GameEnv
 from .client import DEGREES_PER_PIXEL, PROGRAM, Client
 from .player import Player
-from .words import attributes, biome_index, node_index, time_index
+from .words import attributes, node_index, place_index, time_index
 
 FPS, MOST_DEGREES, WEAR, VIEWING_RANGE = 15.0, 20.0, 48, 48
 BUTTONS = {
@@ -38,6 +40,15 @@ BUTTONS = {
 SLOTS = 8
 HAND = [0.66, 0.64, 1.0, 0.95]  # where it is held while it rests
 EVENTS = ("dug", "built", "hurt", "died")
+MEASURED = ("x", "y", "z", "yaw", "pitch", "distance", "health", "time_of_day")
+COUNTED = ("dug", "placed", "hurt", "died")
+MAP_NAMES = {"luanti": "endless", "luanti-valley": "valley"}
+NOON, DUSK, MIDNIGHT, DAWN = 0.5, 0.785, 0.0, 0.195
+HOURS = {  # how often an episode begins at each
+    "endless": {NOON: 0.64, DUSK: 0.14, MIDNIGHT: 0.08, DAWN: 0.14},
+    "valley": {NOON: 0.72, DUSK: 0.13, MIDNIGHT: 0.15},
+}
+WHOLE_DAYS = {"endless": 0.08, "valley": 0.0}  # share of episodes in which a whole day goes by
 
 
 def _controls() -> dict[str, Any]:
@@ -49,6 +60,28 @@ def _controls() -> dict[str, Any]:
     ]
     buttons = [{"name": name, "keys": [key]} for name, key in BUTTONS.items()]
     return {"choices": [{"name": "slot", "labels": labels, "keys": keys}], "buttons": buttons, "axes": axes}
+
+
+def _description(map_name: str, title: str, prompts: list[str]) -> dict[str, Any]:
+    words = attributes(map_name)
+    return {
+        "title": title,
+        "prompts": prompts,
+        "package": "python-xlib",
+        "extra": "luanti",
+        "programs": ["minetest", "Xvfb"],
+        "licence": "LGPL-2.1-or-later (Luanti)",
+        "assets_licence": "minetest_game: LGPL-2.1 code, CC BY-SA 3.0 and 4.0, CC0, MIT media, as each mod says",
+        "native_size": [180, 320],
+        "size": [64, 112],
+        "frame_skip": 1,
+        "render_fps": FPS,
+        "action": _controls(),
+        "state": [*MEASURED, *words, *COUNTED],
+        "attributes": words,
+        "camera": {"field_of_view": 72.0, "yaw": "yaw", "pitch": "pitch", "state": "pitch", "hud_regions": [HAND]},
+        "objects": {"player": {"view": {"x": "x", "y": "z", "angle": "yaw", "degrees": 90, "near": 0.3}}},
+    }
 
 
 class LuantiGame(GameEnv):
@@ -63,47 +96,15 @@ class LuantiGame(GameEnv):
     """
 
     games: ClassVar[dict[str, dict[str, Any]]] = {
-        "luanti": {
-            "title": "Luanti",
-            "prompts": ["minecraft", "luanti", "minetest", "block game", "마인크래프트", "루안티"],
-            "package": "python-xlib",
-            "extra": "luanti",
-            "programs": ["minetest", "Xvfb"],
-            "licence": "LGPL-2.1-or-later (Luanti)",
-            "assets_licence": "minetest_game: LGPL-2.1 code, CC BY-SA 3.0 and 4.0, CC0, MIT media, as each mod says",
-            "native_size": [180, 320],
-            "size": [64, 112],
-            "frame_skip": 1,
-            "render_fps": FPS,
-            "action": _controls(),
-            "state": [
-                "x",
-                "y",
-                "z",
-                "yaw",
-                "pitch",
-                "distance",
-                "health",
-                "time_of_day",
-                "biome",
-                "time",
-                "weather",
-                "looking_at",
-                "held",
-                "event",
-                "dug",
-                "placed",
-                "hurt",
-                "died",
-            ],
-            "attributes": attributes(),
-            "camera": {"field_of_view": 72.0, "yaw": "yaw", "pitch": "pitch", "state": "pitch", "hud_regions": [HAND]},
-            "objects": {"player": {"view": {"x": "x", "y": "z", "angle": "yaw", "degrees": 90, "near": 0.3}}},
-        }
+        "luanti": _description(
+            "endless", "Luanti", ["minecraft", "luanti", "minetest", "block game", "마인크래프트", "루안티"]
+        ),
+        "luanti-valley": _description("valley", "Luanti, one valley", ["valley", "luanti valley", "골짜기"]),
     }
 
     def __init__(self, game: str = "luanti", **kwargs: Any):
         super().__init__(game, **kwargs)
+        self._map = MAP_NAMES[game]
         self._client: Client | None = None
         self._played: set[int] = set()
 
@@ -126,13 +127,16 @@ class LuantiGame(GameEnv):
         if self._client is None:
             self._played.clear()
             height, width = self.metadata["native_size"]
-            self._client = Client(size=(height, width), dt=1 / FPS, map_seed=7, viewing_range=VIEWING_RANGE)
+            self._client = Client(
+                size=(height, width), dt=1 / FPS, map_name=self._map, map_seed=7, viewing_range=VIEWING_RANGE
+            )
         self._played.add(seed)
         rng = np.random.default_rng(seed)
-        day = rng.choice([0.5, 0.785, 0.0, 0.195], p=[0.64, 0.14, 0.08, 0.14]) + rng.uniform(-0.02, 0.02)
+        hours = HOURS[self._map]
+        day = rng.choice(list(hours), p=list(hours.values())) + rng.uniform(-0.02, 0.02)
         spread = rng.uniform(-0.18, 0.18) if abs(day - 0.5) < 0.1 else 0.0
         self._sky = int(rng.random() < 0.15)
-        speed = 2000 if rng.random() < 0.08 else 72  # now and then a whole day goes by
+        speed = 2000 if rng.random() < WHOLE_DAYS[self._map] else 72
         with self._mend():
             self._client.set_down(
                 seed,
@@ -142,8 +146,8 @@ class LuantiGame(GameEnv):
                 speed=speed,
                 sky=("clear", "overcast")[self._sky],
             )
-        self._biome, self._rest = 0, np.zeros(2)
-        self._player = Player(seed)
+        self._place, self._rest = 0, np.zeros(2)
+        self._player = Player(seed, self._map)
         self._happened = dict.fromkeys(EVENTS, 0)
         self._read_events()
         self._happened = dict.fromkeys(EVENTS, 0)
@@ -176,8 +180,8 @@ class LuantiGame(GameEnv):
         assert self._client is not None
         for event in self._client.events:
             kind, _, rest = event.partition(" ")
-            if kind == "biome":
-                self._biome = biome_index(rest)
+            if kind == "place":
+                self._place = place_index(rest)
             elif kind in ("hurt", "died"):
                 self._happened["hurt"] += int(rest)
                 self._happened["died"] += kind == "died"
@@ -202,7 +206,8 @@ class LuantiGame(GameEnv):
             "distance": seen.distance if seen.distance >= 0 else float("nan"),
             "health": seen.health,
             "time_of_day": seen.time,
-            "biome": self._biome,
+            "biome": self._place,
+            "place": self._place,
             "time": time_index(seen.time),
             "weather": self._sky,
             "looking_at": node_index(seen.node),

@@ -2,7 +2,8 @@
 
 A plan holds for a second or a few and is drawn anew; the mouse moves in smooth runs, since jitter shows little of what
 it does, and rests much of the time. Some plans come in pairs that undo each other, so that footage shows what was
-seen before, again.
+seen before, again. In the valley the player strolls and gazes: turns are as people turn, mostly under SLOW degrees a
+frame, and most of what is walked is walked back.
 """
 
 from __future__ import annotations
@@ -14,7 +15,19 @@ import numpy as np
 
 FORWARD, BACK, LEFT, RIGHT, JUMP, SNEAK, DIG, PLACE, YAW, PITCH = range(1, 11)
 SIZE = 11
-PLANS = {"walk": 0.34, "look_around": 0.14, "look_away": 0.14, "dig": 0.2, "build": 0.1, "pillar": 0.03, "strafe": 0.05}
+PLANS = {
+    "endless": {
+        "walk": 0.34,
+        "look_around": 0.14,
+        "look_away": 0.14,
+        "dig": 0.2,
+        "build": 0.1,
+        "pillar": 0.03,
+        "strafe": 0.05,
+    },
+    "valley": {"stroll": 0.5, "gaze": 0.32, "walk": 0.1, "strafe": 0.04, "dig": 0.02, "build": 0.02},
+}
+SLOW = 6.0  # degrees a frame
 BLOCKS = (3, 4, 5, 6, 7, 8)  # slots that hold something to place
 STUCK = 0.05  # blocks a frame
 
@@ -22,7 +35,8 @@ STUCK = 0.05  # blocks a frame
 class Player:
     """The scripted player of one episode."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, map_name: str):
+        self._plans = PLANS[map_name]
         self._rng = np.random.default_rng([seed, 5])
         self._seen: Any = None
         self._script = self._play()
@@ -34,7 +48,7 @@ class Player:
         return np.clip(next(self._script), [0] + [0] * 8 + [-20] * 2, [8] + [1] * 8 + [20] * 2).astype(np.float32)
 
     def _play(self) -> Iterator[np.ndarray]:
-        names, shares = list(PLANS), np.array(list(PLANS.values()))
+        names, shares = list(self._plans), np.array(list(self._plans.values()))
         while True:
             yield from self._level()
             yield from getattr(self, f"_{self._rng.choice(names, p=shares / shares.sum())}")()
@@ -65,6 +79,44 @@ class Player:
             left -= 1
             if is_stuck and self._rng.random() < 0.1:
                 yield from self._turn(self._rng.choice([-1, 1]) * self._rng.uniform(50, 140), 0.0, 9)
+
+    def _run(self, frames: int, spread: float) -> np.ndarray:
+        """Speeds of a turn, in degrees a frame: they change smoothly, and begin and end at rest."""
+        speed, speeds = 0.0, []
+        for _ in range(frames):
+            speed = 0.85 * speed + self._rng.normal() * spread
+            speeds.append(speed)
+        ease = np.minimum(1, np.minimum(np.arange(1, frames + 1), np.arange(frames, 0, -1)) / 5)
+        return np.clip(np.array(speeds) * ease, -SLOW, SLOW)
+
+    def _about_face(self) -> Iterator[np.ndarray]:
+        frames = int(self._rng.integers(32, 46))
+        ease = np.minimum(1, np.minimum(np.arange(1, frames + 1), np.arange(frames, 0, -1)) / 5)
+        for yaw in self._rng.choice([-1, 1]) * 180 * ease / ease.sum():
+            yield self._row(yaw=yaw)
+
+    def _stroll(self) -> Iterator[np.ndarray]:
+        """Walk a way, turn about, and walk it back."""
+        turns, walked = self._run(int(self._rng.integers(25, 70)), 0.5), 0
+        for yaw in turns:
+            if self._moved < STUCK and walked > 3 and self._rng.random() < 0.3:
+                break
+            yield self._row(FORWARD, *([JUMP] if self._moved < STUCK else []), yaw=yaw)
+            walked += 1
+        yield from self._about_face()
+        for yaw in -turns[:walked][::-1]:
+            yield self._row(FORWARD, *([JUMP] if self._moved < STUCK else []), yaw=yaw)
+
+    def _gaze(self) -> Iterator[np.ndarray]:
+        """Look around, mostly along the horizon, and back the same way."""
+        frames = int(self._rng.integers(15, 60))
+        yaws, pitches = self._run(frames, 0.9), self._run(frames, 0.2)
+        for yaw, pitch in zip(yaws, pitches):
+            yield self._row(yaw=yaw, pitch=pitch)
+        for _ in range(int(self._rng.integers(0, 10))):
+            yield self._row()
+        for yaw, pitch in zip(-yaws[::-1], -pitches[::-1]):
+            yield self._row(yaw=yaw, pitch=pitch)
 
     def _strafe(self) -> Iterator[np.ndarray]:
         way = int(self._rng.choice([LEFT, RIGHT, BACK]))

@@ -2,12 +2,12 @@
 -- It logs lines that begin with "S "; the client's side prints where the player is and what it sees.
 
 local path = minetest.get_worldpath() .. "/command.txt"
-local range = 20000
+local map = dofile(minetest.get_modpath("worldsim") .. "/map.lua")
 local bar = {
     "default:pick_diamond", "default:shovel_diamond", "default:cobble", "default:wood", "default:glass",
     "default:torch", "default:sandstonebrick", "wool:red",
 }
-local last_command, biome = "", ""
+local last_command, place = "", ""
 
 local function say(...) minetest.log("action", "S " .. string.format(...)) end
 
@@ -52,20 +52,6 @@ local function find_ground(x, y, z)
     end
 end
 
--- The next spot of the seed's sequence where the map's generator says that land is, before it is made. Rainforests are
--- left out: their leaves take a software renderer twenty times as long as anything else.
-local function next_spot(random)
-    for _ = 1, 1000 do
-        local x, z = random:next(-range, range), random:next(-range, range)
-        local y = minetest.get_spawn_level(x, z)
-        local spot = { x = x, y = y, z = z }
-        if y and not minetest.get_biome_name(minetest.get_biome_data(spot).biome):find("^rainforest") then
-            return spot
-        end
-    end
-    return { x = 0, y = 20, z = 0 }
-end
-
 local skies = {
     clear = { type = "regular", clouds = false },
     overcast = { type = "plain", base_color = "#7c858c", clouds = false },
@@ -78,7 +64,7 @@ local function stand(name, spot, height, seed, yaw, pitch)
     player:set_look_vertical(math.rad(pitch))
     player:set_physics_override({ speed = 1, gravity = 1 })
     fill(player)
-    biome = ""
+    place = ""
     say("placed %d", seed)
 end
 
@@ -91,7 +77,7 @@ local function set_down(player, seed, yaw, pitch, time, sky)
     player:set_sun({ visible = sky == "clear", sunrise_visible = sky == "clear" })
     player:set_physics_override({ speed = 1, gravity = 0 })
     local function try()
-        local spot = next_spot(random)
+        local spot = map.next_spot(random)
         local low, high = vector.subtract(spot, { x = 24, y = 12, z = 24 }), vector.add(spot, { x = 24, y = 32, z = 24 })
         tries = tries + 1
         minetest.emerge_area(low, high, function(_, _, remaining)
@@ -123,11 +109,10 @@ minetest.register_globalstep(function()
             set_down(player, tonumber(seed), tonumber(yaw), tonumber(pitch), tonumber(time), sky)
         end
     end
-    local data = minetest.get_biome_data(player:get_pos())
-    local now = data and minetest.get_biome_name(data.biome) or "unknown"
-    if now ~= biome then
-        biome = now
-        say("biome %s", now)
+    local now = map.place_at(player:get_pos())
+    if now ~= place then
+        place = now
+        say("place %s", now)
     end
 end)
 

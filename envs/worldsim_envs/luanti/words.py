@@ -17,6 +17,17 @@ BIOMES = {
     "tundra": "툰드라",
     "icesheet": "빙원",
 }
+PLACES = {
+    "meadow": "초원",
+    "forest": "숲",
+    "desert": "사막",
+    "snow": "눈밭",
+    "lake": "호수",
+    "house": "집",
+    "tower": "탑",
+    "stones": "선돌",
+    "cave": "동굴",
+}
 TIMES = {"day": "낮", "dusk": "해 질 녘", "night": "밤", "dawn": "새벽"}
 SKIES = {"clear": "맑음", "overcast": "흐림"}
 NODES = {
@@ -90,14 +101,17 @@ _PARTS = (  # of a node's name -> its word; the first that is found counts
 )
 
 
-def attributes() -> dict[str, dict[str, list[str]]]:
+def attributes(map_name: str) -> dict[str, dict[str, list[str]]]:
     """For each attribute, a column of the ground truth, its words by language."""
-    words = {"biome": BIOMES, "time": TIMES, "weather": SKIES, "looking_at": NODES, "held": HELD, "event": EVENTS}
+    where = {"place": PLACES} if map_name == "valley" else {"biome": BIOMES}
+    words = {**where, "time": TIMES, "weather": SKIES, "looking_at": NODES, "held": HELD, "event": EVENTS}
     return {name: {"en": list(labels), "ko": list(labels.values())} for name, labels in words.items()}
 
 
-def biome_index(name: str) -> int:
-    """The index of one of the game's biomes: `taiga_ocean` is taiga."""
+def place_index(name: str) -> int:
+    """The index of a place of the valley, or of one of the game's biomes: `taiga_ocean` is taiga."""
+    if name in PLACES:
+        return list(PLACES).index(name)
     plain = name.replace("_", " ")
     found = [i for i, label in enumerate(BIOMES) if plain.startswith(label)]
     return found[0] if found else 0
