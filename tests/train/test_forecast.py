@@ -26,7 +26,7 @@ from worldsim.train.stages.forecast import forecast_loss
 from worldsim.types import Batch
 from worldsim.world import load_world
 
-SIDE = 4
+SIDE, NUM_STEPS = 4, 350
 FORECAST = ForecastConfig(width=16, inner_width=16, num_blocks=1)
 CONFIG = DynamicsConfig(
     grid=(2, 2), token_dim=4, pack=2, choice_sizes=(3,), width=32, head_dim=16, window=4, forecast=FORECAST
@@ -53,8 +53,10 @@ def trained():
     loss = forecast_loss(graph, CONFIG, STAGE)
     step = make_step(loss, muon(), ema=0.98, decay=is_kernel)
     state = init_state(params)
-    for i in range(250):
-        state, _ = step(state, clips(32, i), jax.random.key(i), jnp.float32(0.02 * (1 - i / 250)), goes_on=i > 125)
+    for i in range(NUM_STEPS):
+        state, _ = step(
+            state, clips(32, i), jax.random.key(i), jnp.float32(0.02 * (1 - i / NUM_STEPS)), goes_on=2 * i > NUM_STEPS
+        )
     return merge(graph, state.ema)
 
 

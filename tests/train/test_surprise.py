@@ -22,7 +22,7 @@ from worldsim.train.games import Latents
 from worldsim.train.loop import Budget
 from worldsim.train.optimizer import init_state, is_kernel, make_step, muon
 from worldsim.train.stages.forecast import forecast_loss
-from worldsim.train.stages.surprise import RARE_FRACTION, draw_chances, surprise_stage
+from worldsim.train.stages.surprise import RARE_FRACTION, draw_chances, find_all, set_codes, surprise_stage
 
 SIDE, NUM, EPISODE = 6, 2000, 50
 FORECAST = ForecastConfig(width=16, inner_width=16, num_blocks=1, num_surprises=1)
@@ -62,7 +62,10 @@ def both() -> tuple[ForecastPrior, Outcome]:
         OutcomeConfig(hidden=16), d_in=8 + FORECAST.inner_width, d_summary=FORECAST.inner_width, rngs=nnx.Rngs(1)
     )
     recipe = dataclasses.replace(STAGE, surprise_stage=StageConfig(batch_size=32, ema=0.95))
-    stage = surprise_stage(prior, outcome, (columns, held[1]), Latents(z, held[0]), recipe, Budget(400, None), 0)
+    data, latents = (columns, held[1]), Latents(z, held[0])
+    found = find_all(prior, data, latents)
+    set_codes([prior], [found[0]], 0)
+    stage = surprise_stage(prior, outcome, found, data, latents, recipe, Budget(400, None), 0)
     graph, params = split(prior.surprise)
     state = init_state({"surprise": params, "outcome": split(outcome)[1]})
     before = stage.evaluate(state.ema, 0)[0]
@@ -91,6 +94,7 @@ def test_a_lamp_is_lit_as_often_as_in_the_footage_where_it_may_be_and_only_where
     lit = cells > 0.5
     assert abs(lit.any((1, 2)).mean() - 0.5) < 0.1, "in half of the frames, though half of a batch was surprised"
     assert (lit.sum((1, 2)) <= 1).mean() > 0.95, "one lamp at most"
+    assert cells[lit].mean() > 0.9, "as bright as it is"
     assert lit[..., :-1].any(0).mean() > 0.9 and lit[..., -1].mean() < 0.003, "anywhere but in the last column"
     assert (draw(trained, 0.0).mean < 0.5).all(2).all(1).mean() > 0.98
 

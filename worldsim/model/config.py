@@ -32,6 +32,8 @@ class ForecastConfig:
     """Past frames that it reads: three, so that what is accelerated shows."""
     num_surprises: Annotated[int, Range(0, 16)] = 3
     """Cells of a frame, at most, in which something may enter by chance (`worldsim.model.surprise`)."""
+    num_codes: Annotated[int, Range(1, 1024)] = 32
+    """What such a cell may hold."""
     size: tuple[Annotated[int, Range(1, 4096)], Annotated[int, Range(1, 4096)]] | None = None
     """Rows and columns of cells that show the picture; tokens may reach past it. Training sets it; None = all."""
 

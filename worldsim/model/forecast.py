@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.picture import RING, lay_out, put_back, shows_picture
 from worldsim.model.prior import CopyLast, Prior
-from worldsim.model.surprise import Scene, SurpriseNet
+from worldsim.model.surprise import Scene, SurpriseNet, unmarked
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding, patchify, unpatchify
 from worldsim.nn.layers import like, linear
 from worldsim.nn.local import ConvBlock, conv, pack_cells, soft_norm, unpack
@@ -47,7 +47,7 @@ class ForecastNet(nnx.Module):
         self.config, self.num_frames = config, forecast.num_frames
         width, inner, cell_dim = forecast.width, forecast.inner_width, config.token_dim // config.pack**2
         self.action = ActionEmbedding(inner, config.controls, rngs=rngs)
-        self.conv_in = conv(forecast.num_frames * cell_dim + 2, width, rngs=rngs)
+        self.conv_in = conv((forecast.num_frames + 1) * cell_dim + 2, width, rngs=rngs)
         self.before, self.inner, self.after = (
             nnx.List([ConvBlock(n, cond_width=inner, separable=True, rngs=rngs) for _ in range(forecast.num_blocks)])
             for n in (width, inner, width)
@@ -55,17 +55,19 @@ class ForecastNet(nnx.Module):
         self.down, self.up = linear(4 * width, inner, rngs=rngs), linear(inner, 4 * width, rngs=rngs)
         self.pos_embed = GridEmbedding(inner, rngs=rngs)
         self.out_proj = linear(width, cell_dim, rngs=rngs, zero=True)
+        self.variance_in = linear(width, width, rngs=rngs)
         self.variance_proj = nnx.Linear(width, 1, kernel_init=nnx.initializers.zeros, rngs=rngs)
 
     def __call__(
         self,
         before: Float[Array, "*b k n c"],
         prev_action: Float[Array, "*b a"],
-        marked: Float[Array, "*b y x 1"] | None = None,
+        marked: Float[Array, "*b y x e"] | None = None,
     ) -> Forecast:
         """Return the forecast after the frames `before`, latest first, zeros where there is none.
 
-        Of the k frames `ForecastConfig.num_frames` are read. `marked` is 1 in cells where something enters by chance.
+        Of the k frames `ForecastConfig.num_frames` are read. `marked` tells the cells where something enters by chance
+        (`worldsim.model.surprise.mark`).
         """
         config, last = self.config, before[..., 0, :, :]
         cells = lay_out(before[..., : self.num_frames, :, :], config)
@@ -79,7 +81,7 @@ class ForecastNet(nnx.Module):
         before: Float[Array, "*b k y x c"],
         prev_action: Float[Array, "*b a"],
         corner: Int[Array, "*b 2"] | None = None,
-        marked: Float[Array, "*b y x 1"] | None = None,
+        marked: Float[Array, "*b y x e"] | None = None,
     ) -> tuple[Float[Array, "*b y x c"], Float[Array, "*b y x 1"]]:
         """Return the forecast of cells and its log variance: of whole frames, as `lay_out` has them, or of parts.
 
@@ -88,7 +90,8 @@ class ForecastNet(nnx.Module):
         cond = self.action(prev_action)
         batch, size = before.shape[:-4], before.shape[-3:-1]
         inside = jnp.broadcast_to(shows_picture(self.config, size, corner), (*batch, *size, 1))
-        marked = jnp.zeros((*batch, *size, 1)) if marked is None else marked
+        last = before[..., 0, :, :, :]
+        marked = unmarked(last) if marked is None else marked
         frames = [before[..., age, :, :, :] for age in range(self.num_frames)]
         cells = self.conv_in(INPUT_GAIN * jnp.concatenate([*frames, marked, 1 - inside], -1))
         for block in self.before:
@@ -97,9 +100,10 @@ class ForecastNet(nnx.Module):
         for block in self.after:
             cells = block(cells, cond)
         change = self.out_proj(cells).astype(jnp.float32)
-        seen = soft_norm(jax.lax.stop_gradient(cells))
+        seen = nnx.silu(self.variance_in(soft_norm(jax.lax.stop_gradient(cells))))
         log_variance = START_LOG_VARIANCE + VARIANCE_RATE * self.variance_proj(seen).astype(jnp.float32)
-        return before[..., 0, :, :, :] + inside * change, _bounded(log_variance)
+        start = last + marked[..., :1] * (marked[..., 1:] - last)
+        return start + inside * change, _bounded(log_variance)
 
     def _inner(
         self, cells: Float[Array, "*b y x e"], cond: Float[Array, "*b d"], corner: Int[Array, "*b 2"] | None

@@ -1,10 +1,11 @@
-"""What enters by chance: in which cells of a frame its forecast is surprised, and how probable each is.
+"""What enters by chance: in which cells of a frame its forecast is surprised, by what, and how probable each is.
 
 A forecast by regression is the mean of the possible futures. Where one thing may appear at any of five hundred places,
 as the next apple of a snake does, that mean is nothing anywhere. So the places are a discrete latent variable of the
 whole frame: in training those cells in which the forecast is far from the recorded frame, the worst first, no two close
-together (`find_surprises`); in a dream they are drawn, one after the other, from what `SurpriseNet` has learned of
-them, until it draws none. The forecast is then made once more, with its surprises marked, and knows what is there.
+together (`find_surprises`), and what is there, as one of a few codes; in a dream they are drawn, one after the other,
+from what `SurpriseNet` has learned of them, until it draws none. The forecast is then made once more, with its
+surprises marked, and goes by what is there.
 
 The inference is the hard assignment of Neal and Hinton's incremental EM (1998); that the rest is left to regression,
 which is sure of it, keeps the latent variable from taking over what follows from the past.
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.picture import shows_picture
@@ -27,6 +28,8 @@ from worldsim.nn.local import ConvBlock, soft_norm
 
 SURPRISE = 0.3  # mean square error of a cell, in units of the latents, from which on it counts
 APART = 2  # cells between two surprises, at least
+MOVED = 0.03  # mean square change of a cell from which on it moves
+NEAR = 2  # cells within which what moves is taken to come from
 START_NONE = 8.0  # of the logit of "none": five hundred cells have e^6 together
 
 
@@ -39,15 +42,22 @@ class Scene(NamedTuple):
     prev_action: Float[Array, "*b a"]
 
 
-def find_surprises(squared: Float[Array, "*b y x c"], num: int) -> Int[Array, "*b k"]:
+def find_surprises(
+    truth: Float[Array, "*b y x c"], expected: Float[Array, "*b y x c"], before: Float[Array, "*b k y x c"], num: int
+) -> Int[Array, "*b s"]:
     """Return the cells in which a forecast is surprised, row by row, the worst first; y*x stands for none.
 
+    Where something near has just moved there is none: what moves goes on, and a player who was drawn by chance would
+    soon be two.
+
     Args:
-        squared: the squared error of each channel of each cell.
+        truth: cells of the recorded frame.
+        expected: those of the forecast.
+        before: those of the frames before, latest first.
         num: how many are looked for.
     """
-    *batch, height, width, _ = squared.shape
-    error = squared.mean(-1).reshape(*batch, height * width)
+    *batch, height, width, _ = truth.shape
+    error = jnp.where(moved_near(before), 0.0, ((expected - truth) ** 2).mean(-1)).reshape(*batch, height * width)
     rows, columns = jnp.divmod(jnp.arange(height * width).reshape((1,) * len(batch) + (-1,)), width)
     found = []
     for _ in range(num):
@@ -59,51 +69,80 @@ def find_surprises(squared: Float[Array, "*b y x c"], num: int) -> Int[Array, "*
     return jnp.stack(found, -1)
 
 
-def mark(cells: Int[Array, "*b k"], size: tuple[int, ...]) -> Float[Array, "*b y x 1"]:
-    """Return 1 in each of the cells, numbered row by row, and 0 elsewhere; y*x stands for none."""
+def moved_near(before: Float[Array, "*b k y x c"]) -> Bool[Array, "*b y x"]:
+    """Return where something has moved, within NEAR cells, from the frame before the last to the last."""
+    change = ((before[..., 0, :, :, :] - before[..., min(1, before.shape[-4] - 1), :, :, :]) ** 2).mean(-1)
+    window = (1,) * (change.ndim - 2) + (2 * NEAR + 1,) * 2
+    return jax.lax.reduce_window(change, -jnp.inf, jax.lax.max, window, (1,) * change.ndim, "SAME") > MOVED
+
+
+def contents_of(cells: Float[Array, "*b y x c"], at: Int[Array, "*b k"]) -> Float[Array, "*b k c"]:
+    """Return what the cells hold that are numbered row by row; for y*x, which stands for none, anything."""
+    *batch, height, width, dim = cells.shape
+    flat = cells.reshape(*batch, height * width, dim)
+    return jnp.take_along_axis(flat, jnp.minimum(at, height * width - 1)[..., None], -2)
+
+
+def mark(at: Int[Array, "*b k"], contents: Float[Array, "*b k c"], size: tuple[int, ...]) -> Float[Array, "*b y x 1+c"]:
+    """Return 1 and what is there for each of the cells, numbered row by row, and 0 elsewhere; y*x stands for none."""
     num_cells = size[0] * size[1]
-    marked = jax.nn.one_hot(cells, num_cells + 1)[..., :num_cells].sum(-2)
-    return marked.reshape(*cells.shape[:-1], *size, 1)
+    place = jax.nn.one_hot(at, num_cells + 1)[..., :num_cells]
+    told = jnp.concatenate([jnp.ones((*at.shape, 1)), contents], -1)
+    return jnp.einsum("...kn,...kc->...nc", place, told).reshape(*at.shape[:-1], *size, told.shape[-1])
 
 
 class SurpriseNet(nnx.Module):
-    """The probability of each cell to be the next surprise of a frame, and that there is none."""
+    """The probability of each cell to be the next surprise of a frame, that there is none, and of what is there."""
 
     def __init__(self, config: DynamicsConfig, forecast: ForecastConfig, *, rngs: nnx.Rngs):
         self.config, self.num = config, forecast.num_surprises
         width, pooled, cell_dim = forecast.width, forecast.inner_width, config.token_dim // config.pack**2
         self.action = ActionEmbedding(pooled, config.controls, rngs=rngs)
-        self.in_proj = linear(2 * cell_dim + 3, width, rngs=rngs)
+        self.in_proj = linear(3 * cell_dim + 3, width, rngs=rngs)
         self.before, self.after = (ConvBlock(width, cond_width=pooled, separable=True, rngs=rngs) for _ in range(2))
         self.pool = linear(2 * width, pooled, rngs=rngs)
         self.out_proj = linear(width, 1, rngs=rngs, zero=True)
+        self.code_proj = linear(width, forecast.num_codes, rngs=rngs, zero=True)
+        self.codes = nnx.Param(jnp.zeros((forecast.num_codes, cell_dim)))  # training sets them, before it learns
         self.none_proj = nnx.Linear(
             pooled, 1, kernel_init=nnx.initializers.zeros, bias_init=nnx.initializers.constant(START_NONE), rngs=rngs
         )
 
-    def __call__(self, scene: Scene, marked: Float[Array, "*b y x 1"]) -> Float[Array, "*b n"]:
-        """Return the logits of y*x cells, row by row, and of none, after the surprises that are marked already."""
+    def __call__(
+        self, scene: Scene, marked: Float[Array, "*b y x e"]
+    ) -> tuple[Float[Array, "*b n"], Float[Array, "*b m k"]]:
+        """Return logits after the surprises that are marked already.
+
+        Those of the y*x cells, row by row, and of none; and those of the codes that each cell may hold then.
+        """
         cells, summary = self._read(scene, marked)
         cells = self.after(cells, summary)
-        logits = self.out_proj(soft_norm(cells)).astype(jnp.float32)
+        seen = soft_norm(cells).reshape(*cells.shape[:-3], -1, cells.shape[-1])
+        logits, codes = (proj(seen).astype(jnp.float32) for proj in (self.out_proj, self.code_proj))
         none = self.none_proj(summary).astype(jnp.float32)
-        return jnp.concatenate([logits.reshape(*logits.shape[:-3], -1), none], -1)
+        return jnp.concatenate([logits[..., 0], none], -1), codes
 
     def summary(self, scene: Scene) -> Float[Array, "*b d"]:
         """Return what happens in frames as wholes: what chance, rewards and ends depend on."""
-        return self._read(scene, jnp.zeros((*scene.mean.shape[:-1], 1)))[1]
+        return self._read(scene, unmarked(scene.mean))[1]
+
+    def nearest_code(self, contents: Float[Array, "*b c"]) -> Int[Array, "*b"]:
+        """Return the number of the code that is nearest to each."""
+        codes = jax.lax.stop_gradient(self.codes[...])
+        far = contents[..., None, :] - codes.reshape((1,) * (contents.ndim - 1) + codes.shape)
+        return (far**2).sum(-1).argmin(-1)
 
     def _read(
-        self, scene: Scene, marked: Float[Array, "*b y x 1"]
+        self, scene: Scene, marked: Float[Array, "*b y x m"]
     ) -> tuple[Float[Array, "*b y x e"], Float[Array, "*b d"]]:
-        outside = jnp.broadcast_to(1 - shows_picture(self.config, marked.shape[-3:-1]), marked.shape)
+        outside = jnp.broadcast_to(1 - shows_picture(self.config, marked.shape[-3:-1]), marked[..., :1].shape)
         frames = [scene.last, scene.mean - scene.last, 0.1 * scene.log_variance, marked, outside]
         cells = self.before(self.in_proj(jnp.concatenate(frames, -1)), self.action(scene.prev_action))
         seen = soft_norm(cells)
         return cells, nnx.silu(self.pool(jnp.concatenate([seen.max((-3, -2)), seen.mean((-3, -2))], -1)))
 
-    def draw(self, scene: Scene, keys: Key[Array, " b"]) -> Float[Array, "b y x 1"]:
-        """Draw the surprises of frames, one after the other, and mark them."""
+    def draw(self, scene: Scene, keys: Key[Array, " b"]) -> Float[Array, "b y x e"]:
+        """Draw the surprises of frames, one after the other, and `mark` them."""
         scene, size = jax.lax.stop_gradient(scene), scene.mean.shape[-3:-1]
         num_cells = size[0] * size[1]
 
@@ -114,11 +153,18 @@ class SurpriseNet(nnx.Module):
         def draw_one(state):
             turn, marked, is_over = state
             now = jax.vmap(jax.random.fold_in, (0, None))(keys, turn)
-            cell = jax.vmap(jax.random.categorical)(now, self(scene, marked))
-            is_over |= cell == num_cells
-            marked = jnp.maximum(marked, mark(jnp.where(is_over, num_cells, cell)[:, None], size))
-            return turn + 1, marked, is_over
+            logits, codes = self(scene, marked)
+            at = jax.vmap(jax.random.categorical)(now, logits)[:, None]
+            is_over |= at[:, 0] == num_cells
+            codes = jnp.take_along_axis(codes, jnp.minimum(at, num_cells - 1)[..., None], -2)[:, 0]
+            code = jax.vmap(jax.random.categorical)(jax.vmap(jax.random.fold_in, (0, None))(now, 1), codes)
+            told = mark(jnp.where(is_over[:, None], num_cells, at), self.codes[...][code][:, None], size)
+            return turn + 1, jnp.where(told[..., :1] > 0, told, marked), is_over
 
-        batch = len(keys)
-        start = jnp.int32(0), jnp.zeros((batch, *size, 1)), jnp.zeros((batch,), bool)
+        start = jnp.int32(0), unmarked(scene.mean), jnp.zeros((len(keys),), bool)
         return jax.lax.while_loop(goes_on, draw_one, start)[1]
+
+
+def unmarked(cells: Float[Array, "*b y x c"]) -> Float[Array, "*b y x e"]:
+    """Return what `mark` returns where there is no surprise, for frames of these cells."""
+    return jnp.zeros((*cells.shape[:-1], 1 + cells.shape[-1]))

@@ -16,11 +16,10 @@ from scipy.ndimage import maximum_filter, uniform_filter
 from worldsim.data.dataset import Columns
 from worldsim.model.config import DynamicsConfig
 from worldsim.model.picture import lay_out
-from worldsim.model.surprise import SURPRISE
+from worldsim.model.surprise import MOVED, NEAR, SURPRISE
 
 MARGIN = 2  # cells of a part at whose forecast what lies beyond it is missed
 STILL = 0.08  # of the parts, at most, lie anywhere: what stays as it is has to be learned too
-NEAR = 2  # cells within which what moves is taken to come from
 
 
 class Clips(NamedTuple):
@@ -57,7 +56,7 @@ def entries(cells: Float[np.ndarray, "*b t y x c"]) -> Bool[np.ndarray, "*b s y 
     """Return in which cells, from the third frame on, something enters: they change where nothing near just has."""
     change = (np.diff(cells, axis=-4) ** 2).mean(-1)
     near = maximum_filter(change[..., :-1, :, :], 2 * NEAR + 1, axes=(-2, -1))
-    return (change[..., 1:, :, :] > SURPRISE) & (near < SURPRISE / 10)
+    return (change[..., 1:, :, :] > SURPRISE) & (near < MOVED)
 
 
 def cut_parts(

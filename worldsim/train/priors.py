@@ -14,7 +14,7 @@ from worldsim.train.games import Latents
 from worldsim.train.run import Run
 from worldsim.train.stages.camera import fit_pitch, flow_stage
 from worldsim.train.stages.forecast import forecast_stage
-from worldsim.train.stages.surprise import surprise_stage
+from worldsim.train.stages.surprise import find_all, set_codes, surprise_stage
 from worldsim.train.stages.warps import FootageWarper
 
 
@@ -89,11 +89,15 @@ def _train_forecast(
 
 def _train_surprises(run: Run, modules: list[tuple[Dynamics, Outcome]], latents: Sequence[Latents]) -> float:
     """Train the network that draws what enters by chance, and with it the outcome heads; the seconds that it took."""
+    priors = [dynamics.prior for dynamics, _ in modules]
+    parts = [(game.data, encoded) for game, encoded in zip(run.games, latents, strict=True)]
+    found = [find_all(prior, *part) for prior, part in zip(priors, parts, strict=True)]
+    set_codes(priors, [train for train, _ in found], run.seed)
     stages = [
-        surprise_stage(dynamics.prior, outcome, game.data, encoded, run.recipe, run.budgets["surprise"], run.seed + i)
-        for i, ((dynamics, outcome), encoded, game) in enumerate(zip(modules, latents, run.games, strict=True))
+        surprise_stage(prior, outcome, both, *part, run.recipe, run.budgets["surprise"], run.seed + i)
+        for i, (prior, (_, outcome), both, part) in enumerate(zip(priors, modules, found, parts, strict=True))
     ]
-    surprise, outcome = modules[0][0].prior.surprise, modules[0][1]
+    surprise, outcome = priors[0].surprise, modules[0][1]
     trained = run.train("surprise", stages, {"surprise": split(surprise)[1], "outcome": split(outcome)[1]}, 5)
     for i, (dynamics, outcome) in enumerate(modules):
         dynamics.prior.surprise = merge(split(dynamics.prior.surprise)[0], trained.params["surprise"])

@@ -22,7 +22,7 @@ from worldsim.metrics import psnr
 from worldsim.model.config import DynamicsConfig
 from worldsim.model.generate import MAX_LATENT
 from worldsim.model.picture import RING, lay_out, shows_picture
-from worldsim.model.surprise import find_surprises, mark
+from worldsim.model.surprise import contents_of, find_surprises, mark
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
 from worldsim.train.clips import MARGIN, Clips, cut_parts, find_ends, find_entries
@@ -111,9 +111,11 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
             marked = None
             if goes_on and num_surprises:
                 expected = jax.lax.stop_gradient(net.forecast(seen, action, corner)[0])
-                found = find_surprises(counts * (expected - truth) ** 2, num_surprises)
+                known = jnp.where(counts > 0, truth, expected)
+                found = find_surprises(known, expected, before, num_surprises)
                 is_told = jax.random.bernoulli(jax.random.fold_in(key_told, i), TOLD_FRACTION, found.shape)
-                marked = mark(jnp.where(is_told, found, truth.shape[1] * truth.shape[2]), truth.shape[1:3])
+                told = jnp.where(is_told, found, truth.shape[1] * truth.shape[2])
+                marked = mark(told, contents_of(truth, found), truth.shape[1:3])
             mean, log_variance = net.forecast(seen, action, corner, marked)
             squared = (mean - truth) ** 2
             errors.append((counts * squared).mean() / counts.mean())

@@ -8,7 +8,7 @@ outcome heads learn rewards and ends here as well, from the summary of the frame
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,12 +17,13 @@ import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from scipy.cluster.vq import kmeans2
 
 from worldsim.data.dataset import Columns, Windows
 from worldsim.model.forecast import ForecastPrior
 from worldsim.model.outcome import Outcome, outcome_loss
 from worldsim.model.picture import lay_out
-from worldsim.model.surprise import Scene, SurpriseNet, find_surprises, mark
+from worldsim.model.surprise import Scene, SurpriseNet, contents_of, find_surprises, mark
 from worldsim.nn.params import merge, split
 from worldsim.train.games import Latents
 from worldsim.train.loop import Budget, Stage
@@ -41,31 +42,39 @@ class Moments(NamedTuple):
     before: Float[PyTree, "b k n c"]
     prev_action: Float[PyTree, "b a"]
     surprises: Int[PyTree, "b s"] = ()
+    contents: Float[PyTree, "b s e"] = ()
     reward: Float[PyTree, " b"] = ()
     terminated: Bool[PyTree, " b"] = ()
     more_frequent: Float[PyTree, "b 3"] = ()  # in logits: surprise, reward and end in batches, than in the footage
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """The windows of footage that were looked at, and the surprises of the last frame of each."""
 
     rows: Int[np.ndarray, "n t"]
     surprises: Int[np.ndarray, "n s"]
+    contents: Float[np.ndarray, "n s e"]
     is_surprised: Bool[np.ndarray, " n"]
+    none: int
+    """The number that stands for no surprise."""
 
 
 def surprise_stage(
     prior: ForecastPrior,
     outcome: Outcome,
+    surprises: tuple[Found, Found],
     data: tuple[Columns, Columns],
     latents: Latents,
     recipe: Recipe,
     budget: Budget,
     seed: int,
 ) -> Stage:
-    """Return the stage of the SurpriseNet of a trained prior; evaluated by the likelihood of held-out surprises."""
+    """Return the stage of the SurpriseNet of a trained prior; evaluated by the likelihood of held-out surprises.
+
+    `surprises` are those of the footage for training and held out, and its codes are set (`set_codes`).
+    """
     config, (graph, frozen) = recipe.surprise_stage, split(prior)
-    found, held = (_find(prior, x, z, n) for x, z, n in zip(data, latents, (MAX_FRAMES, HELD_FRAMES), strict=True))
+    found, held = surprises
     last = found.rows[:, -1]
     kinds = np.stack([found.is_surprised, data[0].reward[last] != 0, data[0].terminated[last]], 1)
     chance, more_frequent = draw_chances(kinds)
@@ -88,6 +97,27 @@ def surprise_stage(
         _evaluation(graph, frozen, held, data[1], latents.held),
         num_evaluations=min(recipe.num_evaluations, 4),
     )
+
+
+def find_all(prior: ForecastPrior, data: tuple[Columns, Columns], latents: Latents) -> tuple[Found, Found]:
+    """Find the surprises of a trained prior in footage for training and held out."""
+    train, held = (_find(prior, x, z, n) for x, z, n in zip(data, latents, (MAX_FRAMES, HELD_FRAMES), strict=True))
+    return train, held
+
+
+def set_codes(priors: Sequence[ForecastPrior], found: Sequence[Found], seed: int) -> None:
+    """Let the codes of priors, which share them, be the means of clusters of what their surprises hold."""
+    num = len(priors[0].surprise.codes[...])
+    contents = np.concatenate([x.contents[x.surprises < x.none] for x in found])
+    if not len(contents):
+        return
+    rng = np.random.default_rng(seed)
+    contents = contents[rng.permutation(len(contents))[:MAX_FRAMES]]
+    contents = np.resize(contents, (max(num, len(contents)), contents.shape[1]))
+    contents = contents + 1e-3 * rng.normal(size=contents.shape)  # those of drawn pictures are all alike
+    codes = kmeans2(contents, num, minit="++", rng=rng)[0]
+    for prior in priors:
+        prior.surprise.codes[...] = jnp.asarray(codes, jnp.float32)
 
 
 def draw_chances(kinds: Bool[np.ndarray, "n k"]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n k"]]:
@@ -133,17 +163,18 @@ def _scene(prior: ForecastPrior, moments: Moments) -> Scene:
     return prior.scene(moments.before, moments.prev_action, forecast)
 
 
-def _all_of_them(net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"]) -> Float[Array, " b"]:
+def _all_of_them(net: SurpriseNet, scene: Scene, moments: Moments) -> Float[Array, " b"]:
     """Return how improbable the surprises of frames are, in nats."""
-    turns = [_turn(net, scene, surprises, jnp.full(len(surprises), turn)) for turn in range(net.num)]
-    return jnp.stack([jnp.where(_num_turns(net, scene, surprises) > turn, x, 0) for turn, x in enumerate(turns)]).sum(0)
+    num = _num_turns(net, scene, moments.surprises)
+    turns = [_turn(net, scene, moments, jnp.full(len(num), turn)) for turn in range(net.num)]
+    return jnp.stack([jnp.where(num > turn, x, 0) for turn, x in enumerate(turns)]).sum(0)
 
 
 def _one_of_them(net: SurpriseNet, scene: Scene, moments: Moments, key: PRNGKeyArray) -> Float[Array, " b"]:
     """Return an estimate of the same that costs one pass: of one turn of each frame, drawn at random."""
     num = _num_turns(net, scene, moments.surprises)
     turn = jnp.floor(num * jax.random.uniform(key, num.shape)).astype(jnp.int32)
-    return num * _turn(net, scene, moments.surprises, turn, moments.more_frequent[:, 0])
+    return num * _turn(net, scene, moments, turn)
 
 
 def _num_turns(net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"]) -> Int[Array, " b"]:
@@ -151,27 +182,24 @@ def _num_turns(net: SurpriseNet, scene: Scene, surprises: Int[Array, "b s"]) -> 
     return jnp.minimum((surprises < _none(scene)).sum(-1) + 1, net.num)
 
 
-def _turn(
-    net: SurpriseNet,
-    scene: Scene,
-    surprises: Int[Array, "b s"],
-    turn: Int[Array, " b"],
-    more_frequent: Float[Array, " b"] | float = 0.0,
-) -> Float[Array, " b"]:
-    """Return how improbable a surprise of each frame is after those before it, in nats."""
-    none = _none(scene)
-    earlier = jnp.where(jnp.arange(net.num)[None] < turn[:, None], surprises, none)
-    logits = net(scene, mark(earlier, scene.mean.shape[-3:-1]))
-    logits = logits.at[:, none].add(-more_frequent * (turn == 0))
-    target = jnp.take_along_axis(surprises, turn[:, None], -1)[:, 0]
-    return optax.softmax_cross_entropy_with_integer_labels(logits, target)
+def _turn(net: SurpriseNet, scene: Scene, moments: Moments, turn: Int[Array, " b"]) -> Float[Array, " b"]:
+    """Return how improbable a surprise of each frame is after those before it, and what it holds, in nats."""
+    none, at, more = _none(scene), moments.surprises, moments.more_frequent
+    code = net.nearest_code(moments.contents)
+    earlier = jnp.where(jnp.arange(net.num)[None] < turn[:, None], at, none)
+    logits, codes = net(scene, mark(earlier, jax.lax.stop_gradient(net.codes[...])[code], scene.mean.shape[-3:-1]))
+    logits = logits.at[:, none].add(-more[:, 0] * (turn == 0))
+    target, code = (jnp.take_along_axis(x, turn[:, None], -1)[:, 0] for x in (at, code))
+    codes = jnp.take_along_axis(codes, jnp.minimum(target, none - 1)[:, None, None], -2)[:, 0]
+    where = optax.softmax_cross_entropy_with_integer_labels(logits, target)
+    return where + jnp.where(target < none, optax.softmax_cross_entropy_with_integer_labels(codes, code), 0)
 
 
 def _none(scene: Scene) -> int:
     return scene.mean.shape[-3] * scene.mean.shape[-2]
 
 
-def _find(prior: ForecastPrior, columns: Columns, latents: Float[np.ndarray, "n m c"], limit: int) -> _Found:
+def _find(prior: ForecastPrior, columns: Columns, latents: Float[np.ndarray, "n m c"], limit: int) -> Found:
     """Find the surprises of recorded frames, at most `limit` of them, evenly over the footage."""
     net, num = prior.net, prior.surprise.num
     windows = Windows(columns, net.num_frames + 1, min_real=net.num_frames + 1)
@@ -181,14 +209,16 @@ def _find(prior: ForecastPrior, columns: Columns, latents: Float[np.ndarray, "n 
 
     @jax.jit
     def find(params, moments: Moments, z):
-        prior = merge(graph, params)
-        mean = prior.net(moments.before, moments.prev_action).mean
-        return find_surprises((prior.cells(jnp.asarray(z)) - prior.cells(mean)) ** 2, num)
+        prior: ForecastPrior = merge(graph, params)
+        truth = prior.cells(jnp.asarray(z))
+        expected = prior.cells(prior.net(moments.before, moments.prev_action).mean)
+        at = find_surprises(truth, expected, prior.cells(jnp.asarray(moments.before)), num)
+        return at, contents_of(truth, at)
 
-    found = [np.asarray(find(params, *part))[:count] for part, count in _chunks(rows, columns, latents)]
-    surprises = np.concatenate(found)
-    none = np.prod(lay_out(latents[:1], net.config).shape[1:3])
-    return _Found(rows, surprises, surprises[:, 0] < none)
+    found = [[np.asarray(x)[:count] for x in find(params, *part)] for part, count in _chunks(rows, columns, latents)]
+    at, contents = map(np.concatenate, zip(*found, strict=True))
+    none = int(np.prod(lay_out(latents[:1], net.config).shape[1:3]))
+    return Found(rows, at, contents, at[:, 0] < none, none)
 
 
 def _chunks(rows, columns: Columns, latents) -> Iterator[tuple[tuple[Moments, np.ndarray], int]]:
@@ -200,20 +230,26 @@ def _chunks(rows, columns: Columns, latents) -> Iterator[tuple[tuple[Moments, np
         yield (moments, z[:, -1]), min(CHUNK, len(rows) - first)
 
 
-def _moments(found: _Found, which: Int[np.ndarray, " b"], columns: Columns, latents) -> Moments:
+def _moments(found: Found, which: Int[np.ndarray, " b"], columns: Columns, latents) -> Moments:
     rows = found.rows[which]
     z = np.asarray(latents[rows[:, :-1]], np.float32)
     last = rows[:, -1]
     return Moments(
-        z[:, ::-1], columns.prev_action[last], found.surprises[which], columns.reward[last], columns.terminated[last]
+        z[:, ::-1],
+        columns.prev_action[last],
+        found.surprises[which],
+        found.contents[which],
+        columns.reward[last],
+        columns.terminated[last],
+        np.zeros((len(which), 3)),
     )
 
 
-def _evaluation(graph: nnx.GraphDef, frozen: PyTree, held: _Found, columns: Columns, latents):
+def _evaluation(graph: nnx.GraphDef, frozen: PyTree, held: Found, columns: Columns, latents):
     @jax.jit
     def run(params: PyTree, moments: Moments):
         prior = merge(graph, {**frozen, "surprise": params["surprise"]})
-        return _all_of_them(prior.surprise, _scene(prior, moments), moments.surprises)
+        return _all_of_them(prior.surprise, _scene(prior, moments), moments)
 
     def evaluate(params: PyTree, step: int) -> tuple[float, str]:
         every = np.arange(len(held.rows))
