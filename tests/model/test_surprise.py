@@ -25,18 +25,18 @@ def test_surprises_are_the_worst_cells_first_apart_and_none_where_the_forecast_i
     truth[0, 1, 2], truth[0, 1, 2 + APART], truth[0, 5, 6] = 5.0, 4.0, 2 * SURPRISE**0.5
     truth[1] = (SURPRISE / 2) ** 0.5
     expected, still, none = np.zeros_like(truth), np.zeros((2, 3, *SIZE, 3), np.float32), SIZE[0] * SIZE[1]
-    np.testing.assert_array_equal(
-        find_surprises(truth, expected, still, 3), [[1 * 7 + 2, 5 * 7 + 6, none], [none, none, none]]
-    )
+    found = find_surprises(*map(jnp.asarray, (truth, expected, still)), 3)
+    np.testing.assert_array_equal(found, [[1 * 7 + 2, 5 * 7 + 6, none], [none, none, none]])
 
 
 def test_what_just_moved_is_no_surprise():
     truth, before = np.zeros((1, *SIZE, 3), np.float32), np.zeros((1, 3, *SIZE, 3), np.float32)
     truth[0, 3, 1] = truth[0, 3, 5] = 1.0
     before[0, 0, 3, 0] = before[0, 1, 2, 0] = 1.0  # something on its way to one of both
-    found = find_surprises(truth, np.zeros_like(truth), before, 2)
+    truth, before = jnp.asarray(truth), jnp.asarray(before)
+    found = find_surprises(truth, jnp.zeros_like(truth), before, 2)
     np.testing.assert_array_equal(found, [[3 * 7 + 5, 42]])
-    np.testing.assert_array_equal(find_surprises(truth, np.zeros_like(truth), before[:, :1], 1), [[3 * 7 + 1]])
+    np.testing.assert_array_equal(find_surprises(truth, jnp.zeros_like(truth), before[:, :1], 1), [[3 * 7 + 1]])
 
 
 def test_marks_are_one_in_their_cells_and_nowhere_where_there_are_none():

@@ -148,6 +148,7 @@ def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_pat
         "num_blocks": 1,
         "num_frames": 3,
         "num_surprises": 3,
+        "num_codes": 32,
         "size": [-(-side // recipe.tokenizer.patch) for side in footage.meta.size],
     }
     assert loaded.card.weights.num_params == world.card.weights.num_params
