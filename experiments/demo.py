@@ -42,7 +42,7 @@ from worldsim.video import label_columns, side_by_side, write_video
 GAME, POLICY, PRESET, SEED = "snake", "lapsing", "pixels", 11
 MAX_FRAMES = 24_000
 RECORD_SHARE = 0.15  # of the time, at most
-AFTER_TRAINING_S = 230.0  # measuring, videos and environment, two cores
+AFTER_TRAINING_S = 250.0  # measuring, videos and environment, two cores
 CONTEXT, NUM_CLIPS, CLIP_LEN = 8, 3, 64
 PLAY_S = 10.0  # of the video
 PLAN = PlanConfig(holds=(1, 3, 6, 10, 15), max_plans=20, horizon=30, replan_every=5)  # 120 frames dreamed a frame

@@ -6,7 +6,7 @@ import pytest
 
 from tests.evaluate import toy, toy_control
 from tests.evaluate.trials import trial
-from worldsim.evaluate.divergence import Divergence, dream_opposites
+from worldsim.evaluate.divergence import HORIZON, LOOK, Divergence, dream_opposites
 from worldsim.evaluate.fitted.detector import fit_detector
 from worldsim.evaluate.fitted.opposite import fit_opposite_actions
 from worldsim.evaluate.fitted.targets import Target
@@ -101,6 +101,22 @@ def test_a_dream_that_the_world_calls_over_does_not_count(answers):
     numbers = answers["Over"]
     assert numbers["late_4s"] == 1 and numbers["num_late_4s"] == 8
     assert numbers["late_10s"] is None and "all 8 dreams over" in numbers["late_10s_reason"]
+
+
+@pytest.mark.parametrize(("over_at", "num"), [(LOOK[0] - 1, 0), (LOOK[0] + 1, 8)])
+def test_a_key_that_kills_before_the_player_is_looked_for_does_not_count(recorded, over_at, num):
+    class Deadly(toy_control.Perfect):
+        def rollout(self, state, actions):
+            state, out = super().rollout(state, actions)
+            over = np.zeros(actions.shape[:2], bool)
+            if actions.shape[1] == HORIZON:  # of the opposite actions alone
+                over[:, over_at - 1 :] = True
+            return state, out._replace(terminated=over)
+
+    calibration, held_out = recorded
+    reference = {"opposite_actions": fit_opposite_actions(toy.SPEC, calibration, {})}
+    numbers = measure_late(trial(Deadly(), held_out, num_windows=8, batch_size=8, reference=reference))
+    assert numbers["num_late_4s"] == numbers["num_late_10s"] == num
 
 
 def test_what_the_player_moves_is_looked_for_in_late_dreams(recorded):

@@ -42,7 +42,8 @@ class Divergence(NamedTuple):
     gaps: Float[np.ndarray, "n 2"]
     """How far x, y in pixels the dream under A has gone from that under B; NaN where the object is lost."""
     ended: Bool[np.ndarray, " n"]
-    """Whether the world said that the game was over before this age."""
+    """Whether the world said that the game was over before this age, or in either dream before the object is looked
+    for: who holds a key may die of it, in the game too."""
     pair: Int64[np.ndarray, " n"]
     """The number of the pair of actions of each window."""
 
@@ -91,10 +92,14 @@ def _diverge(trial: Trial, fork: _Fork, pair: Int64[np.ndarray, " b"]) -> Diverg
         np.repeat(np.stack([getattr(opposite.pairs[i], side) for i in pair])[:, None], HORIZON, 1)
         for side in ("first", "second")
     ]
-    a, b = (np.asarray(dream_on(sim, fork.state, actions)[1].obs) for actions in held)
+    first = [dream_on(sim, fork.state, actions)[1] for actions in held]
+    a, b = (np.asarray(out.obs) for out in first)
+    ended = fork.ended
+    for out in first:
+        ended = ended | (False if out.terminated is None else np.asarray(out.terminated)[:, : LOOK[0]].any(1))
     again = [np.asarray(dream_on(sim, fork.other, actions)[1].obs) for actions in held]
     products = difference_products(visible_difference(a, b), visible_difference(*again))
-    return Divergence(products, _gaps(opposite, fork.last, a, b), fork.ended, pair)
+    return Divergence(products, _gaps(opposite, fork.last, a, b), ended, pair)
 
 
 def _choose(found: Sequence[Divergence], which: Int64[np.ndarray, " b"], count: int) -> Divergence:

@@ -35,7 +35,7 @@ def train_prior(
     if not isinstance(prior, WarpPrior):
         return [None] * len(modules), seconds
     if run.origin is None:
-        fit_pitch(run.games, modules, latents)
+        fit_pitch(run.games, all_dynamics, latents)
         stages = [
             flow_stage(
                 split(dynamics.prior.flow_net)[0],
