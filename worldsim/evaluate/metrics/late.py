@@ -15,8 +15,8 @@ to WINDOWS contexts:
 - `late_shown_real`: the same of recorded windows; 1 where nothing is looked for.
 - `late_4s_divergence`: fraction in which the actions cause more than half of the difference between the two.
 - `num_late_4s`: contexts that count: those whose dream the world itself had not called over by then, since nobody plays
-  on, nor under either action before the object is looked for: who holds a key may die of it, in the game too. None, with
-  a reason, where there is none, and where recorded frames show no direction.
+  on, nor under either action before the object is looked for: who holds a key may die of it, in the game too. None,
+  with a reason, where there is none, and where recorded frames show no direction.
 """
 
 from __future__ import annotations
