@@ -51,7 +51,7 @@ PLANNING_S = 60.0  # at most; the video of a slower machine is shorter
 FRESH_SEED = 2**31 - 1  # of the game; recordings draw theirs below
 NUM_RANDOM = 4  # runs of random keys
 MEASURED = EvalOptions(
-    num_windows=32, seeds=(0, 1), only=("presence", "control", "sharpness", "free_play"), play_seconds=60, num_plays=6
+    num_windows=32, seeds=(0, 1), only=("presence", "control", "sharpness", "free_play"), play_seconds=60.0, num_plays=6
 )
 
 
