@@ -98,7 +98,7 @@ class Client:
             still = still + 1 if np.array_equal(before, self.picture) else 0
             if frame >= SETTLE_LEAST and still >= STILL_FRAMES:
                 break
-        self.events = [event for event in self.events if event.startswith("place")]
+        self.events = [event for event in self.events if event.startswith("place ")]
 
     def step(self) -> None:
         """Let one frame pass; `picture`, `seen` and `events` are then of it."""

@@ -86,12 +86,11 @@ class Player:
         for _ in range(frames):
             speed = 0.85 * speed + self._rng.normal() * spread
             speeds.append(speed)
-        ease = np.minimum(1, np.minimum(np.arange(1, frames + 1), np.arange(frames, 0, -1)) / 5)
-        return np.clip(np.array(speeds) * ease, -SLOW, SLOW)
+        return np.clip(np.array(speeds) * _ease(frames), -SLOW, SLOW)
 
     def _about_face(self) -> Iterator[np.ndarray]:
         frames = int(self._rng.integers(32, 46))
-        ease = np.minimum(1, np.minimum(np.arange(1, frames + 1), np.arange(frames, 0, -1)) / 5)
+        ease = _ease(frames)
         for yaw in self._rng.choice([-1, 1]) * 180 * ease / ease.sum():
             yield self._row(yaw=yaw)
 
@@ -173,3 +172,8 @@ class Player:
         for _ in range(int(self._rng.integers(2, 5))):
             for frame in range(9):
                 yield self._row(JUMP, *([PLACE] if frame in (4, 5) else []))
+
+
+def _ease(frames: int) -> np.ndarray:
+    """Shares of full speed of a turn that begins and ends at rest."""
+    return np.minimum(1, np.minimum(np.arange(1, frames + 1), np.arange(frames, 0, -1)) / 5)
