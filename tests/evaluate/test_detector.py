@@ -66,3 +66,13 @@ def test_inside_wants_the_whole_box():
 
 def test_too_few_examples_give_no_detector():
     assert fit_detector(*scene(10, seed=0), (1.2, 1.2)) is None
+
+
+def test_balls_are_counted(detector):
+    frames, _ = scene(100, seed=5)
+    more, places = scene(100, seed=6)
+    empty, _ = scene(100, seed=5, contrast=0.0)
+    both, apart = np.where(more > empty, more, frames), np.abs(places - scene(100, seed=5)[1]).max((1, 2)) > 0.15
+    assert (detector.num_seen(frames) == 1).mean() > 0.95
+    assert (detector.num_seen(empty) == 0).all()
+    assert (detector.num_seen(both)[apart] == 2).mean() > 0.9

@@ -41,6 +41,16 @@ class Fading(toy.Perfect):
         return state._replace(frame_index=state.frame_index + actions.shape[1]), out._replace(obs=obs)
 
 
+class Doubled(toy.Perfect):
+    """Shows every block twice: where it is, and half a picture beside."""
+
+    def rollout(self, state, actions):
+        state, out = super().rollout(state, actions)
+        beside = np.roll(out.obs, toy.SIZE // 2, -2)
+        is_block = (beside == toy.COLOUR).all(-1, keepdims=True)
+        return state, out._replace(obs=np.where(is_block, beside, out.obs))
+
+
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
     return toy.footage(tmp_path_factory.mktemp("toy"))
@@ -89,6 +99,13 @@ def test_a_dream_that_loses_its_player_is_told(footage):
     assert presence["block_returns"] == 0.0
     assert numbers["recorded_block_return_fraction"] == 0.0
     assert numbers["recorded_block_return_fraction_game"] in (None, 1.0)
+
+
+def test_a_dream_with_two_players_has_none(footage):
+    presence = measure_presence(trial_of(Doubled(), footage))
+    assert presence["block_extra"] > 0.6 and presence["block_extra_game"] < 0.05
+    assert presence["worst_12s"] < 0.4
+    assert presence["block_returns"] in (None, 1.0)
 
 
 def test_what_was_gone_and_was_seen_again_came_back():

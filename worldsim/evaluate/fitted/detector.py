@@ -22,13 +22,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 
 NOISE = 12.0  # grey levels that count as agreement
 RING = 0.25  # weight of a quiet pixel beside the object
 LOWEST_THRESHOLD = 0.5
 REACH = 2.0  # an object is found within this distance of its true place
 FAR = 4.0  # and is another one, or none, from this distance on
+MOST = 8  # that are counted in a frame
 SEARCH = 6.0  # the best match is looked for within this distance
 _CHUNK = 64
 _CALIBRATION_BUDGET = 3e9  # multiplications; what is cheap to look for is looked for in more frames
@@ -88,6 +89,26 @@ class Detector(NamedTuple):
             best = np.where(flat.max(1) > 0, flat.argmax(1), -1)
             places[start : start + _CHUNK][best >= 0] = centres.reshape(-1, 2)[best[best >= 0]] / [width, height]
         return places
+
+    def num_seen(self, frames: UInt8[np.ndarray, "n h w c"]) -> Int64[np.ndarray, " n"]:
+        """How many there are in each frame, MOST at most: matches that lie further than FAR from better ones."""
+        found = []
+        for start in range(0, len(frames), _CHUNK):
+            scores, centres = self._region_scores(frames[start : start + _CHUNK])
+            found += [self._num_matches(score, centres) for score in scores]
+        return np.array(found, np.int64)
+
+    def _num_matches(self, score, centres):
+        """How many there are where templates score `[y x k]`."""
+        height, width = self.background.shape[:2]
+        places = centres / [width, height]
+        margin = np.where(self.visible(places), (score - self.thresholds) / (1 - self.thresholds), 0.0)
+        for count in range(MOST):
+            best = np.unravel_index(margin.argmax(), margin.shape)
+            if margin[best] <= 0:
+                return count
+            margin = np.where(self._distance(centres, places[best]) > FAR, margin, 0.0)
+        return MOST
 
     def _look_around(self, frames, places):
         height, width = self.background.shape[:2]

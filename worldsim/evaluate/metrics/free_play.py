@@ -8,8 +8,10 @@ same first frames (`worldsim.evaluate.plays`). Where no plays were recorded, the
 - `random_reward_per_1000`: reward in 1,000 frames, those after an end left out.
 - `random_length_seconds`: mean time until the end, at most `play_seconds`.
 - `random_ended_fraction`: fraction of the plays that ended within it, 0..1.
-- `random_player_presence`: fraction of the frames before the end in which the object "player" is found anywhere by its
-  detector (`worldsim.evaluate.fitted.detector`), looked at LOOKS times a second.
+- `random_player_presence`: fraction of the frames before the end in which the object "player" is found by its detector
+  (`worldsim.evaluate.fitted.detector`), looked at LOOKS times a second: once, or at most as often as the game has it.
+  Where there are two heroes, neither is the one that obeys.
+- `random_player_extra`: fraction in which there are more of it than that.
 - `random_player_return_fraction`: of the times that it was not seen for GONE seconds, the fraction after which it was
   seen again; those that began in the last PATIENCE seconds are left out. None where it never goes.
 - `random_span_seconds`: mean time over which dream and game can be compared: `play_seconds`, or until the recording of
@@ -35,6 +37,7 @@ GONE = 0.5
 PATIENCE = 4.0
 METRICS = (
     Metric("*_presence", label="{} in the picture", perfect="*_presence_game"),
+    Metric("*_extra", "lower", "more than one {}", perfect="*_extra_game"),
     Metric("*_return_fraction", "higher", "{} comes back", perfect="*_return_fraction_game"),
     Metric("*_reward_per_1000", label="reward in 1,000 frames, {}", perfect="*_reward_per_1000_game"),
     Metric("*_length_seconds", label="seconds until it ends, {}", perfect="*_length_seconds_game", digits=1),
@@ -83,10 +86,12 @@ def compare_play(trial: Trial, play: Play) -> Numbers:
         stride = max(1, round(fps / LOOKS))
         for name, side in sides.items():
             looks = play.alive(side.length)[:, ::stride]
-            seen = np.zeros(looks.shape, bool)
-            seen[looks] = np.isfinite(target.detector.locate(side.obs[:, ::stride][looks])).all(-1)
-            result[f"{thing}_presence{name}"] = float(seen[looks].mean())
-            result[f"{thing}_return_fraction{name}"] = return_fraction(seen, looks, fps / stride)
+            count = np.zeros(looks.shape, int)
+            count[looks] = target.detector.num_seen(side.obs[:, ::stride][looks])
+            extra = count[looks] > len(target.columns)
+            result[f"{thing}_presence{name}"] = float(((count[looks] > 0) & ~extra).mean())
+            result[f"{thing}_extra{name}"] = float(extra.mean())
+            result[f"{thing}_return_fraction{name}"] = return_fraction(count > 0, looks, fps / stride)
     return result
 
 

@@ -2,9 +2,10 @@
 
 From the plays of `worldsim.evaluate.metrics.free_play`, all policies together. Of an object "player":
 
-- `player_60s`: the fraction of the frames before the end in which it is found, in the dream over that in the game; 1 is
-  best, and above 1 it is there more often than in the game. Seconds are those of `EvalOptions.play_seconds`, fewer
-  where the plays are held-out episodes that were cut earlier.
+- `player_60s`: the fraction of the frames before the end in which it is found, and not more often than the game has it,
+  in the dream over that in the game; 1 is best, and above 1 it is there more often than in the game. Seconds are those
+  of `EvalOptions.play_seconds`, fewer where the plays are held-out episodes that were cut earlier.
+- `player_extra`: the fraction in which there are more of it than the game has, and `player_extra_game`.
 - `player_returns`: of the times that it was not seen for half a second, the fraction after which it was seen again; and
   `player_returns_game`. None where it never goes.
 - `worst_60s`: that of the least present object: a world that keeps its ball and loses its player cannot be played.
@@ -26,6 +27,7 @@ RARE = 0.05
 METRICS = (
     Metric("worst_*s", "higher", "least present object over {} s, dream / game", chance=0.0, perfect=1.0, headline=1),
     Metric("*_returns", "higher", "{} comes back after leaving", chance=0.0, perfect="*_returns_game"),
+    Metric("*_extra", "lower", "more than one {}", chance=1.0, perfect="*_extra_game"),
     Metric("*_*s", "higher", "{} present over a minute, dream / game", chance=0.0, perfect=1.0),
 )
 
@@ -42,6 +44,9 @@ def measure_presence(trial: Trial) -> Numbers:
         if game >= RARE:
             result[f"{thing}_{seconds}"] = float(np.mean(shares[""])) / game
         for side in ("", "_game"):
+            result[f"{thing}_extra{side}"] = float(
+                np.mean([numbers[f"{thing}_extra{side}"] for numbers in found.values()])
+            )
             result[f"{thing}_returns{side}"] = _mean(
                 [numbers[f"{thing}_return_fraction{side}"] for numbers in found.values()]
             )
