@@ -12,6 +12,7 @@ A pinhole camera, x right, y down, z into the picture. Headings are yaw to the r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
+from worldsim.model.camera.resample import pair, sharp, smooth
 from worldsim.schema import Range, check
 
 PANORAMA = (128, 256)  # rows from straight up to straight down, columns all the way round
@@ -92,9 +94,13 @@ class Flow(NamedTuple):
 class WarpedFrame(NamedTuple):
     """The next frame as far as it is known, and from where."""
 
-    frame: Any  # uint8 [b h w 3]; float32 where it was not rounded
+    frame: Any  # uint8 [b h w 3]; float32 where it takes a gradient
     visible: Bool[Array, "b h w"]  # pixels that were in the last frame
     remembered: Float[Array, "b h w"]  # confidence in pixels from the panorama; 0 elsewhere
+
+
+Sample = Callable[[Any, Float[Array, "y x 2"]], Float[Array, "y x c"]]
+"""A picture, sampled at rows and columns between its pixels."""
 
 
 def empty_state(batch: int, config: CameraConfig) -> CameraState:
@@ -120,14 +126,16 @@ def warp(
     config: CameraConfig,
     flow: Flow | None = None,
     *,
-    rounded: bool = True,
+    to_learn: bool = False,
 ) -> WarpedFrame:
     """Render the view from a heading: the last frame where it shows, then the panorama, then the frame's edge.
 
-    `flow` moves the pixels beyond the turn. `rounded` gives uint8, which takes no gradient.
+    `flow` moves the pixels beyond the turn. A flow that is to be learned by it takes a gradient of float32 that is
+    sampled smoothly; else it is uint8, and sharp.
     """
-    warped = jax.vmap(lambda state, heading, flow: _warp(state, heading, flow, config))(state, heading, flow)
-    return warped._replace(frame=jnp.round(warped.frame).astype(jnp.uint8)) if rounded else warped
+    sample = smooth if to_learn else sharp
+    warped = jax.vmap(lambda state, heading, flow: _warp(state, heading, flow, config, sample))(state, heading, flow)
+    return warped if to_learn else warped._replace(frame=jnp.round(warped.frame).astype(jnp.uint8))
 
 
 def warp_last_two(
@@ -142,7 +150,7 @@ def warp_last_two(
         rays = _rays(_pixel_grid(config.size), config) @ _rotation(heading).T
         at, visible = _project(rays @ _rotation(state.heading), config)
         earlier, _ = _project(rays @ _rotation(state.before_heading), config)
-        return _sample(state.frame, at), _sample(state.before, earlier), visible & state.started
+        return smooth(state.frame, at), smooth(state.before, earlier), visible & state.started
 
     return jax.vmap(one)(state, heading)
 
@@ -154,13 +162,15 @@ def remember(
     return jax.vmap(lambda state, frame, heading: _remember(state, frame, heading, config))(state, frame, heading)
 
 
-def _warp(state: CameraState, heading: Float[Array, "2"], flow: Flow | None, config: CameraConfig) -> WarpedFrame:
+def _warp(
+    state: CameraState, heading: Float[Array, "2"], flow: Flow | None, config: CameraConfig, sample: Sample
+) -> WarpedFrame:
     grid = _pixel_grid(config.size)
     pixels = grid if flow is None else grid + flow.moved
     rays = _rays(pixels, config) @ _rotation(heading).T  # in the world
     at, is_inside = _project(rays @ _rotation(state.heading), config)
     visible = is_inside & state.started & ~((jnp.abs(at - grid).max(-1) > MAX_HUD_SHIFT) & _in_hud(at, config))
-    last = _sample(state.frame, at)
+    last = sample(state.frame, at)
     frame, confidence = (
         _around(state, rays, visible, last) if config.turns else (last, jnp.zeros_like(visible, jnp.float32))
     )
@@ -180,7 +190,7 @@ def _around(state: CameraState, rays: Any, visible: Bool[Array, "h w"], last: Fl
     is_known = (state.confidence > 0)[..., None]
     layers = jnp.concatenate([state.panorama * is_known, is_known, state.confidence[..., None]], -1)
     around = jax.lax.stop_gradient(jnp.stack([y, x], -1))  # whose slope has no bound at the poles
-    parts = _sample(layers, around, wrap=True)
+    parts = smooth(layers, around, wrap=True)
     seen, fraction, confidence = parts[..., :3], parts[..., 3:4], parts[..., 4]
     confidence = jnp.where(visible | (fraction[..., 0] < 0.5), 0.0, confidence)
     return jnp.where((confidence > 0)[..., None], seen / jnp.maximum(fraction, 1e-3), last), confidence
@@ -193,7 +203,7 @@ def _remember(
     if config.turns:
         at, seen = _project(_panorama_rays() @ _rotation(heading), config)
         seen = seen & ~_in_hud(at, config)
-        panorama = jnp.where(seen[..., None], jnp.round(_sample(frame, at)).astype(jnp.uint8), panorama)
+        panorama = jnp.where(seen[..., None], jnp.round(smooth(frame, at)).astype(jnp.uint8), panorama)
         confidence = jnp.where(seen, 1.0, confidence * CONFIDENCE_DECAY)
     before_heading, before = (
         jnp.where(state.started, x, now) for x, now in ((state.heading, heading), (state.frame, frame))
@@ -217,7 +227,7 @@ def _pixel_grid(size: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
 def _rays(pixels: Any, config: CameraConfig) -> Float[Array, "h w 3"]:
     """Unit vectors through pixels of the frame."""
     (height, width), focal = config.size, _focal(config)
-    out = (pixels - _pair((height - 1) / 2, (width - 1) / 2)) / focal
+    out = (pixels - pair((height - 1) / 2, (width - 1) / 2)) / focal
     rays = jnp.concatenate([out[..., 1:], out[..., :1], jnp.ones_like(out[..., :1])], -1)
     return rays / jnp.linalg.norm(rays, axis=-1, keepdims=True)
 
@@ -238,8 +248,8 @@ def _project(rays: Any, config: CameraConfig) -> tuple[Float[Array, "y x 2"], Bo
     """Return where rays meet the frame, in pixels (row, column), and which of them do."""
     height, width = config.size
     depth = rays[..., 2:]
-    at = rays[..., 1::-1] / jnp.maximum(depth, 1e-3) * _focal(config) + _pair((height - 1) / 2, (width - 1) / 2)
-    is_inside = ((at > -0.5) & (at < _pair(height - 0.5, width - 0.5))).all(-1)
+    at = rays[..., 1::-1] / jnp.maximum(depth, 1e-3) * _focal(config) + pair((height - 1) / 2, (width - 1) / 2)
+    is_inside = ((at > -0.5) & (at < pair(height - 0.5, width - 0.5))).all(-1)
     return at, is_inside & (depth[..., 0] > 1e-3)
 
 
@@ -247,27 +257,3 @@ def _in_hud(at: Float[Array, "y x 2"], config: CameraConfig) -> Bool[Array, "y x
     """Return which pixels the HUD covers."""
     row, column = (jnp.clip(jnp.round(at[..., i]).astype(int), 0, config.size[i] - 1) for i in (0, 1))
     return jnp.asarray(config.hud_mask)[row, column]
-
-
-def _pair(y: float, x: float) -> Float[Array, "1 1 2"]:
-    return jnp.array([[[y, x]]], jnp.float32)
-
-
-def _sample(picture: Any, at: Float[Array, "y x 2"], *, wrap: bool = False) -> Float[Array, "y x c"]:
-    """Sample a picture bilinearly; beyond its edge it repeats, or its columns wrap around."""
-    height, width = picture.shape[:2]
-    far = 1e6 if wrap else 0.0
-    at = jnp.clip(at, _pair(0.0, -far), _pair(height - 1.0, width - 1.0 + far))
-    low = jnp.floor(at)
-    fraction = at - low
-    y, x = jnp.moveaxis(low.astype(jnp.int32), -1, 0)
-    flat = picture.reshape(height * width, -1)
-
-    def pixel(dy: int, dx: int) -> Float[Array, "y x c"]:
-        row = jnp.minimum(y + dy, height - 1)
-        column = (x + dx) % width if wrap else jnp.minimum(x + dx, width - 1)
-        return jnp.take(flat, row * width + column, axis=0).astype(jnp.float32)
-
-    down, right = fraction[..., :1], fraction[..., 1:]
-    top = pixel(0, 0) * (1 - right) + pixel(0, 1) * right
-    return top * (1 - down) + (pixel(1, 0) * (1 - right) + pixel(1, 1) * right) * down

@@ -140,7 +140,7 @@ def unrolled(flow_net: FlowNet, clips: Clips) -> tuple[Float[Array, "b t h w 3"]
 
     def step(state: CameraState, action: Float[Array, "b a"]):
         heading = turn(state.heading, action, camera)
-        warped = warp(state, heading, camera, flow_net(state, heading, action), rounded=False)
+        warped = warp(state, heading, camera, flow_net(state, heading, action), to_learn=True)
         visible = warp_last_two(state, heading, camera)[2]
         frame = jax.lax.stop_gradient(jnp.round(warped.frame)).astype(jnp.uint8)
         return _without_panorama(state.heading, state.frame, heading, frame), (warped.frame, visible)
