@@ -45,10 +45,12 @@ class Game(NamedTuple):
     name: str
     max_episode_len: int
     policy: str = "noisy"
+    size: tuple[int, int] | None = None  # of its frames; its own by default
 
 
 GAMES = {
     "pong": Game("pong", 3000),
+    "pong-half": Game("pong", 3000, size=(105, 80)),
     "jump": Game("jump", 1000),
     "jump-tall": Game("jump-tall", 1000),
     "snake": Game("snake", 1000, "lapsing"),
@@ -86,6 +88,11 @@ def _forecast(recipe: Recipe, **changes: Any) -> Recipe:
     return replace(recipe, forecast=ForecastConfig(), **changes)
 
 
+def _overview(recipe: Recipe) -> Recipe:
+    assert recipe.forecast is not None
+    return replace(recipe, forecast=replace(recipe.forecast, overview_width=32))
+
+
 def _dynamics(recipe: Recipe, **changes: Any) -> Recipe:
     return replace(recipe, dynamics=replace(recipe.dynamics, **changes))
 
@@ -120,9 +127,16 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "forecast-eight": lambda r: _forecast(r, forecast_frames=8),
     "forecast-pixels": lambda r: _forecast(_pixels(r)),
     "preset-pixels": lambda r: PRESETS["pixels"],
+    "preset-pixels-overview": lambda r: _overview(PRESETS["pixels"]),
+    "preset-pixels-eight": lambda r: replace(PRESETS["pixels"], forecast_frames=8),
     "tokenizer-more": lambda r: replace(r, tokenizer_fraction=0.3),
 }
 """Each an idea: what it changes of the recipe `tiny`."""
+
+
+def name_of(game: Game) -> str:
+    """What its files are called by: a game at each size has its own."""
+    return "-".join([game.name, *map(str, game.size or ())])
 
 
 def footage_of(game: Game, runs: Path, seed: int, num_frames: int, policy: str = "noisy") -> Footage:
@@ -130,8 +144,9 @@ def footage_of(game: Game, runs: Path, seed: int, num_frames: int, policy: str =
     with closing(Counter("frames")) as on_progress:
         return worldsim.record(
             game.name,
-            runs / f"footage-{game.name}-{policy}-{seed}",
+            runs / f"footage-{name_of(game)}-{policy}-{seed}",
             num_frames=num_frames,
+            size=game.size,
             policy=policy,
             seed=seed,
             num_workers=2,
@@ -145,7 +160,7 @@ def measure(sim: worldsim.Simulator, held: Footage, runs: Path, game: Game) -> d
     options = EvalOptions(num_windows=16, seeds=(0, 1), num_plays=4, only=SECTIONS, play_seconds=PLAY_SECONDS)
     with closing(Counter("frames of plays")) as on_progress:
         options = replace(
-            options, plays=record_plays(held.meta, runs / f"plays-{game.name}", options, on_progress=on_progress)
+            options, plays=record_plays(held.meta, runs / f"plays-{name_of(game)}", options, on_progress=on_progress)
         )
     with closing(Counter("measurements")) as on_progress:
         return evaluate(sim, held, options, on_progress=on_progress)
@@ -169,7 +184,7 @@ def run(name: str, game: Game, args: argparse.Namespace) -> dict[str, Any]:
     """Train and measure one variant."""
     train = footage_of(game, args.runs, TRAIN_SEED, NUM_FRAMES, game.policy)
     held = footage_of(game, args.runs, HELD_SEED, HELD_FRAMES)
-    out = args.runs / f"{game.name}-{name}-{args.seed}-{int(time.time())}"
+    out = args.runs / f"{name_of(game)}-{name}-{args.seed}-{int(time.time())}"
     budget = {"num_train_steps": args.steps} if args.steps else {"minutes": args.minutes}
     began, recipe = time.monotonic(), VARIANTS[name](PRESETS["tiny"])
     with closing(StageBars()) as bars:

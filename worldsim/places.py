@@ -10,6 +10,9 @@ from pathlib import Path
 SHIPPED = (Path(__file__).parent / "checkpoints", Path(__file__).parents[1] / "checkpoints")
 """Where worlds come with the package: in a wheel, and in a clone."""
 
+FIRST = "snake"
+"""The world, and the game, of those who name none."""
+
 
 def as_path(path: str | os.PathLike[str]) -> Path:
     """Return a path, with a leading ~ as the home folder."""

@@ -126,7 +126,8 @@ def test_what_lies_beyond_a_part_of_a_frame_changes_nothing():
     graph, params = split(ForecastNet(wide, FORECAST, rngs=nnx.Rngs(0)))
     rng = np.random.default_rng(0)
     cells = rng.normal(size=(4, FORECAST.num_frames + 2, 8, 8, 1)).astype(np.float32)
-    shown = Clips(cells, np.zeros((4, cells.shape[1], 1), np.float32), np.array([[4, 4]] * 4))
+    nowhere = np.zeros((4, cells.shape[1], 8 + 2 * RING, 8 + 2 * RING, 1), np.float32)
+    shown = Clips(cells, np.zeros((4, cells.shape[1], 1), np.float32), np.array([[4, 4]] * 4), nowhere)
     spoiled = shown._replace(cells=cells.copy())
     spoiled.cells[:, -1, :MARGIN] += 1.0
     loss = forecast_loss(graph, wide, STAGE)
@@ -134,6 +135,33 @@ def test_what_lies_beyond_a_part_of_a_frame_changes_nothing():
         loss(params, x, jax.random.key(0), Fixed(params, ()), goes_on=False)[1]["error"] for x in (shown, spoiled)
     ]
     assert errors[0] == errors[1]
+
+
+def far_away(num: int, seed: int) -> Clips:
+    """A cell that is lit, or goes out, as another one across the picture was, where no convolution reaches from it."""
+    rng, length = np.random.default_rng(seed), FORECAST.num_frames + STAGE.forecast_frames
+    cells = np.zeros((num, length, 24, 24, 1), np.float32)
+    cells[:, :, 21, 21, 0] = rng.integers(0, 2, (num, length))
+    cells[:, 1:, 2, 2] = cells[:, :-1, 21, 21]
+    whole = np.pad(cells, [(0, 0), (0, 0), (RING, RING), (RING, RING), (0, 0)])
+    return Clips(whole[:, :, :8, :8], np.zeros((num, length, 1), np.float32), np.zeros((num, 2), int), whole)
+
+
+@pytest.mark.parametrize("width", [0, 16])
+def test_only_an_overview_sees_across_the_picture(width):
+    seeing = dataclasses.replace(FORECAST, overview_width=width)
+    wide = dataclasses.replace(CONFIG, grid=(12, 12), forecast=seeing)
+    graph, params = split(ForecastNet(wide, seeing, rngs=nnx.Rngs(0)))
+    step = make_step(forecast_loss(graph, wide, STAGE), muon(), ema=0.9, decay=is_kernel)
+    state = init_state(params)
+    for i in range(150):
+        rate = jnp.float32(0.02 * (1 - i / 150))
+        state, _ = step(state, far_away(32, i), jax.random.key(i), rate, goes_on=False)
+    net, shown = merge(graph, state.ema), far_away(64, 1000)
+    before = pack_cells(jnp.asarray(shown.whole[:, 2::-1, RING:-RING, RING:-RING]), CONFIG.pack)
+    made = net(before, jnp.zeros((64, 1))).mean.reshape(64, 12, 12, 2, 2)[:, 1, 1, 0, 0]
+    error = float(jnp.square(made - shown.cells[:, 3, 2 + RING, 2 + RING, 0]).mean())
+    assert error < 0.05 if width else error > 0.15
 
 
 def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_path):
@@ -147,6 +175,7 @@ def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_pat
         "inner_width": 16,
         "num_blocks": 1,
         "num_frames": 3,
+        "overview_width": 0,
         "num_surprises": 3,
         "num_codes": 32,
         "size": [-(-side // recipe.tokenizer.patch) for side in footage.meta.size],

@@ -14,6 +14,7 @@ from typing import Any
 from tyro.conf import Positional
 
 from worldsim.cli import console
+from worldsim.places import FIRST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Play:
     Example: worldsim play pong --allow-origin https://games.example.org
     """
 
-    world: Positional[str] = "jump"
+    world: Positional[str] = FIRST
     """A path, the name of a world, or a prompt; of a world of several games "arcade#pong", or words that name one."""
     host: str = "127.0.0.1"
     """Address to serve at; 0.0.0.0 for everybody in your network who has the link."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from worldsim.cli import console
-from worldsim.places import plain_name
+from worldsim.places import FIRST, plain_name
 
 if TYPE_CHECKING:
     from worldsim.data.store import Footage
@@ -24,7 +24,7 @@ class Record:
     Example: worldsim record jump --out footage/jump --frames 20000 --workers 2
     """
 
-    game: Positional[str] = "jump"
+    game: Positional[str] = FIRST
     """A game of `worldsim games`, or any Gymnasium id with pictures."""
     out: Path
     """Folder of the footage, new or of an earlier recording of the same game."""

@@ -31,6 +31,7 @@ from worldsim.env.window import Window, check_window
 from worldsim.history import to_device, to_host
 from worldsim.initial import InitialContext, read_clip, read_frames
 from worldsim.model.modules import count_params
+from worldsim.places import FIRST
 from worldsim.simulator import Simulator
 from worldsim.types import SimState
 from worldsim.world import World, load_world
@@ -92,7 +93,7 @@ class BaseWorldEnv:
 
     def __init__(
         self,
-        world: WorldLike = "jump",
+        world: WorldLike = FIRST,
         *,
         horizon: int | None = 1000,
         num_denoise_steps: int | None = None,

@@ -26,6 +26,7 @@ from jaxtyping import PRNGKeyArray
 
 from worldsim.env.base import WorldLike
 from worldsim.env.functional import EnvParams, EnvState, JaxWorldEnv
+from worldsim.places import FIRST
 
 NEVER = np.iinfo(np.int32).max  # frames: the horizon is TruncationWrapper's
 
@@ -43,7 +44,7 @@ class EnvelopeWorld(Environment):
     """Weights and initial contexts, leaves of this pytree: a jitted function of the environment has no constants of
     them, and `replace(arrays=...)` is another world of the same shape."""
 
-    def __init__(self, core: WorldLike | JaxWorldEnv = "jump", arrays: Any = None, **settings: Any):
+    def __init__(self, core: WorldLike | JaxWorldEnv = FIRST, arrays: Any = None, **settings: Any):
         core = core if isinstance(core, JaxWorldEnv) else JaxWorldEnv(core, **settings)
         object.__setattr__(self, "core", core)
         object.__setattr__(self, "arrays", core.default_params.arrays if arrays is None else arrays)

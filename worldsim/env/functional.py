@@ -12,6 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from worldsim.env.base import BaseWorldEnv, WorldLike, refuse_unknown
 from worldsim.env.initial import InitialStates, draw_initial, typed_key
+from worldsim.places import FIRST
 from worldsim.types import ArrayLike, SimState
 
 
@@ -50,7 +51,7 @@ class JaxWorldEnv(BaseWorldEnv):
 
     def __init__(
         self,
-        world: WorldLike = "jump",
+        world: WorldLike = FIRST,
         *,
         num_denoise_steps: int | None = None,
         noise_scale: float | None = None,

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 from worldsim.env import functional
 from worldsim.env.base import WorldLike
 from worldsim.env.functional import JaxWorldEnv
+from worldsim.places import FIRST
 
 
 @struct.dataclass
@@ -48,7 +49,7 @@ class GymnaxWorld(environment.Environment[EnvState, EnvParams]):
     with the value of each control.
     """
 
-    def __init__(self, world: WorldLike = "jump", **settings: Any):
+    def __init__(self, world: WorldLike = FIRST, **settings: Any):
         super().__init__()
         self.core = JaxWorldEnv(world, **settings)
 

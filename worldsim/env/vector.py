@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
 from worldsim.env.base import NOWHERE, BaseWorldEnv, Info, Option, WorldLike, next_seed
+from worldsim.places import FIRST
 from worldsim.types import SimState
 
 NO_LIMIT = -1  # of `max_episode_steps`, as in Gymnasium
@@ -37,7 +38,7 @@ class WorldVectorEnv(BaseWorldEnv, VectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        world: WorldLike = "jump",
+        world: WorldLike = FIRST,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,

@@ -30,6 +30,8 @@ class ForecastConfig:
     """Convolution blocks of the cells on the way in, of the squares, and of the cells on the way out."""
     num_frames: Annotated[int, Range(1, 16)] = 3
     """Past frames that it reads: three, so that what is accelerated shows."""
+    overview_width: Annotated[int, Range(0, 2048)] = 0
+    """Channels of the overview of the whole frame (`worldsim.model.overview`); 0 = there is none."""
     num_surprises: Annotated[int, Range(0, 16)] = 3
     """Cells of a frame, at most, in which something may enter by chance (`worldsim.model.surprise`)."""
     num_codes: Annotated[int, Range(1, 1024)] = 32

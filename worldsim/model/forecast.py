@@ -20,6 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from worldsim.model.config import DynamicsConfig, ForecastConfig
+from worldsim.model.overview import Overview
 from worldsim.model.picture import RING, lay_out, put_back, shows_picture
 from worldsim.model.prior import CopyLast, Prior
 from worldsim.model.surprise import Scene, SurpriseNet, unmarked
@@ -47,6 +48,8 @@ class ForecastNet(nnx.Module):
         self.config, self.num_frames = config, forecast.num_frames
         width, inner, cell_dim = forecast.width, forecast.inner_width, config.token_dim // config.pack**2
         self.action = ActionEmbedding(inner, config.controls, rngs=rngs)
+        seen = forecast.overview_width
+        self.overview: PyTree = Overview(cell_dim, seen, inner, rngs=rngs) if seen else None
         self.conv_in = conv((forecast.num_frames + 1) * cell_dim + 2, width, rngs=rngs)
         self.before, self.inner, self.after = (
             nnx.List([ConvBlock(n, cond_width=inner, separable=True, rngs=rngs) for _ in range(forecast.num_blocks)])
@@ -82,12 +85,16 @@ class ForecastNet(nnx.Module):
         prev_action: Float[Array, "*b a"],
         corner: Int[Array, "*b 2"] | None = None,
         marked: Float[Array, "*b y x e"] | None = None,
+        whole: Float[Array, "*b k v u c"] | None = None,
     ) -> tuple[Float[Array, "*b y x c"], Float[Array, "*b y x 1"]]:
         """Return the forecast of cells and its log variance: of whole frames, as `lay_out` has them, or of parts.
 
-        `corner` is the row and column of a part's first cell in the whole, both even.
+        `corner` is the row and column of a part's first cell in the whole, both even; `whole` the frames that parts
+        were cut out of.
         """
         cond = self.action(prev_action)
+        if self.overview is not None:
+            cond = cond + like(self.overview(before if whole is None else whole, cond), cond)
         batch, size = before.shape[:-4], before.shape[-3:-1]
         inside = jnp.broadcast_to(shows_picture(self.config, size, corner), (*batch, *size, 1))
         last = before[..., 0, :, :, :]

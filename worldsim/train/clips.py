@@ -28,6 +28,7 @@ class Clips(NamedTuple):
     cells: Float[PyTree, "b t y x c"]
     prev_action: Float[PyTree, "b t a"]
     corner: Int[PyTree, "b 2"]  # row and column of the first cell in the frame and its ring, even
+    whole: Float[PyTree, "b t v u c"]  # the frames that the parts were cut out of
 
 
 def find_ends(columns: Columns, length: int) -> Int[np.ndarray, "n t"]:
@@ -85,4 +86,4 @@ def cut_parts(
     corner = np.stack([chosen // columns, chosen % columns], 1) - rng.integers(MARGIN, ends, (b, 2))
     corner = np.clip(corner, 0, (rows - height, columns - width)) // 2 * 2
     parts = [x[:, top : top + height, left : left + width] for x, (top, left) in zip(cells, corner)]
-    return Clips(np.stack(parts), prev_action, corner)
+    return Clips(np.stack(parts), prev_action, corner, cells)

@@ -94,7 +94,7 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
 
     def loss(params: PyTree, clips: Clips, key: PRNGKeyArray, fixed: Fixed, *, goes_on: bool):
         net, num_made = merge(graph, params), recipe.forecast_frames if goes_on else 1
-        cells, prev_action, corner = (jnp.asarray(x[: len(x) // 2] if goes_on else x) for x in clips)
+        cells, prev_action, corner, frames = (jnp.asarray(x[: len(x) // 2] if goes_on else x) for x in clips)
         key_young, key_action, key_level, key_noise, key_told = jax.random.split(key, 5)
         hidden = jax.random.bernoulli(key_action, recipe.action_dropout, (len(cells), 1))
         is_young = jax.random.bernoulli(key_young, YOUNG_FRACTION, (len(cells), 1, 1, 1, 1))
@@ -102,7 +102,8 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
         counts = _inside(corner, (cells.shape[2], cells.shape[3]), config)
         first = num_given + recipe.forecast_frames - num_made
         before = jnp.flip(cells[:, first - num_given : first], 1)
-        before = before.at[:, 1:].multiply(~is_young)
+        whole = jnp.flip(frames[:, first - num_given : first], 1)
+        before, whole = (x.at[:, 1:].multiply(~is_young) for x in (before, whole))
         errors, likelihood = [], jnp.float32(0)
         for i in range(num_made):
             truth = cells[:, first + i]
@@ -110,18 +111,20 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
             action = jnp.where(hidden, jnp.nan, prev_action[:, first + i])
             marked = None
             if goes_on and num_surprises:
-                expected = jax.lax.stop_gradient(net.forecast(seen, action, corner)[0])
+                expected = jax.lax.stop_gradient(net.forecast(seen, action, corner, whole=whole)[0])
                 known = jnp.where(counts > 0, truth, expected)
                 found = find_surprises(known, expected, before, num_surprises)
                 is_told = jax.random.bernoulli(jax.random.fold_in(key_told, i), TOLD_FRACTION, found.shape)
                 told = jnp.where(is_told, found, truth.shape[1] * truth.shape[2])
                 marked = mark(told, contents_of(truth, found), truth.shape[1:3])
-            mean, log_variance = net.forecast(seen, action, corner, marked)
+            mean, log_variance = net.forecast(seen, action, corner, marked, whole)
             squared = (mean - truth) ** 2
             errors.append((counts * squared).mean() / counts.mean())
             likelihood = _likelihood(squared, log_variance, counts) if i == 0 else likelihood
             made = jnp.clip(jax.lax.stop_gradient(mean), -MAX_LATENT, MAX_LATENT)
-            before = jnp.concatenate([jnp.where(counts > 0, made, truth)[:, None], before[:, :-1]], 1)
+            made = jnp.where(counts > 0, made, truth)
+            before = jnp.concatenate([made[:, None], before[:, :-1]], 1)
+            whole = jnp.concatenate([_paste(made, frames[:, first + i], corner)[:, None], whole[:, :-1]], 1)
         error = jnp.stack(errors).mean()
         return error + likelihood, {"error": error}
 
@@ -137,6 +140,13 @@ def _inside(corner: Int[Array, "b 2"], size: tuple[int, int], config: DynamicsCo
         known.append(((at >= MARGIN) | (first == 0)) & ((at < size[axis] - MARGIN) | is_last))
     known = (known[0][:, :, None] & known[1][:, None])[..., None]
     return known.astype(jnp.float32) * shows_picture(config, size, corner)
+
+
+def _paste(
+    part: Float[Array, "b y x c"], whole: Float[Array, "b v u c"], corner: Int[Array, "b 2"]
+) -> Float[Array, "b v u c"]:
+    """Put parts back where they were cut out."""
+    return jax.vmap(lambda x, into, at: jax.lax.dynamic_update_slice(into, x, (*at, 0)))(part, whole, corner)
 
 
 def _likelihood(
