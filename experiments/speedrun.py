@@ -55,6 +55,7 @@ GAMES = {
     "jump-tall": Game("jump-tall", 1000),
     "snake": Game("snake", 1000, "lapsing"),
     "takecover": Game("doom-takecover", 1000),
+    "valley": Game("luanti-valley", 500, size=(48, 80)),
 }
 
 
@@ -86,6 +87,10 @@ def _pixels(recipe: Recipe, patch: int = 2, local_width: int = 16, channels: int
 
 def _forecast(recipe: Recipe, **changes: Any) -> Recipe:
     return replace(recipe, forecast=ForecastConfig(), **changes)
+
+
+def _camera(**changes: Any) -> Recipe:
+    return replace(PRESETS["minecraft"], first_frame=None, **changes)
 
 
 def _overview(recipe: Recipe) -> Recipe:
@@ -130,6 +135,9 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "preset-pixels-overview": lambda r: _overview(PRESETS["pixels"]),
     "preset-pixels-eight": lambda r: replace(PRESETS["pixels"], forecast_frames=8),
     "tokenizer-more": lambda r: replace(r, tokenizer_fraction=0.3),
+    "camera": lambda r: _camera(num_denoise_steps=1),
+    "camera-two": lambda r: _camera(num_denoise_steps=2),
+    "camera-refreshed": lambda r: _camera(num_denoise_steps=2, refresh_count=2),
 }
 """Each an idea: what it changes of the recipe `tiny`."""
 

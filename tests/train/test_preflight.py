@@ -9,10 +9,11 @@ from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage, FootageWriter
 from worldsim.model.outcome import symexp, two_hot
 from worldsim.train import check_data, fit
-from worldsim.train.card import _pick_contexts
+from worldsim.train.card import NUM_CONTEXTS, _pick_contexts
 from worldsim.train.evaluation import _lengths
 from worldsim.train.games import configs_of
 from worldsim.train.preflight import estimates
+from worldsim.types import CONTEXT
 
 
 def footage_of(path, change, num_episodes: int = 4, num_steps: int = 12) -> Footage:
@@ -52,6 +53,17 @@ def test_worlds_begin_from_what_short_episodes_have(tmp_path, num_steps):
     context, horizon = _lengths(held)
     assert context >= 1 and horizon >= 1 and context + horizon <= num_steps + 1
     assert any("begin from" in note for note in check_data([footage.path], RECIPE).notes)
+
+
+def test_worlds_do_not_begin_in_the_dark(tmp_path):
+    def half_dark(i, episode):
+        is_dark = np.arange(len(episode.obs)) // CONTEXT % 2 == 1
+        return episode._replace(obs=np.where(is_dark[:, None, None, None], episode.obs // 64, episode.obs))
+
+    footage = footage_of(tmp_path / "f", half_dark, num_steps=20 * CONTEXT)
+    contexts = _pick_contexts(load_columns(footage, [0, 1, 2]), load_columns(footage, [3]))
+    assert contexts["obs"].shape[:2] == (NUM_CONTEXTS, CONTEXT)
+    assert contexts["obs"][:, -1].max((1, 2, 3)).min() > 100
 
 
 def test_memory_is_refused_before_training_with_what_helps(tmp_path, monkeypatch):

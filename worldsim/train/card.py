@@ -93,15 +93,27 @@ def initial_contexts(games: Sequence[Game]) -> dict[str, np.ndarray]:
 
 
 def _pick_contexts(train: Columns, held: Columns) -> dict[str, np.ndarray]:
-    """Pick recorded frames to begin from, evenly over the footage, held-out episodes included."""
+    """Pick recorded frames to begin from: the liveliest of each of NUM_CONTEXTS parts of the footage, all of it."""
     length = min(CONTEXT, max(train.longest, held.longest) - 1)  # and a frame to go on with
     places = []
     for columns in (train, held):
         for begin, end in zip(columns.bounds[:-1], columns.bounds[1:], strict=True):
             places += [(columns, i) for i in range(begin, end - length, length)]
-    chosen = [places[i] for i in np.linspace(0, len(places) - 1, min(NUM_CONTEXTS, len(places))).astype(int)]
+    parts = np.array_split(np.arange(len(places)), min(NUM_CONTEXTS, len(places)))
+    chosen = [max((places[i] for i in part), key=lambda place: _liveliness(*place, length)) for part in parts]
     obs = np.stack([columns.obs[i : i + length] for columns, i in chosen])
     return {"obs": obs, "prev_action": np.stack([columns.prev_action[i : i + length] for columns, i in chosen])}
+
+
+def _liveliness(columns: Columns, begin: int, length: int) -> tuple[int, float]:
+    """Tell how much there is to see in a context: objects of known places in its last frame, then contours and change.
+
+    So nobody begins in the dark, before a wall, or in the second in which the player is gone.
+    """
+    known = 0 if columns.state is None else int(np.isfinite(columns.state[begin + length - 1]).sum())
+    first, last = (np.asarray(columns.obs[begin + at], np.float32).mean(-1) for at in (0, length - 1))
+    contours = np.abs(np.diff(last, axis=0)).mean() + np.abs(np.diff(last, axis=1)).mean()
+    return known, float(contours + np.abs(last - first).mean())
 
 
 def _game_card(game: Game) -> GameCard:
