@@ -39,7 +39,7 @@ from worldsim.model.camera.geometry import CameraConfig
 from worldsim.train import StageConfig
 
 RESULTS = Path(__file__).parent / "results" / "goldens.json"
-WORLDS = ("jump", "pong", "minecraft")
+WORLDS = ("snake", "jump", "pong", "minecraft")
 
 
 def digest(x: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 GOLDENS = Path(__file__).parent / "goldens" / "dreams.npz"
 
 
-@pytest.mark.parametrize("name", ["jump", "pong", "minecraft"])
+@pytest.mark.parametrize("name", ["snake", "jump", "pong", "minecraft"])
 def test_a_shipped_world_dreams_the_recorded_frames(name):
     """Bit for bit where they were recorded; another processor may round otherwise, by a grey level here and there."""
     import worldsim
