@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+from einops import reduce
 from jaxtyping import PyTree
 
 from worldsim import schema
@@ -20,6 +21,7 @@ from worldsim.types import CONTEXT
 from worldsim.world import Card, FootageSource, GameCard, SamplerConfig
 
 NUM_CONTEXTS = 16
+SQUARES = 8  # along the shorter side of a frame
 
 
 def make_card(
@@ -100,20 +102,25 @@ def _pick_contexts(train: Columns, held: Columns) -> dict[str, np.ndarray]:
         for begin, end in zip(columns.bounds[:-1], columns.bounds[1:], strict=True):
             places += [(columns, i) for i in range(begin, end - length, length)]
     parts = np.array_split(np.arange(len(places)), min(NUM_CONTEXTS, len(places)))
-    chosen = [max((places[i] for i in part), key=lambda place: _liveliness(*place, length)) for part in parts]
+    chosen = [
+        max((places[i] for i in part), key=lambda place: _liveliness(place[0], place[1] + length - 1)) for part in parts
+    ]
     obs = np.stack([columns.obs[i : i + length] for columns, i in chosen])
     return {"obs": obs, "prev_action": np.stack([columns.prev_action[i : i + length] for columns, i in chosen])}
 
 
-def _liveliness(columns: Columns, begin: int, length: int) -> tuple[int, float]:
-    """Tell how much there is to see in a context: objects of known places in its last frame, then contours and change.
+def _liveliness(columns: Columns, last: int) -> tuple[int, float]:
+    """Tell how much there is to see in a frame: objects of known places, then how its SQUARES differ from each other.
 
     So nobody begins in the dark, before a wall, or in the second in which the player is gone.
     """
-    known = 0 if columns.state is None else int(np.isfinite(columns.state[begin + length - 1]).sum())
-    first, last = (np.asarray(columns.obs[begin + at], np.float32).mean(-1) for at in (0, length - 1))
-    contours = np.abs(np.diff(last, axis=0)).mean() + np.abs(np.diff(last, axis=1)).mean()
-    return known, float(contours + np.abs(last - first).mean())
+    known = 0 if columns.state is None else int(np.isfinite(columns.state[last]).sum())
+    side = max(1, min(columns.obs.shape[1:3]) // SQUARES)
+    rows, wide = (n // side * side for n in columns.obs.shape[1:3])
+    squares = reduce(
+        columns.obs[last, :rows, :wide].astype(np.float32), "(y p) (x q) c -> y x c", "mean", p=side, q=side
+    )
+    return known, float(sum(np.abs(np.diff(squares, axis=axis)).mean() for axis in (0, 1) if squares.shape[axis] > 1))
 
 
 def _game_card(game: Game) -> GameCard:

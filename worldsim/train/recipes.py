@@ -189,6 +189,7 @@ GAME_H100 = replace(
 MINECRAFT = replace(
     GAME,
     dynamics=replace(TINY.dynamics, predicts_variance=True, window=7),
+    camera=CameraConfig(shrink_threshold=0.7),
     first_frame=replace(_FRAME, width=192),
     frames=8,
     pixel_metric_latents=True,
@@ -206,7 +207,7 @@ MINECRAFT = replace(
 MINECRAFT_H100 = replace(
     MINECRAFT,
     dynamics=replace(_WIDE, predicts_variance=True, window=14),
-    camera=CameraConfig(flow_width=64, shrink_threshold=0.1),
+    camera=CameraConfig(flow_width=64, shrink_threshold=0.7),
     first_frame=replace(_FRAME, width=224, local_width=48),
     frames=16,
     flow_frames=8,

@@ -73,10 +73,11 @@ class WarpPrior(CopyLast):
         return frame, Warp(tokenizer.encode(obs_to_frame(frame.frame)), visible, remembered)
 
     def shrink(self, z: Float[Array, "b n c"], state: CameraState, inputs: Warp) -> Float[Array, "b n c"]:
-        """Shrink small deviations from the warp, cell by cell, as a Wiener filter does.
+        """Shrink small deviations from the warp, cell by cell, and leave large ones.
 
-        The next warp is made of this frame, so that errors too small to see would add up where nothing happens. With n
-        the root mean square deviation of a cell, it is scaled by n^2 / (n^2 + shrink_threshold^2).
+        What a network is not sure of it predicts as a mean, which is a blur, and the next warp is made of this frame:
+        of what was seen sharply nothing would be left in a second. With n the root mean square deviation of a cell, it
+        is scaled by n^4 / (n^4 + shrink_threshold^4).
         """
         return jnp.where(state.started[:, None, None], self._shrunk(z, inputs.z), z)
 
@@ -125,7 +126,7 @@ class WarpPrior(CopyLast):
             return z
         change = unpack(z - warp, config.grid, config.pack)
         power = jnp.square(change).mean(-1, keepdims=True)
-        return warp + pack_cells(change * power / (power + threshold**2), config.pack)
+        return warp + pack_cells(change * power**2 / (power**2 + threshold**4), config.pack)
 
     def _by_cell(self, fraction: Float[Array, "*b h w"]) -> Float[Array, "*b y x"]:
         """Return the mean over each cell; the last ones may reach past the frame."""
