@@ -45,6 +45,22 @@ def test_the_game_is_dark_where_its_episode_is_over_and_the_dream_goes_on(column
     assert (game[:, -1] == 24).all() and (game[:, 0] != 24).any() and (dream[:, -1] != 24).any()
 
 
+class Mortal(toy.Perfect):
+    """Is over after 2.5 seconds."""
+
+    def rollout(self, state, actions):
+        age = np.asarray(state.frame_index)[:, None] + 1 + np.arange(actions.shape[1])
+        state, out = super().rollout(state, actions)
+        state = state._replace(frame_index=state.frame_index + actions.shape[1])
+        return state, out._replace(terminated=age == 25)
+
+
+def test_a_dream_is_dark_where_it_called_itself_over(columns):
+    strip = gather_film_strip({"mortal": Mortal()}, columns, seconds=8, num_starts=3)
+    is_dark = (strip.frames[:, 1] == 24).all((-3, -2, -1))
+    assert not is_dark[:, :3].any() and is_dark[:, 3:].all()
+
+
 def test_the_picture_has_every_frame_at_its_place():
     frames = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3, 1, 1, 1) * 20
     strip = FilmStrip(("game", "dream"), np.broadcast_to(frames, (2, 2, 3, 16, 32, 3)).copy())

@@ -141,7 +141,7 @@ def test_one_episode_is_cut_in_the_middle(columns):
 
 def test_clips_of_a_dream_are_the_frames_of_its_age(columns):
     rows = ages.draw_rows(columns.bounds, CONTEXT + 80, 3, np.random.default_rng(0))
-    early, late = ages.dream_at(toy.Perfect(), columns, rows, (0, 62), 4, jax.random.key(0))
+    early, late = ages.dream_at(toy.Perfect(), columns, rows, (0, 62), 4, jax.random.key(0)).clips
     assert np.array_equal(early, columns.obs[rows[:, CONTEXT : CONTEXT + 4]])
     assert np.array_equal(late, columns.obs[rows[:, CONTEXT + 62 : CONTEXT + 66]])  # over the end of a chunk
 

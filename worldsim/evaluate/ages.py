@@ -30,6 +30,14 @@ class TooFewContextsError(ValueError):
     """The footage holds fewer contexts than there are streams to begin."""
 
 
+class Dreams(NamedTuple):
+    """Clips of dreams at some ages, and when each dream called itself over."""
+
+    clips: list[Clips]
+    end: Int64[np.ndarray, " n"]
+    """Frames until then, its last one included; more than were dreamed where it did not."""
+
+
 class Half(NamedTuple):
     """Clips of one half of the recording, by age in seconds."""
 
@@ -53,7 +61,7 @@ def dream_halves(trial: Trial, ages: Sequence[int], count: int) -> tuple[Half, H
     rng = np.random.default_rng([trial.seed, 23])
     rows = [draw_rows(bounds, length, count // 2, rng) for bounds in halves]
     parts = [
-        [clips[:num] for clips in dream_at(trial.sim, columns, ids, at, SPAN, key)]
+        [clips[:num] for clips in dream_at(trial.sim, columns, ids, at, SPAN, key).clips]
         for ids, num, key in trial.batches(np.concatenate(rows))
     ]
     dreams = [np.concatenate(clips) for clips in zip(*parts)]
@@ -102,7 +110,7 @@ def draw_rows(
 
 def dream_at(
     sim: Simulator, columns: Columns, rows: Int64[np.ndarray, "n t"], at: Sequence[int], span: int, key: PRNGKeyArray
-) -> list[Clips]:
+) -> Dreams:
     """Dream streams on from their first CONTEXT rows under the actions of the rest.
 
     Args:
@@ -114,18 +122,22 @@ def dream_at(
         key: of the noise.
 
     Returns:
-        The clips `[n span h w c]` that begin at each of `at`.
+        The clips `[n span h w c]` that begin at each of `at`, and the ends; dreams go on behind them.
     """
     taken = columns.prev_action[rows]
     state, _ = sim.reset(key, initial=InitialContext.frames(columns.obs[rows[:, :CONTEXT]], taken[:, :CONTEXT]))
     actions = np.where(np.isnan(taken).any(-1, keepdims=True), sim.action_spec.noop, taken)[:, CONTEXT:]
     pieces: list[list[np.ndarray]] = [[] for _ in at]
+    end = np.full(len(rows), actions.shape[1] + 1)
     for number, chunk in enumerate(whole_chunks(actions[:, : max(at) + span], CHUNK)):
         start = number * CHUNK
         state, out = dream_on(sim, state, chunk)
         for piece, first in zip(pieces, at):
             piece.append(np.asarray(out.obs)[:, max(first - start, 0) : max(first + span - start, 0)])
-    return [np.concatenate(piece, 1) for piece in pieces]
+        if out.terminated is not None:
+            over = np.asarray(out.terminated)
+            end = np.where(over.any(1), np.minimum(end, start + 1 + over.argmax(1)), end)
+    return Dreams([np.concatenate(piece, 1) for piece in pieces], end)
 
 
 def lies_past_end(bounds: Int64[np.ndarray, " i"], rows: Int64[np.ndarray, "n t"]) -> Bool[np.ndarray, "n t"]:

@@ -3,7 +3,8 @@
 The starts are eight held-out contexts, spread evenly over those that are followed by 20 recorded seconds: the same for
 every world of a footage, none left out or chosen by its looks. The dream goes on under the actions that were recorded
 there. Where episodes are shorter, the game's row is dark after their end, and the dream goes on under the actions of
-the episodes that follow. Second 0 is the last frame of the context, which is recorded in both rows.
+the episodes that follow, until it calls itself over: then its row is dark too. Second 0 is the last frame of the
+context, which is recorded in both rows.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
 from worldsim.data.dataset import Columns
@@ -53,12 +54,17 @@ def gather_film_strip(
     over = np.concatenate(
         [np.zeros((len(rows), 1), bool), lies_past_end(columns.bounds, rows)[:, np.add(at, CONTEXT)]], 1
     )
-    game = np.where(over[..., None, None, None], np.uint8(DARK[0]), columns.obs[shown])
+    game = _darkened(columns.obs[shown], over)
     films = [game]
     for sim in worlds.values():
-        dream = np.concatenate(dream_at(sim, columns, rows, at, 1, jax.random.key(0)), 1)
+        dreams = dream_at(sim, columns, rows, at, 1, jax.random.key(0))
+        dream = _darkened(np.concatenate(dreams.clips, 1), np.array(at)[None] >= dreams.end[:, None])
         films.append(np.concatenate([game[:, :1], dream], 1))
     return FilmStrip(("game", *worlds), np.stack(films, 1))
+
+
+def _darkened(frames: UInt8[np.ndarray, "n t h w c"], over: Bool[np.ndarray, "n t"]) -> UInt8[np.ndarray, "n t h w c"]:
+    return np.where(over[..., None, None, None], np.uint8(DARK[0]), frames)
 
 
 def draw_film_strip(strip: FilmStrip, width: int = WIDTHS[0]) -> UInt8[np.ndarray, "y x 3"]:
@@ -109,8 +115,8 @@ def film_strip_section(strip: FilmStrip | None) -> Html:
     starts, _, columns = strip.frames.shape[:3]
     alt = f"{', '.join(strip.names)}: one frame a second of {starts} starts"
     caption = (
-        f"One frame a second for {columns - 1} s of {starts} fixed starts, none left out. Second 0 is recorded; the "
-        "game's row is dark where its episode is over."
+        f"One frame a second for {columns - 1} s of {starts} fixed starts, none left out. Second 0 is recorded; a "
+        "row of game or dream is dark where it is over."
     )
     film = element("figure", picture(draw_film_strip(strip), alt=alt), element("figcaption", caption))
     return join([element("h2", "Twenty seconds"), film])
