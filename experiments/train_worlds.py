@@ -52,11 +52,11 @@ LIMITS = {
         "the score is not counted on",
     ],
     "minecraft": [
-        "what was never in sight is a blur and stays one; what was is smeared after a few seconds of walking",
+        "what was never in sight is fog and stays fog: looking around, digging and building fill the picture with it",
         "from words alone it paints lands as with a brush, without blocks: begin at a recorded moment for a sharp one",
         "dusk and dawn have nearly the same light, in the game and here",
     ],
-    "snake": ["the score counts up, but not always by one"],
+    "snake": ["long dreams may be over too early, and now and then there is no apple"],
     "pong": ["now and then a point counts twice, or the ball is served where it was not lost"],
 }
 
