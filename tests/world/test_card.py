@@ -3,6 +3,7 @@
 import pytest
 
 from tests.world.bundles import make_world
+from worldsim.places import FIRST, SHIPPED
 from worldsim.world import list_worlds, load_world, save_world
 
 
@@ -57,3 +58,8 @@ def test_people_read_single_values_and_metrics_keep_the_curves(tmp_path):
     assert "| fidelity psnr | 20.5 |" in text and "Measured by `worldsim eval`" in text
     assert "21.25" not in text and "0.125" not in text
     assert load_world(tmp_path / "pong").metrics["fidelity"] == numbers
+
+
+def test_the_world_of_who_names_none_is_shipped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert list_worlds()[SHIPPED[1] / FIRST].name == FIRST
