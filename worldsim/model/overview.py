@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from worldsim.nn.embedding import GridEmbedding, patchify
 from worldsim.nn.layers import like, linear
-from worldsim.nn.local import ConvBlock, soft_norm
+from worldsim.nn.local import ConvBlock, pool
 
 SQUARE = 4  # cells of a side
 NUM_FRAMES = 2  # of the past: what moves has a velocity
@@ -37,5 +37,4 @@ class Overview(nnx.Module):
         squares = self.in_proj(patchify(jnp.pad(cells, ends), SQUARE))
         rows, columns, width = squares.shape[-3:]
         squares = squares + like(self.pos_embed(rows, columns).reshape(rows, columns, width), squares)
-        seen = soft_norm(self.block(squares, cond))
-        return self.out_proj(jnp.concatenate([seen.max((-3, -2)), seen.mean((-3, -2))], -1))
+        return self.out_proj(pool(self.block(squares, cond)))

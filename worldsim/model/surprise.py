@@ -24,7 +24,7 @@ from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.picture import shows_picture
 from worldsim.nn.embedding import ActionEmbedding
 from worldsim.nn.layers import linear
-from worldsim.nn.local import ConvBlock, soft_norm
+from worldsim.nn.local import ConvBlock, pool, soft_norm
 
 SURPRISE = 0.3  # mean square error of a cell, in units of the latents, from which on it counts
 APART = 2  # cells between two surprises, at least
@@ -138,8 +138,7 @@ class SurpriseNet(nnx.Module):
         outside = jnp.broadcast_to(1 - shows_picture(self.config, marked.shape[-3:-1]), marked[..., :1].shape)
         frames = [scene.last, scene.mean - scene.last, 0.1 * scene.log_variance, marked, outside]
         cells = self.before(self.in_proj(jnp.concatenate(frames, -1)), self.action(scene.prev_action))
-        seen = soft_norm(cells)
-        return cells, nnx.silu(self.pool(jnp.concatenate([seen.max((-3, -2)), seen.mean((-3, -2))], -1)))
+        return cells, nnx.silu(self.pool(pool(cells)))
 
     def draw(self, scene: Scene, keys: Key[Array, " b"]) -> Float[Array, "b y x e"]:
         """Draw the surprises of frames, one after the other, and `mark` them."""

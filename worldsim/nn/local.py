@@ -116,3 +116,9 @@ def soft_norm(x: Float[Array, "... c"]) -> Float[Array, "... c"]:
     """Bound vectors without lifting small ones: x / sqrt(1 + mean x^2)."""
     x32 = x.astype(jnp.float32)
     return (x32 * jax.lax.rsqrt(1 + (x32 * x32).mean(-1, keepdims=True))).astype(x.dtype)
+
+
+def pool(x: Float[Array, "*b y x c"]) -> Float[Array, "*b d"]:
+    """Describe frames as wholes: the largest and the mean of each channel, bounded, twice as many."""
+    seen = soft_norm(x)
+    return jnp.concatenate([seen.max((-3, -2)), seen.mean((-3, -2))], -1)

@@ -84,7 +84,7 @@ class Detector(NamedTuple):
         height, width = self.background.shape[:2]
         for start in range(0, len(frames), _CHUNK):
             scores, centres = self._region_scores(frames[start : start + _CHUNK])
-            margin = (scores - self.thresholds) / (1 - self.thresholds)
+            margin = self._margins(scores)
             flat = margin.reshape(len(margin), -1)
             best = np.where(flat.max(1) > 0, flat.argmax(1), -1)
             places[start : start + _CHUNK][best >= 0] = centres.reshape(-1, 2)[best[best >= 0]] / [width, height]
@@ -92,17 +92,16 @@ class Detector(NamedTuple):
 
     def num_seen(self, frames: UInt8[np.ndarray, "n h w c"]) -> Int64[np.ndarray, " n"]:
         """How many there are in each frame, MOST at most: matches that lie further than FAR from better ones."""
-        found = []
+        found, (height, width) = [], self.background.shape[:2]
         for start in range(0, len(frames), _CHUNK):
             scores, centres = self._region_scores(frames[start : start + _CHUNK])
-            found += [self._num_matches(score, centres) for score in scores]
+            places = centres / [width, height]
+            margins = np.where(self.visible(places), self._margins(scores), 0.0)
+            found += [self._num_matches(margin, centres, places) for margin in margins]
         return np.array(found, np.int64)
 
-    def _num_matches(self, score, centres):
-        """How many there are where templates score `[y x k]`."""
-        height, width = self.background.shape[:2]
-        places = centres / [width, height]
-        margin = np.where(self.visible(places), (score - self.thresholds) / (1 - self.thresholds), 0.0)
+    def _num_matches(self, margin, centres, places):
+        """How many there are where templates exceed their thresholds by `[y x k]`."""
         for count in range(MOST):
             best = np.unravel_index(margin.argmax(), margin.shape)
             if margin[best] <= 0:
@@ -119,7 +118,7 @@ class Detector(NamedTuple):
         real = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
         at = np.clip(rows, 0, height - 1)[:, :, None], np.clip(columns, 0, width - 1)[:, None]
         crop = frames[np.arange(len(frames))[:, None, None], *at] - self.background[at]
-        margin = self._margins(np.where(real[..., None], crop, 0).astype(np.float32))
+        margin = self._margins(self._scores(np.where(real[..., None], crop, 0).astype(np.float32)))
         best, which = margin.max(-1), margin.argmax(-1)
         search = int(np.ceil(SEARCH * width / 64))
         grid = np.stack(np.meshgrid(*[np.arange(-search, search + 1) + 0.5] * 2), -1)
@@ -145,8 +144,8 @@ class Detector(NamedTuple):
         filled[: len(difference)] = difference
         return np.asarray(_scores(filled, self.templates, self.weights))[: len(difference)]
 
-    def _margins(self, difference):
-        return (self._scores(difference) - self.thresholds) / (1 - self.thresholds)
+    def _margins(self, scores):
+        return (scores - self.thresholds) / (1 - self.thresholds)
 
     def _elsewhere(self, centres, place):
         """Whether centres `[y x k 2]` are far from every place `[m 2]`, and the object there would be wholly inside.
