@@ -121,11 +121,24 @@ def test_a_flow_moves_what_is_visible_and_leaves_what_is_static():
     assert not warped.visible[:, 4:, -3:].any() and warped.visible[:, :4].all() and warped.visible[:, :, :-3].all()
 
 
+def test_a_flow_does_not_move_what_a_turn_brings_back():
+    state, back = seen_from((0, 0), (20, 0), (40, 0)), heading(20, 0)
+    drag = jnp.zeros((1, *CONFIG.size, 2)).at[..., 1].set(9.0)
+    flow = Flow(drag, jnp.zeros((1, *CONFIG.size)))
+    plain, moved = warp(state, back, CONFIG), warp(state, back, CONFIG, flow)
+    comes_back = ~np.asarray(plain.visible) & (np.asarray(plain.remembered) > 0)
+    assert comes_back[0, :, :4].all()
+    np.testing.assert_array_equal(moved.frame[comes_back], plain.frame[comes_back])
+    np.testing.assert_array_equal(moved.remembered[comes_back], plain.remembered[comes_back])
+    assert np.abs(np.asarray(moved.frame, int) - np.asarray(plain.frame, int))[np.asarray(plain.visible)].mean() > 4
+
+
 def test_the_last_two_frames_are_warped_to_the_next_heading():
     last, before, visible = warp_last_two(seen_from((0, 0), (8, 4)), heading(10, 5), CONFIG)
     for picture in (last, before):
         error = np.abs(np.asarray(picture) - paint(10, 5)).max(-1)
         assert error[np.asarray(visible)][:].mean() < 6
+    np.testing.assert_array_equal(*warp_last_two(seen_from((0, 0), (90, 0)), heading(130, 0), CONFIG)[:2])
     alone = seen_from((0, 0))
     np.testing.assert_array_equal(*warp_last_two(alone, heading(5, 0), CONFIG)[:2])
     assert not warp_last_two(empty_state(1, CONFIG), heading(0, 0), CONFIG)[2].any()

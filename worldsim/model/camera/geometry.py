@@ -143,14 +143,17 @@ def warp_last_two(
 ) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w 3"], Bool[Array, "b h w"]]:
     """Render the last two frames from a heading: float32 `[b h w 3]` in 0..255 each, latest first.
 
-    The third value is which pixels were in the last frame, bool `[b h w]`.
+    What the frame before the last did not show is as in the last. The third value is which pixels were in the last
+    frame, bool `[b h w]`.
     """
 
     def one(state: CameraState, heading: Float[Array, "2"]):
         rays = _rays(_pixel_grid(config.size), config) @ _rotation(heading).T
         at, visible = _project(rays @ _rotation(state.heading), config)
-        earlier, _ = _project(rays @ _rotation(state.before_heading), config)
-        return smooth(state.frame, at), smooth(state.before, earlier), visible & state.started
+        earlier, was_visible = _project(rays @ _rotation(state.before_heading), config)
+        last = smooth(state.frame, at)
+        before = jnp.where(was_visible[..., None], smooth(state.before, earlier), last)
+        return last, before, visible & state.started
 
     return jax.vmap(one)(state, heading)
 
@@ -166,7 +169,7 @@ def _warp(
     state: CameraState, heading: Float[Array, "2"], flow: Flow | None, config: CameraConfig, sample: Sample
 ) -> WarpedFrame:
     grid = _pixel_grid(config.size)
-    pixels = grid if flow is None else grid + flow.moved
+    pixels = grid if flow is None else grid + _moved(state, heading, flow, config)
     rays = _rays(pixels, config) @ _rotation(heading).T  # in the world
     at, is_inside = _project(rays @ _rotation(state.heading), config)
     visible = is_inside & state.started & ~((jnp.abs(at - grid).max(-1) > MAX_HUD_SHIFT) & _in_hud(at, config))
@@ -182,14 +185,23 @@ def _warp(
     return WarpedFrame(jnp.clip(frame, 0, 255), visible | is_kept, jnp.where(is_kept, 0.0, confidence))
 
 
+def _moved(state: CameraState, heading: Float[Array, "2"], flow: Flow, config: CameraConfig) -> Any:
+    """Let a flow move all but what the turn alone brings back into view: that is remembered where it was."""
+    if not config.turns:
+        return flow.moved
+    rays = _rays(_pixel_grid(config.size), config) @ _rotation(heading).T
+    _, in_view = _project(rays @ _rotation(state.heading), config)
+    row, column = jnp.moveaxis(_panorama_pixels(rays, state.confidence.shape).round().astype(int), -1, 0)
+    height, width = state.confidence.shape
+    is_known = state.confidence[jnp.clip(row, 0, height - 1), column % width] > 0
+    return jnp.where((is_known & ~in_view)[..., None], 0.0, flow.moved)
+
+
 def _around(state: CameraState, rays: Any, visible: Bool[Array, "h w"], last: Float[Array, "h w 3"]) -> tuple[Any, Any]:
     """Fill what the last frame does not show from the panorama; with the confidence of each pixel."""
-    height, width = state.panorama.shape[:2]
-    x = jnp.arctan2(rays[..., 0], rays[..., 2]) / (2 * jnp.pi) * width - 0.5
-    y = (jnp.arcsin(jnp.clip(rays[..., 1], -1, 1)) / jnp.pi + 0.5) * height - 0.5
     is_known = (state.confidence > 0)[..., None]
     layers = jnp.concatenate([state.panorama * is_known, is_known, state.confidence[..., None]], -1)
-    around = jax.lax.stop_gradient(jnp.stack([y, x], -1))  # whose slope has no bound at the poles
+    around = jax.lax.stop_gradient(_panorama_pixels(rays, state.confidence.shape))  # slopes have no bound at the poles
     parts = smooth(layers, around, wrap=True)
     seen, fraction, confidence = parts[..., :3], parts[..., 3:4], parts[..., 4]
     confidence = jnp.where(visible | (fraction[..., 0] < 0.5), 0.0, confidence)
@@ -238,6 +250,14 @@ def _panorama_rays() -> Float[np.ndarray, "y x 3"]:
     pitch, yaw = np.meshgrid(pitch, yaw, indexing="ij")
     rays = [np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)]
     return np.stack(rays, -1).astype(np.float32)
+
+
+def _panorama_pixels(rays: Any, size: tuple[int, ...]) -> Float[Array, "y x 2"]:
+    """Return where rays meet a panorama of this height and width, in pixels (row, column)."""
+    height, width = size
+    column = jnp.arctan2(rays[..., 0], rays[..., 2]) / (2 * jnp.pi) * width - 0.5
+    row = (jnp.arcsin(jnp.clip(rays[..., 1], -1, 1)) / jnp.pi + 0.5) * height - 0.5
+    return jnp.stack([row, column], -1)
 
 
 def _focal(config: CameraConfig) -> float:
