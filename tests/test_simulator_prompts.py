@@ -54,6 +54,33 @@ def test_words_begin_a_world_from_noise_and_hold_as_it_goes_on(reader):
     assert equal(after.cache.prompt, state.cache.prompt)
 
 
+@pytest.fixture(scope="module")
+def recaller(reader):
+    """The same world with contexts that words name: two of a desert, and none of a forest."""
+    episode = bar_episode(np.random.default_rng(5))
+    named = {
+        "named_obs": np.stack([episode.obs[i : i + 3] for i in (0, 5)]),
+        "named_prev_action": np.full((2, 3, 1), np.nan, np.float32),
+        "named_labels": np.array([[1], [1]], np.uint8),
+    }
+    contexts = {**reader.world.initial_contexts, **named}
+    return Simulator.from_world(dataclasses.replace(reader.world, initial_contexts=contexts), num_denoise_steps=1)
+
+
+def test_words_begin_with_a_recorded_moment_that_shows_what_they_name(recaller, reader):
+    texts, key = ["desert", "a forest", "사막"], jax.random.key(3)
+    state, obs = recaller.reset(key, initial=InitialContext.from_text(texts))
+    ends = recaller.world.initial_contexts["named_obs"][:, -1]
+    assert all((ends == np.asarray(obs[i])).all((1, 2, 3)).any() for i in (0, 2))
+    generated, other = recaller.reset(key, initial=InitialContext.from_text(texts, generate=True))
+    np.testing.assert_array_equal(obs[1], other[1])
+    np.testing.assert_array_equal(state.cache.count, [3, 1, 3])
+    np.testing.assert_array_equal(generated.cache.count, [1, 1, 1])
+    drawn = [recaller.reset(jax.random.key(i), initial=InitialContext.from_text("desert"))[1] for i in range(12)]
+    assert len({np.asarray(x).tobytes() for x in drawn}) == 2, "each of those that show it is drawn at times"
+    assert recaller.recalls("desert") and not recaller.recalls("forest") and not reader.recalls("desert")
+
+
 def test_words_stand_beside_frames_and_one_text_is_for_all(reader):
     frames = bar_episode(np.random.default_rng(0)).obs[:3]
     plain, _ = reader.reset(jax.random.key(0), initial=InitialContext.frames(frames), batch_size=2)

@@ -2,7 +2,7 @@
 
 InitialContext.recorded()              one of the contexts that the bundle keeps, drawn by the key
 InitialContext.frames(obs, actions)    given frames
-InitialContext.from_text("snow")       a first frame that is generated from a text
+InitialContext.from_text("snow")       a recorded context that a text names, or a first frame that is generated from it
 InitialContext.noise()                 a first frame that is generated from noise
 """
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, UInt8
 
 from worldsim.controls import ActionSpec
 from worldsim.data.store import Footage
@@ -34,6 +34,7 @@ class InitialContext:
     actions: Any = None
     text: str | Sequence[str] | None = None
     is_generated: bool = False
+    may_recall: bool = False
 
     @classmethod
     def recorded(cls, *, text: str | Sequence[str] | None = None) -> InitialContext:
@@ -54,9 +55,13 @@ class InitialContext:
         return cls(obs=np.asarray(obs), actions=actions, text=text)
 
     @classmethod
-    def from_text(cls, text: str | Sequence[str]) -> InitialContext:
-        """Begin from a text, one for all worlds or one per world, which stays the prompt of the frames to come."""
-        return cls(text=text, is_generated=True)
+    def from_text(cls, text: str | Sequence[str], *, generate: bool = False) -> InitialContext:
+        """Begin from a text, one for all worlds or one per world, which stays the prompt of the frames to come.
+
+        Where the bundle keeps contexts that show all that a text names, its world begins from one of them, drawn by
+        the key; elsewhere, and everywhere with `generate`, from a first frame that is generated from the text.
+        """
+        return cls(text=text, is_generated=True, may_recall=not generate)
 
     @classmethod
     def noise(cls) -> InitialContext:
@@ -100,6 +105,19 @@ def reset_keys(key: PRNGKeyArray | Key[Array, " b"], count: int) -> ResetKeys:
     if key.shape != (count,):
         raise ValueError(f"expected one key, or one for each of {count} worlds, got {key.shape}.")
     return ResetKeys(key, jax.random.fold_in(key[0], CONTEXT_STREAM))
+
+
+def find_named(contexts: Mapping[str, np.ndarray], prompt: Prompt, key: PRNGKeyArray) -> Int[np.ndarray, " b"]:
+    """Draw a context of the bundle that shows all that a prompt names, for each of b prompts; -1 where there is none.
+
+    A prompt that names no attribute has none.
+    """
+    labels, asked = contexts.get("named_labels"), np.asarray(prompt.labels)[:, None]
+    if labels is None:
+        return np.full(len(asked), -1)
+    shows = ((asked == 0) | (asked == labels)).all(-1) & (asked > 0).any(-1)  # [b s]
+    drawn = np.where(shows, np.asarray(jax.random.uniform(key, shows.shape)), -1.0)
+    return np.where(shows.any(-1), drawn.argmax(-1), -1)
 
 
 def draw_contexts(

@@ -40,6 +40,7 @@ class Dream(NamedTuple):
     real: UInt8[np.ndarray, "t h w c"] | None
     fps: float
     seconds: float
+    begins: str  # with what: "recorded" frames, "generated" ones, or a "saved" state
 
 
 def dream(
@@ -99,7 +100,14 @@ def dream(
             on_progress(len(frames), num_frames)
     if save_state is not None:
         sim.save_state(state, save_state)
-    return Dream(np.stack(frames), seen, sim.fps, time.perf_counter() - began)
+    begins = "saved" if from_state is not None else _beginning(initial, sim)
+    return Dream(np.stack(frames), seen, sim.fps, time.perf_counter() - began, begins)
+
+
+def _beginning(initial: InitialContext, sim: Simulator) -> str:
+    if not initial.is_generated:
+        return "recorded"
+    return "recorded" if isinstance(initial.text, str) and sim.recalls(initial.text) else "generated"
 
 
 def _check(num_frames: int, prompt: str | None, actions: str, real: Path | None, from_state: Path | None) -> None:

@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt8
 
 from worldsim import backend
 from worldsim.history import arrays_to_state, state_to_arrays
-from worldsim.initial import InitialContext, draw_contexts, read_frames, read_text, reset_keys
+from worldsim.initial import InitialContext, ResetKeys, draw_contexts, find_named, read_frames, read_text, reset_keys
 from worldsim.model.dynamics import DynamicsConfig
 from worldsim.model.generate import Sampler
 from worldsim.model.modules import build_graphs, check_configs, count_params, graphs_of, read_configs
@@ -164,11 +164,12 @@ class Simulator:
         batch = initial.batch_size(batch_size)
         prompt = read_text(initial.text, self.config.prompt, batch)
         keys = reset_keys(key, batch)
+        contexts = self.world.initial_contexts
         if initial.is_generated:
-            state, z = self._programs.generate(self.params, keys.worlds, prompt)
-            return state, self.decode(z) if decode else z
+            named = find_named(contexts, prompt, keys.context) if initial.may_recall else np.full(batch, -1)
+            return self._reset_by_text(keys, prompt, named, decode)
         if initial.obs is None:
-            obs, actions = draw_contexts(self.world.initial_contexts, keys.context, batch)
+            obs, actions = draw_contexts(contexts, keys.context, batch)
         else:
             obs, actions = read_frames(initial, self.size, self.action_spec, batch)
         state, z = self._programs.reset(self.params, keys.worlds, obs, actions, prompt)
@@ -261,6 +262,32 @@ class Simulator:
         """What tells the states of this world from those of others of the same shapes."""
         return f"{self.card.name}, game {self.card.game}, weights {self.card.weights.sha256 or 'unsaved'}"
 
+    def recalls(self, text: str) -> bool:
+        """Tell whether `InitialContext.from_text` begins from a recorded context of the bundle for this text.
+
+        Raises:
+            ValueError: words that the world does not know, or a world that reads none.
+        """
+        prompt = read_text(text, self.config.prompt, 1)
+        return bool(find_named(self.world.initial_contexts, prompt, jax.random.key(0))[0] >= 0)
+
+    def _reset_by_text(
+        self, keys: ResetKeys, prompt: Any, named: Int[np.ndarray, " b"], decode: bool
+    ) -> tuple[SimState, UInt8[Array, "b h w c"] | Float[Array, "b n d"]]:
+        """Begin from named contexts of the bundle, and where there is none (-1) from generated frames."""
+        is_named, contexts = named >= 0, self.world.initial_contexts
+        if is_named.any():
+            obs, actions = (contexts[key][named] for key in ("named_obs", "named_prev_action"))
+            state, z = self._programs.reset(self.params, keys.worlds, obs, actions, prompt)
+            began = state, jnp.asarray(obs[:, -1]) if decode else z
+            if is_named.all():
+                return began
+        state, z = self._programs.generate(self.params, keys.worlds, prompt)
+        generated = state, self.decode(z) if decode else z
+        if not is_named.any():
+            return generated
+        return jax.tree.map(lambda x, y: _by_world(is_named, x, y), began, generated)
+
     def _rows(self, action: Any, batch_shape: tuple[int, ...]) -> Any:
         if not isinstance(action, jax.Array):
             return self.action_spec.rows(action, batch_shape=batch_shape)
@@ -269,6 +296,11 @@ class Simulator:
             raise ValueError(f"expected shape {(*batch_shape, self.action_spec.size)} for action, got {action.shape}.")
         low, high = (x.reshape((1,) * len(batch_shape) + x.shape) for x in self.action_spec.bounds)
         return jnp.clip(rows.astype(jnp.float32), low, high)
+
+
+def _by_world(choice: Bool[np.ndarray, " b"], chosen: Array, other: Array) -> Array:
+    """Take the rows of `chosen` for the worlds of `choice`, and of `other` for the rest."""
+    return jnp.where(choice.reshape(-1, *[1] * (chosen.ndim - 1)), chosen, other)
 
 
 def _check_state(state: object) -> None:

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 
 from tests.worlds import RECIPE, bar_episode, bar_footage
-from worldsim.data.dataset import load_columns
 from worldsim.data.store import Footage, FootageWriter
 from worldsim.model.outcome import symexp, two_hot
 from worldsim.train import check_data, fit
-from worldsim.train.card import NUM_CONTEXTS, _pick_contexts
+from worldsim.train.contexts import NUM_CONTEXTS, pick_contexts
 from worldsim.train.evaluation import _lengths
-from worldsim.train.games import configs_of
+from worldsim.train.games import configs_of, load_games
 from worldsim.train.preflight import estimates
 from worldsim.types import CONTEXT
 
@@ -44,11 +43,15 @@ def test_large_rewards_get_bins_of_their_own(tmp_path):
     assert configs_of([small], RECIPE)[0].outcome == RECIPE.outcome
 
 
+def game_of(footage):
+    return load_games([footage], configs_of([footage], RECIPE), 0)[0]
+
+
 @pytest.mark.parametrize("num_steps", [1, 4])
 def test_worlds_begin_from_what_short_episodes_have(tmp_path, num_steps):
     footage = footage_of(tmp_path / "f", lambda i, e: e, num_steps=num_steps)
-    train, held = load_columns(footage, [0, 1, 2]), load_columns(footage, [3])
-    contexts = _pick_contexts(train, held)
+    game = game_of(footage)
+    contexts, held = pick_contexts(game), game.data[1]
     assert contexts["obs"].shape[:2] == (4, num_steps)
     context, horizon = _lengths(held)
     assert context >= 1 and horizon >= 1 and context + horizon <= num_steps + 1
@@ -61,7 +64,7 @@ def test_worlds_do_not_begin_in_the_dark(tmp_path):
         return episode._replace(obs=np.where(is_dark[:, None, None, None], episode.obs // 64, episode.obs))
 
     footage = footage_of(tmp_path / "f", half_dark, num_steps=20 * CONTEXT)
-    contexts = _pick_contexts(load_columns(footage, [0, 1, 2]), load_columns(footage, [3]))
+    contexts = pick_contexts(game_of(footage))
     assert contexts["obs"].shape[:2] == (NUM_CONTEXTS, CONTEXT)
     assert contexts["obs"][:, -1].max((1, 2, 3)).min() > 100
 

@@ -18,9 +18,11 @@ from worldsim.model.outcome import Outcome, OutcomeConfig
 from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 from worldsim.nn.params import merge, split
 from worldsim.text.prompt import PromptConfig
+from worldsim.train.contexts import NUM_NAMED, Candidates, pick_contexts, pick_named
+from worldsim.train.games import configs_of, load_games
 from worldsim.train.losses import TrainBatch, dynamics_loss
 from worldsim.train.optimizer import Fixed
-from worldsim.train.prompts import WindowPrompts, captions_digest, prompt_config, read_prompts
+from worldsim.train.prompts import WindowPrompts, captions_digest, frame_labels, prompt_config, read_prompts
 from worldsim.types import Batch, fold_keys
 
 
@@ -142,3 +144,21 @@ def test_lands_have_a_word_for_every_value():
     from worldsim.data.captions import check_attributes
 
     check_attributes(LANDS, tuple(LANDS))
+
+
+def test_a_bundle_keeps_contexts_of_all_that_footage_can_name(footage):
+    game = load_games([footage], configs_of([footage], RECIPE), 0)[0]
+    config, contexts = game.configs.dynamics.prompt, pick_contexts(game)
+    shown = np.concatenate([frame_labels(config, footage, part, np.arange(len(part.obs))) for part in game.data])
+    for i in range(shown.shape[1]):
+        assert set(contexts["named_labels"][:, i]) >= set(shown[:, i]) - {0}, config.attributes[i]
+    assert len(contexts["named_obs"]) == len(contexts["named_labels"]) <= NUM_NAMED
+    assert len(np.unique(contexts["named_labels"], axis=0)) == len(contexts["named_labels"]), "none says what one says"
+
+
+def test_of_many_moments_those_that_show_something_new_are_kept():
+    labels = np.array([[1, 0], [1, 2], [1, 2], [2, 1], [0, 0]], np.int32)
+    lively = np.array([[0, 9.0], [0, 1.0], [0, 2.0], [0, 0.0], [0, 99.0]])
+    found = Candidates([], np.arange(5), lively, labels, 1)
+    assert pick_named(found, 9) == [0, 3, 2], "the livelier of two that show the same, and none that shows nothing"
+    assert pick_named(found, 1) == [0], "which shows nearly as much as the third, and is livelier"

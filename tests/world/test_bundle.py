@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tests.world.bundles import make_world
+from tests.worlds import random_world
 from worldsim.controls import discrete
+from worldsim.text.prompt import PromptConfig
 from worldsim.world import Card, flatten, load_world, save_world, unflatten
 
 
@@ -93,6 +95,27 @@ def test_initial_contexts_of_a_wrong_size_are_refused(tmp_path, change, message)
     with pytest.raises(ValueError, match=message):
         save_world(world, tmp_path / "w")
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"named_labels": np.array([[1], [3]], np.uint8)}, "a value of each attribute"),
+        ({"named_labels": np.array([[1]], np.uint8)}, r"named_labels: expected uint8 \[2, 1\], got uint8 \[1, 1\]"),
+        ({"named_obs": np.zeros((2, 4, 1, 1, 3), np.uint8)}, "named_obs: expected uint8"),
+        ({"named_labels": None}, "and named_labels"),
+    ],
+)
+def test_contexts_that_words_name_are_checked_too(tmp_path, change, message):
+    words = PromptConfig(attributes=(("biome", (("desert",), ("forest",))),), known=("desert", "forest"))
+    world = random_world(prompt=words)
+    named = {f"named_{key}": x for key, x in world.initial_contexts.items()}
+    contexts = {**world.initial_contexts, **named, "named_labels": np.array([[1], [0]], np.uint8)}
+    save_world(replace(world, initial_contexts=contexts), tmp_path / "good")
+    np.testing.assert_array_equal(load_world(tmp_path / "good").initial_contexts["named_labels"], [[1], [0]])
+    bad = {key: x for key, x in (contexts | change).items() if x is not None}
+    with pytest.raises(ValueError, match=message):
+        save_world(replace(world, initial_contexts=bad), tmp_path / "bad")
 
 
 def test_unflatten_undoes_flatten():

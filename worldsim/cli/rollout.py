@@ -74,6 +74,7 @@ class Rollout:
         count, seconds = len(video), result.seconds
         console.report(
             self.json,
-            {"path": str(self.out), "frames": count, "fps": result.fps, "seconds": seconds},
-            f"{self.out}: {count} frames in {seconds:.1f} s, {count / seconds:.0f} a second",
+            {"path": str(self.out), "frames": count, "fps": result.fps, "seconds": seconds, "begins": result.begins},
+            f"{self.out}: {count} frames in {seconds:.1f} s, {count / seconds:.0f} a second, from a {result.begins} "
+            "beginning",
         )

@@ -165,6 +165,9 @@ class Player:
             return self.begin(InitialContext.noise())
         is_text = prompt != RANDOM and self.stepper.reads_words
         self.begin(InitialContext.from_text(prompt) if is_text else None)
+        if is_text:
+            found = "a recorded moment that shows this" if self.stepper.recalls(prompt) else "a generated picture"
+            self.notes.append(("info", f"this dream begins with {found}"))
 
     def _do_policy(self, name: str | None) -> None:
         if name not in (None, RANDOM, *self.policies):

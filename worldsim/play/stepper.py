@@ -82,6 +82,10 @@ class Stepper:
             results.update(zip(places, self._step([requests[i] for i in places], k)))
         return [results[i] for i in range(len(requests))]
 
+    def recalls(self, text: str) -> bool:
+        """Whether a text begins from a recorded context; see `Simulator.recalls`."""
+        return self._sim(self.num_denoise_steps).recalls(text)
+
     def reconstruction_psnr(self, obs: UInt8[np.ndarray, "h w c"]) -> float:
         """PSNR of the tokenizer's reconstruction of a picture, in dB: low for what is unlike its footage."""
         decoded = np.asarray(self._sim(self.num_denoise_steps).reconstruct(obs[None, None]))[0, 0]

@@ -1,4 +1,4 @@
-"""What a training run writes into its bundle: the card, the parameters as stored, and the initial contexts."""
+"""What a training run writes into its bundle: the card, and the parameters as stored."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from dataclasses import replace
 
 import jax
 import numpy as np
-from einops import reduce
 from jaxtyping import PyTree
 
 from worldsim import schema
 from worldsim.controls import ActionSpec
-from worldsim.data.dataset import Columns
 from worldsim.model.modules import Configs
 from worldsim.train.games import Game
 from worldsim.train.recipes import Recipe
-from worldsim.types import CONTEXT
 from worldsim.world import Card, FootageSource, GameCard, SamplerConfig
-
-NUM_CONTEXTS = 16
-SQUARES = 8  # along the shorter side of a frame
 
 
 def make_card(
@@ -85,42 +79,6 @@ def stored(params: dict[str, PyTree], recipe: Recipe) -> dict[str, PyTree]:
         return params
     half = {k: jax.tree.map(lambda x: np.asarray(x, np.float16), v) for k, v in params.items() if k != "tokenizer"}
     return params | half
-
-
-def initial_contexts(games: Sequence[Game]) -> dict[str, np.ndarray]:
-    """Pick recorded contexts of every game; their names have the game's before a slash where there are several."""
-    if len(games) == 1:
-        return _pick_contexts(*games[0].data)
-    return {f"{game.name}/{key}": x for game in games for key, x in _pick_contexts(*game.data).items()}
-
-
-def _pick_contexts(train: Columns, held: Columns) -> dict[str, np.ndarray]:
-    """Pick recorded frames to begin from: the liveliest of each of NUM_CONTEXTS parts of the footage, all of it."""
-    length = min(CONTEXT, max(train.longest, held.longest) - 1)  # and a frame to go on with
-    places = []
-    for columns in (train, held):
-        for begin, end in zip(columns.bounds[:-1], columns.bounds[1:], strict=True):
-            places += [(columns, i) for i in range(begin, end - length, length)]
-    parts = np.array_split(np.arange(len(places)), min(NUM_CONTEXTS, len(places)))
-    chosen = [
-        max((places[i] for i in part), key=lambda place: _liveliness(place[0], place[1] + length - 1)) for part in parts
-    ]
-    obs = np.stack([columns.obs[i : i + length] for columns, i in chosen])
-    return {"obs": obs, "prev_action": np.stack([columns.prev_action[i : i + length] for columns, i in chosen])}
-
-
-def _liveliness(columns: Columns, last: int) -> tuple[int, float]:
-    """Tell how much there is to see in a frame: objects of known places, then how its SQUARES differ from each other.
-
-    So nobody begins in the dark, before a wall, or in the second in which the player is gone.
-    """
-    known = 0 if columns.state is None else int(np.isfinite(columns.state[last]).sum())
-    side = max(1, min(columns.obs.shape[1:3]) // SQUARES)
-    rows, wide = (n // side * side for n in columns.obs.shape[1:3])
-    squares = reduce(
-        columns.obs[last, :rows, :wide].astype(np.float32), "(y p) (x q) c -> y x c", "mean", p=side, q=side
-    )
-    return known, float(sum(np.abs(np.diff(squares, axis=axis)).mean() for axis in (0, 1) if squares.shape[axis] > 1))
 
 
 def _game_card(game: Game) -> GameCard:

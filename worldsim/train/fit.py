@@ -19,7 +19,8 @@ from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
 from worldsim.places import as_path
 from worldsim.train.budget import budgets, stage_fractions
-from worldsim.train.card import initial_contexts, make_card, stored, training_facts
+from worldsim.train.card import make_card, stored, training_facts
+from worldsim.train.contexts import initial_contexts
 from worldsim.train.evaluation import best_num_denoise_steps
 from worldsim.train.games import Game, Latents, configs_of, joined_spec, load_games, open_footages
 from worldsim.train.init import Init, describe, open_origin

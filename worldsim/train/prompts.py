@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int32
 
-from worldsim.data.captions import CAPTIONS_FILE, Captioner, check_attributes, read_captions
+from worldsim.data.captions import CAPTIONS_FILE, Captioner, check_attributes, is_nothing, read_captions
 from worldsim.data.dataset import Columns, Windows
 from worldsim.data.store import Footage
 from worldsim.stop_words import STOP_WORDS
@@ -114,6 +115,23 @@ class WindowPrompts:
                 shown[GAME] = self.game
             labels.append({name: value for name, value in shown.items() if value >= 0 and rng.random() < keep})
         return self.config.read(texts, labels)
+
+
+def frame_labels(
+    config: PromptConfig | None, footage: Footage, columns: Columns, rows: np.ndarray, game: int | None = None
+) -> Int32[np.ndarray, "n a"]:
+    """Return what frames show: the value of each attribute of the world from 1 on, as `Prompt.labels`; 0 = nothing."""
+    attributes = config.attributes if config else ()
+    labels = np.zeros((len(rows), len(attributes)), np.int32)
+    if game is not None:
+        labels[:, 0] = 1 + game  # `GAME` is the first
+    for name, values in _values(config, footage).items() if config and columns.state is not None else ():
+        words, at = footage.meta.attributes[name], [other for other, _ in attributes].index(name)
+        shown = columns.state[rows, footage.meta.state_names.index(name)]
+        for label, value in values.items():
+            if not is_nothing(words, label):
+                labels[np.round(shown) == label, at] = 1 + value
+    return labels
 
 
 def _values(config: PromptConfig, footage: Footage) -> dict[str, dict[int, int]]:

@@ -2,7 +2,8 @@
 
     card.json                       what it is, how it was made, what it may be used for, where it fails
     weights.safetensors             parameters, named "dynamics/blocks/0/attn/q/kernel"
-    initial_contexts.safetensors    recorded frames to start from: obs [s t h w c] and prev_action [s t a]
+    initial_contexts.safetensors    recorded frames to start from: obs [s t h w c] and prev_action [s t a]; and those
+                                    that words name: named_obs, named_prev_action and what they show, named_labels
     metrics.json                    what it scored, where it was measured
     README.md                       the model card for people; pictures such as preview.gif lie beside it
 
@@ -36,6 +37,7 @@ from worldsim.world.model_card import model_card
 from worldsim.world.registry import find_world
 
 KEYS = ("obs", "prev_action")
+NAMED_KEYS = ("named_obs", "named_prev_action", "named_labels")
 WEIGHTS, CONTEXTS, METRICS = "weights.safetensors", "initial_contexts.safetensors", "metrics.json"
 FILM_STRIP = "film_strip.png"
 MAX_WEIGHTS_BYTES, MAX_CONTEXTS_BYTES, MAX_METRICS_BYTES = 2**30, 2**28, 2**24
@@ -53,7 +55,12 @@ class World:
     Keys are strings, list indices are digits.
     """
     initial_contexts: dict[str, np.ndarray]
-    """"obs": uint8 [s t h w c], "prev_action": float32 [s t a], in arrival alignment."""
+    """"obs": uint8 [s t h w c], "prev_action": float32 [s t a], in arrival alignment.
+
+    Of footage that says what its frames show there are more, which words name: "named_obs", "named_prev_action", and
+    "named_labels" uint8 [s l], what the last frame of each shows, as `Prompt.labels` says it: the value of each
+    attribute of `PromptConfig.attributes`, from 1 on; 0 = unknown.
+    """
     metrics: dict[str, Any] = field(default_factory=dict)
     """Content of metrics.json: numbers by question. "headline" is what the model card shows of them."""
 
@@ -135,7 +142,7 @@ def load_world(
     chosen = chosen_game(card, os.fspath(name), game)
     if chosen is not None and card.games:
         card = card_of_game(card, chosen)
-        contexts = {key: contexts[f"{chosen}/{key}"] for key in KEYS}
+        contexts = {key: x for key in (*KEYS, *NAMED_KEYS) if (x := contexts.get(f"{chosen}/{key}")) is not None}
     if size is not None and tuple(size) != card.size:
         card, contexts = resized(card, contexts, size)
     return replace(world, card=card, initial_contexts=contexts)
@@ -205,20 +212,39 @@ def _check_params(flat: Mapping[str, np.ndarray], expected: WeightsFile, where: 
 
 
 def _check_contexts(contexts: Mapping[str, np.ndarray], card: Card, where: str) -> None:
-    expected = sorted(f"{name}/{key}" for name in card.game_names for key in KEYS) or list(KEYS)
-    if sorted(contexts) != expected:
-        raise ValueError(f"{where}: expected {' and '.join(expected)}, got {str(sorted(contexts))[:200]}.")
+    expected: list[str] = []
     for one in card.games or (card,):
         prefix = f"{one.name}/" if card.games else ""
-        _check_context(contexts[f"{prefix}obs"], contexts[f"{prefix}prev_action"], one, f"{where}: {prefix}")
+        groups = [KEYS, NAMED_KEYS] if f"{prefix}{NAMED_KEYS[0]}" in contexts else [KEYS]
+        names = [[f"{prefix}{key}" for key in keys] for keys in groups]
+        expected += sum(names, [])
+        if not set(expected) <= set(contexts):
+            break
+        for obs, action, *labels in names:
+            _check_context(contexts[obs], contexts[action], one, where, (obs, action))
+            if labels:
+                _check_labels(contexts[labels[0]], len(contexts[obs]), card, f"{where}: {labels[0]}")
+    if sorted(contexts) != sorted(expected):
+        raise ValueError(f"{where}: expected {' and '.join(sorted(expected))}, got {str(sorted(contexts))[:200]}.")
 
 
-def _check_context(obs: np.ndarray, action: np.ndarray, card: Card | GameCard, where: str) -> None:
+def _check_context(
+    obs: np.ndarray, action: np.ndarray, card: Card | GameCard, where: str, names: tuple[str, str]
+) -> None:
     if obs.dtype != np.uint8 or obs.ndim != 5 or 0 in obs.shape or obs.shape[2:] != (*card.size, 3):
         h, w = card.size
-        raise ValueError(f"{where}obs: expected uint8 [s t {h} {w} 3], got {obs.dtype} {list(obs.shape)}.")
+        raise ValueError(f"{where}: {names[0]}: expected uint8 [s t {h} {w} 3], got {obs.dtype} {list(obs.shape)}.")
     expected = (*obs.shape[:2], card.action_spec.size)
     if action.dtype != np.float32 or action.shape != expected:
         raise ValueError(
-            f"{where}prev_action: expected float32 {list(expected)}, got {action.dtype} {list(action.shape)}."
+            f"{where}: {names[1]}: expected float32 {list(expected)}, got {action.dtype} {list(action.shape)}."
         )
+
+
+def _check_labels(labels: np.ndarray, count: int, card: Card, where: str) -> None:
+    prompt = card.config["dynamics"].get("prompt") or {}
+    numbers = [len(values) for _, values in prompt.get("attributes", ())]
+    if labels.dtype != np.uint8 or labels.shape != (count, len(numbers)):
+        raise ValueError(f"{where}: expected uint8 {[count, len(numbers)]}, got {labels.dtype} {list(labels.shape)}.")
+    if (labels > np.array(numbers, int)).any():
+        raise ValueError(f"{where}: expected a value of each attribute, from 1 on or 0, got one beyond.")
