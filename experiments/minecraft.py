@@ -1,12 +1,8 @@
-"""What a world knows of a 3D block game: fidelity, looking around, looking away and back, digging, prompts.
+"""What a world knows of a 3D block game: fidelity, digging, prompts, and what `luanti_scenes` asks of it.
 
     python experiments/train_worlds.py minecraft --runs runs --quick    # first: records and trains
     python experiments/minecraft.py --runs runs --ship
 
-- look: the camera turns by LOOK degrees a frame for a few frames; does the dream's picture move the right way? The
-  real game does the same from the same moment. `sign_agrees` is a share of the dreams, 0.5 is chance.
-- away: a quarter turn and back. PSNR of the dreamed frame at the return against the game's own, between that of the
-  frame a quarter turn away (0) and that of the frame before turning (1).
 - dig: a classifier of (frame before, frame after) at the crosshair learns from recorded frames whether a block has
   gone; asked of the dream in its place it gives precision and recall against what happened in the game. Its own on
   held-out recorded frames are the ceiling.
@@ -28,107 +24,25 @@ from typing import Any
 import jax
 import numpy as np
 from classify import fit_classifier
+from luanti_scenes import ask_scenes
 from train_worlds import trained, write_bundle
 
 import worldsim
-from worldsim import metrics
 from worldsim.cli.console import Counter
 from worldsim.data.dataset import Columns, load_columns
 from worldsim.data.store import Footage
 from worldsim.evaluate import EvalOptions, bench, evaluate, hardware
-from worldsim.evaluate.fitted.motion import shifts
 from worldsim.evaluate.metrics.inverse import balanced_accuracy
 from worldsim.evaluate.reference import held_out_columns
 from worldsim.evaluate.trial import CONTEXT, draw_windows, rollout
 from worldsim.initial import InitialContext
-from worldsim.recording.real import RealGame
-from worldsim.world import LearnedGame
 
 TRAINING = "python experiments/train_worlds.py minecraft"
-QUESTIONS = ("fidelity", "control", "outcome", "speed", "dig", "game", "words", "look", "away")
+QUESTIONS = ("fidelity", "control", "outcome", "speed", "dig", "game", "words", "look", "late", "away", "away_slow")
 RESULTS = Path(__file__).parent / "results" / "minecraft.json"
-LOOK, LOOK_FRAMES, PAUSE = 4.0, 4, 4
-TURNS = {"right": ("yaw", 1), "left": ("yaw", -1), "down": ("pitch", 1), "up": ("pitch", -1)}
-AWAY, AWAY_FRAMES = 15.0, 6
 DIG_FRAMES, LATE, DIG_CROP, STILL = 10, 2, 24, 2.0  # frames dreamed and waited, pixels at the crosshair, degrees
 AFTER, LEAST_FRAMES = 8, 500  # frames after the first from nothing; recorded frames of a label that is asked for
 OTHERS = ("jump", "pong", "breakout", "doom-takecover")
-
-
-def script(spec: worldsim.controls.ActionSpec) -> tuple[np.ndarray, dict[str, int]]:
-    """The actions of one scene, and where in them each question begins."""
-    names, rows, begins = spec.column_names, [spec.noop] * (CONTEXT + PAUSE), {}
-
-    def turn(axis: str, degrees: float, count: int) -> None:
-        row = spec.noop.copy()
-        row[names.index(axis)] = degrees
-        rows.extend([row] * count)
-
-    for name, (axis, sign) in TURNS.items():
-        begins[name] = len(rows)
-        turn(axis, sign * LOOK, LOOK_FRAMES)
-        rows.extend([spec.noop] * PAUSE)
-    rows.extend([spec.noop] * CONTEXT)
-    begins["away"] = len(rows)
-    turn("yaw", AWAY, AWAY_FRAMES)
-    turn("yaw", -AWAY, AWAY_FRAMES)
-    return np.stack(rows), begins
-
-
-def play_scenes(card: LearnedGame, rows: np.ndarray, num_scenes: int, seed: int) -> np.ndarray:
-    """Let the real game play the script from many starts: uint8 [scenes t+1 h w c]."""
-    scenes = []
-    with closing(RealGame(card)) as game:
-        for scene in range(num_scenes):
-            frames = [game.reset(seed + scene).obs]
-            for row in rows:
-                game.send_step(row)
-                frames.append(game.receive_step().obs)
-            scenes.append(np.stack(frames))
-    return np.stack(scenes)
-
-
-def dream_segment(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, begin: int, count: int) -> np.ndarray:
-    """Dream `count` frames of every scene from action `begin` on: uint8 [scenes count h w c]."""
-    frames = slice(begin + 1 - CONTEXT, begin + 1 + count)
-    led = np.concatenate([np.full((1, rows.shape[1]), np.nan, np.float32), rows])[frames]
-    actions = np.broadcast_to(led, (len(real), *led.shape)).astype(np.float32)
-    return np.asarray(rollout(sim, real[:, frames][:, :CONTEXT], actions, jax.random.key(0)).obs)
-
-
-def measure_look(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, begins: dict) -> dict[str, Any]:
-    """Does the picture move against the camera?"""
-    result: dict[str, Any] = {}
-    for name, (axis, sign) in TURNS.items():
-        begin = begins[name]
-        films = {"dream": dream_segment(sim, real, rows, begin, LOOK_FRAMES)}
-        films["real"] = real[:, begin + 1 : begin + 1 + LOOK_FRAMES]
-        for kind, film in films.items():
-            film = np.concatenate([real[:, begin : begin + 1], film], 1)
-            moved = np.sum([shifts(film[:, t], film[:, t + 1]) for t in range(LOOK_FRAMES)], axis=0)
-            right = moved[:, ("yaw", "pitch").index(axis)] * sign < 0
-            result[f"{name}_{kind}"] = float(np.mean(right))
-    for kind in ("dream", "real"):
-        result[f"sign_agrees_{kind}"] = float(np.mean([result[f"{name}_{kind}"] for name in TURNS]))
-    return result | {"num_scenes": len(real), "degrees": LOOK * LOOK_FRAMES}
-
-
-def measure_away(sim: worldsim.Simulator, real: np.ndarray, rows: np.ndarray, begin: int) -> dict[str, Any]:
-    """Is what was there there again?"""
-    back = begin + 2 * AWAY_FRAMES
-    dream = dream_segment(sim, real, rows, begin, 2 * AWAY_FRAMES)
-    films = {"dream": dream[:, -1], "replay": real[:, begin], "unrelated": real[:, begin + AWAY_FRAMES]}
-    films["copy_last_seen"] = np.asarray(sim.reconstruct(real[:, begin][:, None]))[:, 0]
-    quality = {name: metrics.psnr(real[:, back], film).astype(np.float64) for name, film in films.items()}
-    result = {f"psnr_{name}": float(x.mean()) for name, x in quality.items()}
-    span = result["psnr_replay"] - result["psnr_unrelated"]
-    spread = (quality["dream"] - quality["unrelated"]).std(ddof=1) / np.sqrt(len(real)) / span
-    return result | {
-        "score": (result["psnr_dream"] - result["psnr_unrelated"]) / span,
-        "score_standard_error": float(spread),
-        "num_scenes": len(real),
-        "degrees": AWAY * AWAY_FRAMES,
-    }
 
 
 def dig_windows(columns: Columns, names: tuple[str, ...], spec: Any, num: int, seed: int) -> tuple[Any, Any]:
@@ -190,7 +104,9 @@ def dream_from_words(sim: worldsim.Simulator, text: str | None, num: int, seed: 
     """The picture after a few frames of doing nothing, from nothing but words: uint8 [num h w c]."""
     key = jax.random.key(seed)
     state, _ = sim.reset(
-        key, batch_size=num, initial=InitialContext.noise() if text is None else InitialContext.from_text(text)
+        key,
+        batch_size=num,
+        initial=InitialContext.noise() if text is None else InitialContext.from_text(text, generate=True),
     )
     rows = np.broadcast_to(sim.action_spec.noop, (num, AFTER, sim.action_spec.size)).astype(np.float32)
     return np.asarray(sim.rollout(state, rows)[1].obs[:, -1])
@@ -214,7 +130,7 @@ def measure_words(sim: worldsim.Simulator, footage: Footage, held: Columns, num:
     meta, held_out = footage.meta, sim.card.held_out_episodes
     learned = load_columns(footage, [i for i, e in enumerate(footage.episodes) if e.name not in held_out])
     result: dict[str, Any] = {}
-    for name in ("biome", "time"):
+    for name in ("biome" if "biome" in meta.attributes else "place", "time"):
         column, words = meta.state_names.index(name), meta.attributes[name]["en"]
         assert learned.state is not None and held.state is not None
         label, other = (x.state[:, column].astype(int) for x in (learned, held))  # type: ignore[index]
@@ -268,10 +184,7 @@ def main() -> None:
         if sim.config.prompt is not None:
             keep("words", measure_words(sim, footage, held, 48))
     if not args.only_prompts:
-        rows, begins = script(sim.action_spec)
-        real = play_scenes(sim.card, rows, args.scenes, seed=50_000)
-        keep("look", measure_look(sim, real, rows, begins))
-        keep("away", measure_away(sim, real, rows, begins["away"]))
+        ask_scenes(sim, args.scenes, keep)
     if args.ship:
         metrics = {k: result[k] for k in ("command", *QUESTIONS) if k in result}
         write_bundle("minecraft", sim, footage, run, metrics, f"{TRAINING} --runs runs --quick", args.history)

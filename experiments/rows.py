@@ -209,19 +209,24 @@ ROWS = (
         0,
     ),
     Row("the same seed and actions twice: blocks between the ways, at most", "luanti_recording", worst_way, "0", "0"),
-    metric_row("`minecraft`, 8.5 min of one H200", "minecraft", fidelity.PSNR_NEXT, FIDELITY, "26", "30"),
+    metric_row("`minecraft`, the valley", "minecraft", fidelity.PSNR_NEXT, FIDELITY, "26", "30"),
     metric_row("the same", "minecraft", fidelity.PSNR_16, FIDELITY, "2", "4", above=True),
     metric_row("the same", "minecraft", control.ACTION_FOLLOWING, CONTROL, ".90", ".97"),
     Row(
         "the same: the picture moves against the camera", "minecraft", number("look", "sign_agrees_dream"), ".95", ".99"
     ),
+    Row("the same, after four seconds of dreaming", "minecraft", number("late", "sign_agrees_dream"), ".95", ".99"),
+    Row(
+        "the same: walking forward there, the picture grows", "minecraft", number("late", "forward_dream"), ".9", ".99"
+    ),
     Row("the same: a quarter turn and back, 1 = as the game", "minecraft", number("away", "score"), ".5", ".9", 2),
+    Row("as slowly as people turn", "minecraft", number("away_slow", "score"), ".5", ".9", 2),
     Row("the same: a dug block is gone, precision", "minecraft", number("dig", "precision_dream"), ".6", ".9", 2),
     Row("the same: recall", "minecraft", number("dig", "recall_dream"), ".6", ".9", 2),
     Row(
-        "the same: biome recognised in dreams that were prompted with it (chance: 1 / number of biomes)",
+        "the same: place recognised in dreams that were prompted with it (chance: 1 / number of places)",
         "minecraft",
-        number("words", "biome_recovered"),
+        number("words", "place_recovered"),
         "3x chance",
         ".9",
         2,

@@ -45,7 +45,7 @@ from worldsim.world import World, load_world, save_world
 ROOT = Path(__file__).parents[1]
 CONTEXT, PREVIEW_FRAMES = 8, 90
 WINDOWED = 256  # frames to follow the Frechet distance out to
-PLAY_SECONDS = {"luanti": 15.0}  # of a game that is slow to record
+PLAY_SECONDS = {"luanti-valley": 15.0}  # of a game that is slow to record
 LIMITS = {
     "jump": [
         "the player is lost within two seconds or so, mostly where it leaves the picture, and does not come back",
@@ -71,16 +71,24 @@ class Plan(NamedTuple):
     game: str  # that is recorded
     num_workers: int = 2
     policy: str = "noisy"
+    size: tuple[int, int] | None = None  # height and width; the game's own by default
     again: float = 0.0  # minutes in which the world then goes on from itself; of `minutes` none
 
 
 FIRST_FRAMES = StageConfig(batch_size=32, learning_rate=0.01, decay=0.98, ema=0.998)  # of first frames that go on
 LONGER_PIXELS = dataclasses.replace(PRESETS["pixels"], forecast_frames=8)
+VALLEY = dataclasses.replace(
+    PRESETS["minecraft"],
+    dynamics=dataclasses.replace(PRESETS["minecraft"].dynamics, width=128, num_local=2),
+    first_frame_fraction=0.15,
+    flow_fraction=0.17,
+    refresh_count=1,
+)
 PLANS = {
     "jump": Plan(48_000, 1000, 20.0, "game", "jump"),
     "pong": Plan(60_000, 3000, 30.0, "game", "pong"),
     "snake": Plan(60_000, 1000, 60.0, LONGER_PIXELS, "snake", policy="lapsing"),
-    "minecraft": Plan(100_000, 500, 50.0, "minecraft", "luanti", num_workers=1, again=25.0),
+    "minecraft": Plan(100_000, 500, 65.0, VALLEY, "luanti-valley", size=(48, 80)),
 }
 ACCELERATED = {
     "jump": PLANS["jump"]._replace(minutes=8.0, preset="game-h100"),
@@ -107,6 +115,7 @@ def make_footage(name: str, out: Path, num_frames: int, seed: int = 0) -> Footag
             out,
             num_frames=num_frames,
             policy=plan.policy,
+            size=plan.size,
             seed=seed,
             num_workers=plan.num_workers,
             max_episode_len=plan.max_episode_len,
