@@ -5,11 +5,11 @@ from tests.evaluate import toy, toy_control
 from tests.evaluate.trials import trial
 from worldsim.controls import ActionSpec, Axis, Button, Choice, discrete
 from worldsim.evaluate.divergence import correlation
-from worldsim.evaluate.fitted.detector import fit_detector
 from worldsim.evaluate.fitted.inverse import _small, fit_inverse
 from worldsim.evaluate.fitted.motion import displacement, fit_direction, held_displacements, held_stretches, shifts
 from worldsim.evaluate.fitted.opposite import find_pairs, fit_opposite_actions
 from worldsim.evaluate.fitted.targets import Target
+from worldsim.evaluate.fitted.templates import fit_detector
 from worldsim.evaluate.metrics.inverse import balanced_accuracy, measure_inverse
 from worldsim.evaluate.metrics.opposite import measure_opposite
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from worldsim.evaluate.fitted.detector import REACH, SEARCH, fit_detector, inside
+from worldsim.evaluate.fitted.detector import REACH, SEARCH, inside
+from worldsim.evaluate.fitted.templates import fit_detector
 
 
 def scene(count: int, seed: int, contrast: float = 1.0, size: float = 1.2):

@@ -7,9 +7,9 @@ import pytest
 from tests.evaluate import toy, toy_control
 from tests.evaluate.trials import trial
 from worldsim.evaluate.divergence import HORIZON, LOOK, Divergence, dream_opposites
-from worldsim.evaluate.fitted.detector import fit_detector
 from worldsim.evaluate.fitted.opposite import fit_opposite_actions
 from worldsim.evaluate.fitted.targets import Target
+from worldsim.evaluate.fitted.templates import fit_detector
 from worldsim.evaluate.metrics.late import late_numbers, measure_late
 from worldsim.evaluate.metrics.opposite import measure_opposite
 from worldsim.evaluate.trial import CONTEXT

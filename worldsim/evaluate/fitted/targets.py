@@ -15,7 +15,8 @@ from gymnasium.envs.registration import load_env_creator
 
 from worldsim.data.dataset import Columns
 from worldsim.data.meta import FootageMeta
-from worldsim.evaluate.fitted.detector import Detector, fit_detector
+from worldsim.evaluate.fitted.detector import Detector
+from worldsim.evaluate.fitted.templates import fit_detector
 from worldsim.recording.source import is_short_name
 
 ObjectInfo = Mapping[str, Any]  # of `FootageMeta.objects`
