@@ -67,6 +67,8 @@ class DynamicsConfig:
     """Channels of a cell on the local path."""
     num_local: Annotated[int, Range(0, 8)] = 1
     """Convolution blocks before the transformer; after it there is one more."""
+    local_separable: bool | None = None
+    """Whether they are separable, which on a processor takes a third of the time or less. None = no."""
     num_layers: Annotated[int, Range(0, 48)] = 4
     """Layers, each an attention and a feed-forward."""
     time_every: Annotated[int, Range(1, 128)] = 2

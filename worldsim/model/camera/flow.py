@@ -10,6 +10,8 @@ arXiv 1605.07157) and depth from motion (Zhou et al. 2017, arXiv 1704.07813).
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 from einops import reduce, repeat
 from flax import nnx
@@ -34,9 +36,8 @@ class FlowNet(nnx.Module):
         self.pos_embed = GridEmbedding(d, rngs=rngs)
         self.action = ActionEmbedding(d, config.controls, rngs=rngs)
         self.tilt = linear(3, d, rngs=rngs)
-        self.before, self.coarse, self.after = (
-            nnx.List([ConvBlock(d, cond_width=d, rngs=rngs) for _ in range(NUM_BLOCKS)]) for _ in range(3)
-        )
+        block = partial(ConvBlock, d, cond_width=d, separable=camera.flow_separable, rngs=rngs)
+        self.before, self.coarse, self.after = (nnx.List([block() for _ in range(NUM_BLOCKS)]) for _ in range(3))
         self.out_proj = linear(d, 3 * self.patch**2, rngs=rngs, zero=True)
 
     def __call__(self, state: CameraState, heading: Float[Array, "b 2"], prev_action: Float[Array, "b a"]) -> Flow:

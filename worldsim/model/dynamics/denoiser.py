@@ -69,7 +69,8 @@ class Dynamics(nnx.Module):
         make_prior = prior_type(config)
         self.conv_in = conv((1 + NUM_BEFORE) * cell_dim + make_prior.num_features(config), e, rngs=rngs)
         self.input_gain = linear(d, c, rngs=rngs, zero=True)
-        self.before = nnx.List([ConvBlock(e, cond_width=d, rngs=rngs) for _ in range(config.num_local)])
+        block = partial(ConvBlock, e, cond_width=d, separable=bool(config.local_separable), rngs=rngs)
+        self.before = nnx.List([block() for _ in range(config.num_local)])
         self.in_proj = linear(e * config.pack**2, d, rngs=rngs)
         self.pos_embed = GridEmbedding(d, rngs=rngs)
         self.action = ActionEmbedding(d, config.controls, rngs=rngs)
@@ -81,7 +82,7 @@ class Dynamics(nnx.Module):
         self.memory = GatedRecurrence(d, rngs=rngs) if config.has_memory else None
         self.norm = RMSNorm(d)
         self.to_cells = linear(d, e * config.pack**2, rngs=rngs)
-        self.after = nnx.List([ConvBlock(e, cond_width=d, rngs=rngs) for _ in range(config.num_local + 1)])
+        self.after = nnx.List([block() for _ in range(config.num_local + 1)])
         self.out_proj = linear(e, cell_dim, rngs=rngs, zero=True)
         self.variance_proj = linear(e, 1, rngs=rngs, zero=True) if config.predicts_variance else None
         self.power = nnx.Param(jnp.ones((c,)))  # p: mean square of each channel, of the footage
