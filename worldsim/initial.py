@@ -107,8 +107,8 @@ def reset_keys(key: PRNGKeyArray | Key[Array, " b"], count: int) -> ResetKeys:
     return ResetKeys(key, jax.random.fold_in(key[0], CONTEXT_STREAM))
 
 
-def find_named(contexts: Mapping[str, np.ndarray], prompt: Prompt, key: PRNGKeyArray) -> Int[np.ndarray, " b"]:
-    """Draw a context of the bundle that shows all that a prompt names, for each of b prompts; -1 where there is none.
+def find_named(contexts: Mapping[str, np.ndarray], prompt: Any, key: PRNGKeyArray) -> Int[np.ndarray, " b"]:
+    """Draw a context of the bundle that shows all that a prompt names, for each row of a `Prompt`; -1 where none does.
 
     A prompt that names no attribute has none.
     """

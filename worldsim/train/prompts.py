@@ -121,16 +121,18 @@ def frame_labels(
     config: PromptConfig | None, footage: Footage, columns: Columns, rows: np.ndarray, game: int | None = None
 ) -> Int32[np.ndarray, "n a"]:
     """Return what frames show: the value of each attribute of the world from 1 on, as `Prompt.labels`; 0 = nothing."""
-    attributes = config.attributes if config else ()
-    labels = np.zeros((len(rows), len(attributes)), np.int32)
-    if game is not None:
-        labels[:, 0] = 1 + game  # `GAME` is the first
-    for name, values in _values(config, footage).items() if config and columns.state is not None else ():
-        words, at = footage.meta.attributes[name], [other for other, _ in attributes].index(name)
+    names = [name for name, _ in config.attributes] if config else []
+    labels = np.zeros((len(rows), len(names)), np.int32)
+    if config is None or columns.state is None:
+        return labels
+    for name, values in _values(config, footage).items():
+        words, at = footage.meta.attributes[name], names.index(name)
         shown = columns.state[rows, footage.meta.state_names.index(name)]
         for label, value in values.items():
             if not is_nothing(words, label):
                 labels[np.round(shown) == label, at] = 1 + value
+    if game is not None:
+        labels[:, 0] = 1 + game  # `GAME` is the first
     return labels
 
 
