@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
+from scipy.ndimage import distance_transform_edt
 
 from worldsim.model.camera.resample import pair, sharp, smooth
 from worldsim.schema import Range, check
@@ -72,6 +73,15 @@ class CameraConfig:
             top, left, bottom, right = (round(x * n) for x, n in zip(box, self.size * 2, strict=True))
             mask[top:bottom, left:right] = True
         return mask
+
+    @property
+    def beside_hud(self) -> Float[np.ndarray, "h w 2"]:
+        """Row and column of the pixel nearest to each that the HUD does not cover."""
+        covered = self.hud_mask
+        if covered.all() or not covered.any():
+            return _pixel_grid(self.size)
+        nearest = distance_transform_edt(covered, return_distances=False, return_indices=True)
+        return np.moveaxis(nearest, 0, -1).astype(np.float32)
 
 
 class CameraState(NamedTuple):
@@ -174,8 +184,9 @@ def _warp(
     pixels = grid if flow is None else grid + _moved(state, heading, flow, config)
     rays = _rays(pixels, config) @ _rotation(heading).T  # in the world
     at, is_inside = _project(rays @ _rotation(state.heading), config)
-    visible = is_inside & state.started & ~((jnp.abs(at - grid).max(-1) > MAX_HUD_SHIFT) & _in_hud(at, config))
-    last = sample(state.frame, at)
+    hides = (jnp.abs(at - grid).max(-1) > MAX_HUD_SHIFT) & _in_hud(at, config)
+    visible = is_inside & state.started & ~hides
+    last = sample(state.frame, jnp.where(hides[..., None], _beside_hud(at, config), at))
     frame, confidence = (
         _around(state, rays, visible, last) if config.turns else (last, jnp.zeros_like(visible, jnp.float32))
     )
@@ -277,5 +288,14 @@ def _project(rays: Any, config: CameraConfig) -> tuple[Float[Array, "y x 2"], Bo
 
 def _in_hud(at: Float[Array, "y x 2"], config: CameraConfig) -> Bool[Array, "y x"]:
     """Return which pixels the HUD covers."""
+    return jnp.asarray(config.hud_mask)[_nearest_pixel(at, config)]
+
+
+def _beside_hud(at: Float[Array, "y x 2"], config: CameraConfig) -> Float[Array, "y x 2"]:
+    """Return the nearest pixels beside the HUD: what lies behind it is like them, and not like a hand."""
+    return jnp.asarray(config.beside_hud)[_nearest_pixel(at, config)]
+
+
+def _nearest_pixel(at: Float[Array, "y x 2"], config: CameraConfig) -> tuple[Array, Array]:
     row, column = (jnp.clip(jnp.round(at[..., i]).astype(int), 0, config.size[i] - 1) for i in (0, 1))
-    return jnp.asarray(config.hud_mask)[row, column]
+    return row, column
