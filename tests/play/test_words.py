@@ -39,7 +39,7 @@ def test_other_words_are_another_world(stepper, tmp_path):
     one, notes, flags = start(stepper, tmp_path, "a desert")
     other, _, _ = start(stepper, tmp_path, "숲")
     again, _, _ = start(stepper, tmp_path, "a desert")
-    assert not notes and flags & frames.BEGUN
+    assert notes == [("info", "this dream begins with a generated picture")] and flags & frames.BEGUN
     assert all(np.array_equal(a, b) for a, b in zip(one, again))
     assert any(not np.array_equal(a, b) for a, b in zip(one, other))
 

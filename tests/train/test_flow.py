@@ -50,7 +50,11 @@ def net():
     return split(FlowNet(CONFIG, CAMERA, rngs=nnx.Rngs(0)))
 
 
-def test_before_it_has_learned_nothing_moves(net):
+@pytest.mark.parametrize("is_separable", [False, True])
+def test_before_it_has_learned_nothing_moves(is_separable):
+    camera = dataclasses.replace(CAMERA, flow_separable=is_separable)
+    net = split(FlowNet(CONFIG, camera, rngs=nnx.Rngs(0)))
+    assert ("taps" in str(jax.tree.structure(net[1]))) == is_separable
     state = remember(empty_state(1, CAMERA), jnp.asarray(paint(0, 0, SIZE))[None], jnp.zeros((1, 2)), CAMERA)
     action = jnp.array([[1.0, 5.0, 0.0]])
     heading = turn(state.heading, action, CAMERA)
