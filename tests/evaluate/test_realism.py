@@ -47,6 +47,18 @@ class Sudden(toy.Perfect):
         return state._replace(frame_index=state.frame_index + actions.shape[1]), out._replace(obs=obs)
 
 
+class Over(toy.Perfect):
+    """Calls every other dream over after 4 seconds, and shows nothing from then on."""
+
+    def rollout(self, state, actions):
+        frames = np.asarray(state.frame_index)[:, None] + 1 + np.arange(actions.shape[1])
+        state, out = super().rollout(state, actions)
+        over = (frames > 4 * self.fps) & (np.arange(len(frames)) % 2 == 1)[:, None]
+        obs = np.where(over[..., None, None, None], 0, out.obs).astype(np.uint8)
+        state = state._replace(frame_index=state.frame_index + actions.shape[1])
+        return state, out._replace(obs=obs, terminated=over)
+
+
 @pytest.fixture(scope="module")
 def columns(tmp_path_factory):
     footage = toy.footage(tmp_path_factory.mktemp("toy"))
@@ -63,7 +75,7 @@ def measured(columns):
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(textures, "load_weights", absent)
-        for world in (toy.Perfect, Blurred, toy.Frozen, Elsewhere, Sudden):
+        for world in (toy.Perfect, Blurred, toy.Frozen, Elsewhere, Sudden, Over):
             trial = trials.trial(world(), columns, num_windows=64)
             found[world] = realism.measure_realism(trial, num_steps=NUM_STEPS)
     return found
@@ -101,6 +113,12 @@ def test_a_world_that_loses_its_player_is_told_from_then_on(measured):
     numbers = measured[Sudden]
     assert numbers["auroc_1s"] < 0.9 < numbers["auroc_4s"] and numbers["auroc_10s"] > 0.9
     assert numbers["score_4s"] < 0.5 < numbers["score_1s"]
+
+
+def test_what_comes_after_a_dream_is_over_does_not_count(measured):
+    numbers = measured[Over]
+    assert [numbers[f"num_{age}s"] for age in realism.AGES] == [64, 32, 32]
+    assert numbers["score_4s"] > 0.85 and numbers["auroc_4s"] == pytest.approx(0.5, abs=0.25)
 
 
 @needs_weights

@@ -39,7 +39,7 @@ class Dreams(NamedTuple):
 
 
 class Half(NamedTuple):
-    """Clips of one half of the recording, by age in seconds."""
+    """Clips of one half of the recording, by age in seconds: of the dreams that did not call themselves over before."""
 
     dream: dict[int, Clips]
     game: dict[int, Clips]
@@ -60,16 +60,18 @@ def dream_halves(trial: Trial, ages: Sequence[int], count: int) -> tuple[Half, H
     halves = split_bounds(columns)
     rng = np.random.default_rng([trial.seed, 23])
     rows = [draw_rows(bounds, length, count // 2, rng) for bounds in halves]
-    parts = [
-        [clips[:num] for clips in dream_at(trial.sim, columns, ids, at, SPAN, key).clips]
-        for ids, num, key in trial.batches(np.concatenate(rows))
+    found = [
+        (dream_at(trial.sim, columns, ids, at, SPAN, key), num) for ids, num, key in trial.batches(np.concatenate(rows))
     ]
-    dreams = [np.concatenate(clips) for clips in zip(*parts)]
+    dreams = [np.concatenate(clips) for clips in zip(*([clips[:num] for clips in part.clips] for part, num in found))]
+    end = np.concatenate([part.end[:num] for part, num in found])
     result = []
     for number, (bounds, own) in enumerate(zip(halves, rows)):
         mine = slice(number * (count // 2), (number + 1) * (count // 2))
-        dream = {age: clips[mine] for age, clips in zip(ages, dreams)}
-        game = {age: columns.obs[_clip_rows(bounds, own[:, CONTEXT + start])] for age, start in zip(ages, at)}
+        goes_on = {age: end[mine] >= start + SPAN for age, start in zip(ages, at)}
+        dream = {age: clips[mine][goes_on[age]] for age, clips in zip(ages, dreams)}
+        clips = {age: _clip_rows(bounds, own[goes_on[age], CONTEXT + start]) for age, start in zip(ages, at)}
+        game = {age: columns.obs[rows_of_clips] for age, rows_of_clips in clips.items()}
         result.append(Half(dream, game, np.asarray(lies_past_end(bounds, own).any(1))))
     return result[0], result[1]
 

@@ -3,7 +3,7 @@
 Nothing is compared frame by frame with the recording that a dream began from, so a dream may go its own way. Streams
 begin at held-out contexts and dream on under recorded actions (`worldsim.evaluate.ages`); at 1, 4 and 10 seconds
 16 frames of each are taken, and of the game the recorded frames of the same ages. Both are divided into two halves that
-share no episode.
+share no episode. A stream whose dream called itself over before counts no more, its game neither: nobody plays on.
 
 - `score_4s`: (blurred - dreamed) / (blurred - game), of Frechet distances from the game's frames of the other half,
   averaged over both ways round: 0 = as far as the game under a Gaussian of 1.5 pixels, 1 = as near as the game is to
@@ -19,6 +19,7 @@ share no episode.
   other; seeds take turns in which. It sees motion, and rises with the number of windows.
 - `auroc_floor`: the same of the game against itself, odd streams against even ones, 4 seconds old: how far from .5
   luck goes with half as many clips.
+- `num_4s`: streams that count at this age. With fewer than MIN_CLIPS in a half nothing is measured.
 - `past_end_fraction`: fraction of the streams that go on after the end of the episode that they began in; their game is
   the episode that follows.
 """
@@ -40,6 +41,7 @@ from worldsim.metrics import Moments, frechet_distance
 AGES = (1, 4, 10)  # seconds
 FLOOR_AGE = 4
 MIN_WINDOWS, MAX_WINDOWS = 32, 512
+MIN_CLIPS = 6
 BLUR = 1.5  # pixels
 LOWEST = -1.0
 METRICS = (
@@ -83,15 +85,22 @@ def measure_realism(trial: Trial, *, num_steps: int = NUM_STEPS) -> Numbers:
     name, look = find_look()
     past_end = np.concatenate([half.past_end for half in halves])
     result: Numbers = {"num_windows": count, "features": name, "past_end_fraction": float(past_end.mean())}
-    coded = {age: [through_tokenizer(trial, half.game[age]) for half in halves] for age in AGES}
     learn, judge = (0, 1) if trial.seed % 2 == 0 else (1, 0)
     for age in AGES:
-        result |= _scores(halves, age, look, coded[age])
-        pairs = [(half.dream[age], own) for half, own in zip(halves, coded[age])]
+        result[f"num_{age}s"] = sum(len(half.dream[age]) for half in halves)
+        if min(len(half.dream[age]) for half in halves) < MIN_CLIPS:
+            reason = f"after {age} s the world had called all but {result[f'num_{age}s']} of {count} dreams over"
+            result |= not_measured(reason, [f"score_{age}s", f"auroc_{age}s"], f"{age}s")
+            continue
+        coded = [through_tokenizer(trial, half.game[age]) for half in halves]
+        result |= _scores(halves, age, look, coded)
+        pairs = [(half.dream[age], own) for half, own in zip(halves, coded)]
         result[f"auroc_{age}s"] = two_sample_auroc(pairs[learn], pairs[judge], num_steps=num_steps)
-    result[f"score_tokenizer_{FLOOR_AGE}s"] = _tokenizer_score(halves, FLOOR_AGE, look, coded[FLOOR_AGE])
-    pairs = [(own[0::2], own[1::2]) for own in coded[FLOOR_AGE]]
-    return result | {"auroc_floor": two_sample_auroc(pairs[learn], pairs[judge], num_steps=num_steps)}
+        if age == FLOOR_AGE:
+            result[f"score_tokenizer_{age}s"] = _tokenizer_score(halves, age, look, coded)
+            pairs = [(own[0::2], own[1::2]) for own in coded]
+            result["auroc_floor"] = two_sample_auroc(pairs[learn], pairs[judge], num_steps=num_steps)
+    return result
 
 
 def blurred(clips: UInt8[np.ndarray, "n t h w c"]) -> UInt8[np.ndarray, "n t h w c"]:
