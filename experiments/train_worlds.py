@@ -77,21 +77,11 @@ class Plan(NamedTuple):
 
 FIRST_FRAMES = StageConfig(batch_size=32, learning_rate=0.01, decay=0.98, ema=0.998)  # of first frames that go on
 LONGER_PIXELS = dataclasses.replace(PRESETS["pixels"], forecast_frames=8)
-MINECRAFT = PRESETS["minecraft"]
-VALLEY = dataclasses.replace(
-    MINECRAFT,
-    dynamics=dataclasses.replace(MINECRAFT.dynamics, width=128, num_local=2, local_separable=True),
-    camera=dataclasses.replace(MINECRAFT.camera, flow_separable=True),
-    first_frame=dataclasses.replace(MINECRAFT.first_frame, local_separable=True),
-    first_frame_fraction=0.15,
-    flow_fraction=0.17,
-    refresh_count=1,
-)
 PLANS = {
     "jump": Plan(48_000, 1000, 20.0, "game", "jump"),
     "pong": Plan(60_000, 3000, 30.0, "game", "pong"),
     "snake": Plan(60_000, 1000, 60.0, LONGER_PIXELS, "snake", policy="lapsing"),
-    "minecraft": Plan(100_000, 500, 55.0, VALLEY, "luanti-valley", size=(48, 80)),
+    "minecraft": Plan(100_000, 500, 55.0, "minecraft", "luanti-valley", size=(48, 80)),
 }
 ACCELERATED = {
     "jump": PLANS["jump"]._replace(minutes=8.0, preset="game-h100"),

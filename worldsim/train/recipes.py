@@ -188,14 +188,15 @@ GAME_H100 = replace(
 )
 MINECRAFT = replace(
     GAME,
-    dynamics=replace(TINY.dynamics, predicts_variance=True, window=7),
-    camera=CameraConfig(shrink_threshold=0.7),
-    first_frame=replace(_FRAME, width=192),
+    dynamics=replace(TINY.dynamics, width=128, num_local=2, local_separable=True, predicts_variance=True, window=7),
+    camera=CameraConfig(flow_separable=True, shrink_threshold=0.7),
+    first_frame=replace(_FRAME, width=192, local_separable=True),
     frames=8,
     pixel_metric_latents=True,
+    refresh_count=1,
     tokenizer_fraction=0.055,
-    flow_fraction=0.18,
-    first_frame_fraction=0.5,
+    flow_fraction=0.17,
+    first_frame_fraction=0.15,
     dynamics_stage=replace(GAME.dynamics_stage, batch_size=8),
     single_frame_fraction=0.0,
     pure_noise_fraction=0.75,
@@ -233,8 +234,8 @@ PRESETS: dict[str, Recipe] = {
 }
 """tiny: minutes on two cores; pixels: the same, for games of small things that move by whole pixels; small: ten minutes
 on an accelerator; base: more of both. The others made the shipped worlds: `game-h100` made jump and pong in 8 minutes
-each, `minecraft-h100` minecraft in 18; `game` and `minecraft` are their versions for two cores, 20 to 30 and 75
-minutes."""
+each, of which `game` is the version for two cores, 20 to 30 minutes; `minecraft` made minecraft in 55 on two cores,
+and `minecraft-h100` is its version for an accelerator, 18 minutes."""
 
 
 def get_recipe(preset: str | Recipe) -> Recipe:
