@@ -12,7 +12,7 @@ import pytest
 from tests import sphere
 from worldsim.model.camera.geometry import CameraConfig, Flow, empty_state, remember, turn, warp, warp_last_two
 
-CONFIG = CameraConfig(size=(32, 56), field_of_view=72.0, yaw=1, pitch=2)
+CONFIG = CameraConfig(size=(32, 56), field_of_view=72.0, yaw=1, pitch=2, supersampling=1)
 SEE, LOOK = (jax.jit(lambda *args, f=f: f(*args, CONFIG)) for f in (remember, warp))
 
 
@@ -90,7 +90,9 @@ def test_a_field_of_view_that_no_camera_has_is_refused(degrees: float):
         CameraConfig(size=(32, 56), field_of_view=degrees, yaw=0, pitch=1)
 
 
-HELD = CameraConfig(size=(32, 56), field_of_view=72.0, yaw=1, pitch=2, hud_regions=((0.5, 0.5, 1.0, 0.75),))
+HELD = CameraConfig(
+    size=(32, 56), field_of_view=72.0, yaw=1, pitch=2, supersampling=1, hud_regions=((0.5, 0.5, 1.0, 0.75),)
+)
 
 
 def test_what_is_held_stays_where_it_is_and_does_not_turn_with_the_world():

@@ -13,7 +13,7 @@ A pinhole camera, x right, y down, z into the picture. Headings are yaw to the r
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 from scipy.ndimage import distance_transform_edt
 
-from worldsim.model.camera.resample import pair, sharp, smooth
+from worldsim.model.camera.resample import average, pair, sharp, smooth, stretch, written
 from worldsim.schema import Range, check
 
 PANORAMA = (128, 256)  # rows from straight up to straight down, columns all the way round
@@ -51,6 +51,8 @@ class CameraConfig:
     """Whether its convolutions are separable: on a processor a step of training takes a fifth of the time."""
     shrink_threshold: Annotated[float, Range(0, 100)] = 0.2
     """Cells of a generated frame that deviate less than this from their warp hardly change; 0 keeps all changes."""
+    supersampling: Annotated[int, Range(1, 4)] = 1
+    """How many times as high and wide the last frames are kept as they are shown, so that warps lose less of them."""
 
     def __post_init__(self):
         check(self)
@@ -64,6 +66,12 @@ class CameraConfig:
     def turns(self) -> bool:
         """Whether any control turns the camera."""
         return self.yaw is not None or self.pitch is not None
+
+    @property
+    def fine(self) -> CameraConfig:
+        """The camera of the frames as they are kept."""
+        height, width = self.size
+        return replace(self, size=(height * self.supersampling, width * self.supersampling), supersampling=1)
 
     @property
     def hud_mask(self) -> Bool[np.ndarray, "h w"]:
@@ -85,7 +93,7 @@ class CameraConfig:
 
 
 class CameraState(NamedTuple):
-    """What cameras have seen so far. Every leaf has the batch first."""
+    """What cameras have seen so far. Every leaf has the batch first. Frames are `supersampling` times as large."""
 
     started: Bool[Array, " b"]  # whether there is a last frame
     heading: Float[Array, "b 2"]
@@ -117,7 +125,7 @@ Sample = Callable[[Any, Float[Array, "y x 2"]], Float[Array, "y x c"]]
 
 def empty_state(batch: int, config: CameraConfig) -> CameraState:
     """Return cameras that have seen nothing and look at the horizon; a static one has no panorama."""
-    heading, frame = jnp.zeros((batch, 2)), jnp.zeros((batch, *config.size, 3), jnp.uint8)
+    heading, frame = jnp.zeros((batch, 2)), jnp.zeros((batch, *config.fine.size, 3), jnp.uint8)
     around = PANORAMA if config.turns else (1, 1)
     panorama, confidence = jnp.zeros((batch, *around, 3), jnp.uint8), jnp.zeros((batch, *around))
     return CameraState(jnp.zeros((batch,), bool), heading, frame, heading, frame, panorama, confidence)
@@ -142,8 +150,8 @@ def warp(
 ) -> WarpedFrame:
     """Render the view from a heading: the last frame where it shows, then the panorama, then the frame's edge.
 
-    `flow` moves the pixels beyond the turn. A flow that is to be learned by it takes a gradient of float32 that is
-    sampled smoothly; else it is uint8, and sharp.
+    `flow` moves the pixels of a frame as it is shown, beyond the turn. A flow that is to be learned by it takes a
+    gradient of float32 that is sampled smoothly; else it is uint8, and sharp. The frame is as large as it is kept.
     """
     sample = smooth if to_learn else sharp
     warped = jax.vmap(lambda state, heading, flow: _warp(state, heading, flow, config, sample))(state, heading, flow)
@@ -153,7 +161,7 @@ def warp(
 def warp_last_two(
     state: CameraState, heading: Float[Array, "b 2"], config: CameraConfig
 ) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w 3"], Bool[Array, "b h w"]]:
-    """Render the last two frames from a heading: float32 `[b h w 3]` in 0..255 each, latest first.
+    """Render the last two frames, of the size that is shown, from a heading: float32 in 0..255 each, latest first.
 
     What the frame before the last did not show is as in the last. The third value is which pixels were in the last
     frame, bool `[b h w]`.
@@ -173,26 +181,28 @@ def warp_last_two(
 def remember(
     state: CameraState, frame: UInt8[Array, "b h w 3"], heading: Float[Array, "b 2"], config: CameraConfig
 ) -> CameraState:
-    """Return the states after a frame was seen from a heading."""
+    """Return the states after a frame, as large as it is kept, was seen from a heading."""
     return jax.vmap(lambda state, frame, heading: _remember(state, frame, heading, config))(state, frame, heading)
 
 
 def _warp(
     state: CameraState, heading: Float[Array, "2"], flow: Flow | None, config: CameraConfig, sample: Sample
 ) -> WarpedFrame:
-    grid = _pixel_grid(config.size)
-    pixels = grid if flow is None else grid + _moved(state, heading, flow, config)
-    rays = _rays(pixels, config) @ _rotation(heading).T  # in the world
-    at, is_inside = _project(rays @ _rotation(state.heading), config)
-    hides = (jnp.abs(at - grid).max(-1) > MAX_HUD_SHIFT) & _in_hud(at, config)
+    times, fine, grid = config.supersampling, config.fine, _pixel_grid(config.fine.size)
+    moved = jnp.zeros((*config.size, 2)) if flow is None else _moved(state, heading, flow, config)
+    rays = _rays(grid + stretch(moved, times) * times, fine) @ _rotation(heading).T  # in the world
+    at, is_inside = _project(rays @ _rotation(state.heading), fine)
+    hides = (jnp.abs(at - grid).max(-1) > MAX_HUD_SHIFT * times) & _in_hud(at, fine)
     visible = is_inside & state.started & ~hides
-    last = sample(state.frame, jnp.where(hides[..., None], _beside_hud(at, config), at))
-    frame, confidence = (
-        _around(state, rays, visible, last) if config.turns else (last, jnp.zeros_like(visible, jnp.float32))
-    )
+    frame = sample(state.frame, jnp.where(hides[..., None], _beside_hud(at, fine), at))
+    confidence = jnp.zeros(fine.size)
+    if config.turns:
+        seen, confidence = _around(state, heading, moved, config)
+        confidence = jnp.where(visible, 0.0, stretch(confidence[..., None], times)[..., 0])
+        frame = jnp.where((confidence > 0)[..., None], stretch(seen, times), frame)
     if flow is None:
         return WarpedFrame(frame, visible, confidence)
-    static = flow.static[..., None] * state.started
+    static = stretch(flow.static[..., None], times) * state.started
     is_kept = static[..., 0] > 0.5
     frame = frame + static * (state.frame.astype(jnp.float32) - frame)
     return WarpedFrame(jnp.clip(frame, 0, 255), visible | is_kept, jnp.where(is_kept, 0.0, confidence))
@@ -210,15 +220,17 @@ def _moved(state: CameraState, heading: Float[Array, "2"], flow: Flow, config: C
     return jnp.where((is_known & ~in_view)[..., None], 0.0, flow.moved)
 
 
-def _around(state: CameraState, rays: Any, visible: Bool[Array, "h w"], last: Float[Array, "h w 3"]) -> tuple[Any, Any]:
-    """Fill what the last frame does not show from the panorama; with the confidence of each pixel."""
+def _around(
+    state: CameraState, heading: Float[Array, "2"], moved: Float[Array, "h w 2"], config: CameraConfig
+) -> tuple[Float[Array, "h w 3"], Float[Array, "h w"]]:
+    """Return what the panorama shows of a frame, and the confidence in each pixel: 0 where it shows nothing."""
+    rays = _rays(_pixel_grid(config.size) + moved, config) @ _rotation(heading).T
     is_known = (state.confidence > 0)[..., None]
     layers = jnp.concatenate([state.panorama * is_known, is_known, state.confidence[..., None]], -1)
     around = jax.lax.stop_gradient(_panorama_pixels(rays, state.confidence.shape))  # slopes have no bound at the poles
     parts = smooth(layers, around, wrap=True)
-    seen, fraction, confidence = parts[..., :3], parts[..., 3:4], parts[..., 4]
-    confidence = jnp.where(visible | (fraction[..., 0] < 0.5), 0.0, confidence)
-    return jnp.where((confidence > 0)[..., None], seen / jnp.maximum(fraction, 1e-3), last), confidence
+    fraction, confidence = parts[..., 3:4], parts[..., 4]
+    return parts[..., :3] / jnp.maximum(fraction, 1e-3), jnp.where(fraction[..., 0] < 0.5, 0.0, confidence)
 
 
 def _remember(
@@ -228,7 +240,8 @@ def _remember(
     if config.turns:
         at, seen = _project(_panorama_rays() @ _rotation(heading), config)
         seen = seen & ~_in_hud(at, config)
-        panorama = jnp.where(seen[..., None], jnp.round(smooth(frame, at)).astype(jnp.uint8), panorama)
+        shown = smooth(written(average(frame, config.supersampling)), at)
+        panorama = jnp.where(seen[..., None], jnp.round(shown).astype(jnp.uint8), panorama)
         confidence = jnp.where(seen, 1.0, confidence * CONFIDENCE_DECAY)
     before_heading, before = (
         jnp.where(state.started, x, now) for x, now in ((state.heading, heading), (state.frame, frame))

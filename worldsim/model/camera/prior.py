@@ -17,6 +17,7 @@ from worldsim.model.camera import geometry
 from worldsim.model.camera.flow import FlowNet
 from worldsim.model.camera.geometry import CameraState, WarpedFrame
 from worldsim.model.camera.pitch import PitchNet
+from worldsim.model.camera.resample import average, enlarge
 from worldsim.model.config import DynamicsConfig
 from worldsim.model.prior import CopyLast, Prior
 from worldsim.model.tokenizer import Tokenizer
@@ -68,9 +69,10 @@ class WarpPrior(CopyLast):
     ) -> tuple[WarpedFrame, Warp]:
         """Warp what was seen to the heading after the action: the picture, and its encoding."""
         heading = geometry.turn(state.heading, prev_action, self.camera)
-        frame = geometry.warp(state, heading, self.camera, self.flow_net(state, heading, prev_action))
+        shown = state._replace(frame=self._shown(state.frame), before=self._shown(state.before))
+        frame = geometry.warp(state, heading, self.camera, self.flow_net(shown, heading, prev_action))
         visible, remembered = (self._by_cell(x.astype(jnp.float32)) for x in (frame.visible, frame.remembered))
-        return frame, Warp(tokenizer.encode(obs_to_frame(frame.frame)), visible, remembered)
+        return frame, Warp(tokenizer.encode(obs_to_frame(self._shown(frame.frame))), visible, remembered)
 
     def shrink(self, z: Float[Array, "b n c"], state: CameraState, inputs: Warp) -> Float[Array, "b n c"]:
         """Shrink small deviations from the warp, cell by cell, and leave large ones.
@@ -88,9 +90,7 @@ class WarpPrior(CopyLast):
 
         So a frame in which nothing changes stays as sharp as it was seen, whatever the tokenizer keeps of it.
         """
-        (warped, warp), started = prediction, state.started[:, None, None, None]
-        change = tokenizer.decode(z) - tokenizer.decode(warp.z) * started
-        return frame_to_obs(obs_to_frame(warped.frame) * started + change)
+        return self._shown(self._paint(tokenizer, z, state, prediction))
 
     def update(
         self,
@@ -108,7 +108,7 @@ class WarpPrior(CopyLast):
 
         The pitch is the mean of what PitchNet reads off the real frames, or off the very first frame; or it is known.
         """
-        frame = self.paint(tokenizer, z, state, prediction) if real is None else real
+        frame = self._paint(tokenizer, z, state, prediction) if real is None else self._kept(obs_to_frame(real))
         heading = geometry.turn(state.heading, prev_action, self.camera)
         if self.camera.pitch is not None:
             error = self.pitch_net(unpack(z, self.config.grid, self.config.pack)) - heading[:, 1]
@@ -118,7 +118,21 @@ class WarpPrior(CopyLast):
 
     def render(self, tokenizer: Tokenizer, state: CameraState, z: Float[Array, "b n c"]) -> UInt8[Array, "b h w 3"]:
         """Return the frame that `update` saw last."""
-        return state.frame
+        return self._shown(state.frame)
+
+    def _paint(
+        self, tokenizer: Tokenizer, z: Float[Array, "b n c"], state: CameraState, prediction: tuple[WarpedFrame, Warp]
+    ) -> UInt8[Array, "b y x 3"]:
+        """Paint a frame as large as it is kept."""
+        (warped, warp), started = prediction, state.started[:, None, None, None]
+        change = tokenizer.decode(z) - tokenizer.decode(warp.z) * started
+        return frame_to_obs(obs_to_frame(warped.frame) * started + enlarge(change, self.camera.supersampling))
+
+    def _kept(self, frame: Float[Array, "b h w 3"]) -> UInt8[Array, "b y x 3"]:
+        return frame_to_obs(enlarge(frame, self.camera.supersampling))
+
+    def _shown(self, kept: UInt8[Array, "b y x 3"]) -> UInt8[Array, "b h w 3"]:
+        return jnp.round(average(kept, self.camera.supersampling)).astype(jnp.uint8)
 
     def _shrunk(self, z: Float[Array, "b n c"], warp: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
         config, threshold = self.config, self.camera.shrink_threshold

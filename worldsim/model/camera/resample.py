@@ -3,18 +3,19 @@
 A dream is made of its own last frame, so that what one step loses is lost thirty times in two seconds. Bilinear
 sampling loses the most: a picture that pans to and fro for sixteen frames keeps .44 of its gradients and 31.7 dB, after
 64 frames .30 and 29.4 dB. A windowed sinc (Lanczos; Duchon 1979) keeps .80 and 36.1 dB, and .78 and 33.7 dB: within the
-values of the pixels nearby, since its overshoot would add up as well. Sixteen frames of `minecraft` at 64x112.
+values of the pixels nearby, since its overshoot would add up as well. Held at twice the height and width it keeps .97
+and 46.2 dB, and 1.01 and 41.4 dB. Sixteen frames of Luanti at 64x112.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-import numpy as np
+from einops import reduce, repeat
 from jaxtyping import Array, Float
 
-RADIUS = 3  # pixels that the sinc reaches to each side
 NEARBY = 2  # pixels to each side whose values bound what is sampled
 
 
@@ -38,27 +39,55 @@ def smooth(picture: Any, at: Float[Array, "y x 2"], *, wrap: bool = False) -> Fl
     return top * (1 - down) + (pixel(1, 0) * (1 - right) + pixel(1, 1) * right) * down
 
 
-def sharp(picture: Any, at: Float[Array, "y x 2"]) -> Float[Array, "y x c"]:
-    """Sample a picture by a windowed sinc, within the values of the pixels NEARBY; beyond its edge it repeats."""
-    height, width = picture.shape[:2]
+def sharp(picture: Any, at: Float[Array, "y x 2"], *, times: int = 3) -> Float[Array, "y x c"]:
+    """Sample a picture by a windowed sinc, within the values of the pixels NEARBY; beyond its edge it repeats.
+
+    It is enlarged so many times by the sinc, an odd number that keeps its pixels as they are, and that is sampled
+    bilinearly: a fifth of the work of a sinc for each pixel.
+    """
+    height, width, channels = picture.shape
+    values = picture.astype(jnp.float32)
     at = jnp.clip(at, 0.0, pair(height - 1.0, width - 1.0))
-    low = jnp.floor(at)
-    steps = np.arange(1 - RADIUS, RADIUS + 1).reshape(1, 1, 1, -1)
-    weights = _windowed_sinc((at - low)[..., None] - steps)  # [y x 2 taps]
-    first = low.astype(jnp.int32)[..., None] + steps
-    rows, columns = jnp.clip(first[..., 0, :], 0, height - 1), jnp.clip(first[..., 1, :], 0, width - 1)
-    index = rows[..., :, None] * width + columns[..., None, :]
-    pixels = jnp.take(picture.reshape(height * width, -1), index, axis=0).astype(jnp.float32)
-    sampled = jnp.einsum("yxij,yxijc->yxc", weights[..., 0, :, None] * weights[..., 1, None, :], pixels)
-    inner = slice(RADIUS - NEARBY, RADIUS + NEARBY)
-    nearby = pixels[..., inner, inner, :]
-    return jnp.clip(sampled, nearby.min((-3, -2)), nearby.max((-3, -2)))
+    large = jax.image.resize(values, (height * times, width * times, channels), "lanczos3")
+    sampled = smooth(large, at * times + (times - 1) / 2)
+    row, column = jnp.moveaxis(jnp.floor(at).astype(jnp.int32), -1, 0)
+    low, high = (_of_window(values, extreme)[row, column] for extreme in (jax.lax.min, jax.lax.max))
+    return jnp.clip(sampled, low, high)
 
 
-def _windowed_sinc(distance: Float[Array, "... taps"]) -> Float[Array, "... taps"]:
-    """Return the weights of taps at distances below RADIUS; their sum is 1."""
-    weights = jnp.sinc(distance) * jnp.sinc(distance / RADIUS)
-    return weights / weights.sum(-1, keepdims=True)
+def _of_window(picture: Float[Array, "h w c"], extreme: Any) -> Float[Array, "h w c"]:
+    """Return the least or the largest of the pixels NEARBY to the right of and below each, and to the other sides."""
+    start = jnp.inf if extreme is jax.lax.min else -jnp.inf
+    ends = ((NEARBY - 1, NEARBY), (NEARBY - 1, NEARBY), (0, 0))
+    return jax.lax.reduce_window(picture, start, extreme, (2 * NEARBY, 2 * NEARBY, 1), (1, 1, 1), ends)
+
+
+def enlarge(picture: Float[Array, "*b h w c"], times: int) -> Float[Array, "*b y x c"]:
+    """Enlarge pictures by a whole factor, smoothly, so that `average` gives them back."""
+    if times == 1:
+        return picture
+    *batch, height, width, channels = picture.shape
+    large = jax.image.resize(picture, (*batch, height * times, width * times, channels), "lanczos3")
+    return large + repeat(picture - average(large, times), "... h w c -> ... (h p) (w q) c", p=times, q=times)
+
+
+def stretch(picture: Float[Array, "*b h w c"], times: int) -> Float[Array, "*b y x c"]:
+    """Enlarge pictures by a whole factor linearly, so that no value lies beyond those beside it."""
+    *batch, height, width, channels = picture.shape
+    return jax.image.resize(picture, (*batch, height * times, width * times, channels), "linear")
+
+
+def written(picture: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+    """Return a picture as it is, but written to memory: a product with the identity, which no compiler takes apart.
+
+    Else XLA on a processor finds each pixel anew, with all that it is made of, wherever one is read.
+    """
+    return jnp.einsum("yh,hwc->ywc", jnp.eye(len(picture)), picture, precision="highest")
+
+
+def average(picture: Any, times: int) -> Float[Array, "*b y x c"]:
+    """Shrink pictures by a whole factor: the mean of each square."""
+    return reduce(picture.astype(jnp.float32), "... (h p) (w q) c -> ... h w c", "mean", p=times, q=times)
 
 
 def pair(y: float, x: float) -> Float[Array, "1 1 2"]:

@@ -7,6 +7,7 @@ from one frame to another.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -133,7 +134,7 @@ def flow_loss(graph: nnx.GraphDef) -> Loss:
 
 def unrolled(flow_net: FlowNet, clips: Clips) -> tuple[Float[Array, "b t h w 3"], Bool[Array, "b t h w"]]:
     """Move two real frames on and on: the frames after them, in 0..255, and which of their pixels were visible."""
-    camera = flow_net.camera
+    camera = dataclasses.replace(flow_net.camera, supersampling=1)
     first = jnp.stack([jnp.zeros_like(clips.pitch), clips.pitch], -1)
     heading = turn(first, clips.prev_action[:, 1], camera)
     state = _without_panorama(first, clips.obs[:, 0], heading, clips.obs[:, 1])
