@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from worldsim.model.first_frame import draw_first_frame, unknown_actions
-from worldsim.model.generate import Model, Sampler, bind, dream, observe, render, split_keys, watch
+from worldsim.model.generate import Model, Sampler, bind, dream, expect, observe, render, split_keys, watch
 from worldsim.model.modules import Configs, graphs_of
 from worldsim.types import SimState, StepOutput, fold_keys, frame_to_obs, obs_to_frame
 
@@ -71,8 +71,9 @@ def _step(
     model = bind(graphs, params)
     sampler = sampler if scale is None else sampler._replace(noise_scale=scale)
     keys, keys_dream, keys_past = split_keys(state.key, 3)
-    z, spread = dream(model, state.cache, action, keys_dream, sampler)
-    cache, hidden = observe(model, state.cache, z, action, keys_past)
+    expected = expect(model, state.cache, action)
+    z, spread = dream(model, state.cache, action, keys_dream, sampler, expected=expected)
+    cache, hidden = observe(model, state.cache, z, action, keys_past, expected=expected)
     reward, end = model.outcome.read(hidden)
     index = state.frame_index + 1
     late = index >= horizon if horizon is not None else jnp.zeros_like(index, bool)
@@ -96,9 +97,10 @@ def _teacher_forced(graphs, sampler, params, obs, prev_action, key):
         cache, keys = carry
         z, action, real = frame
         keys, keys_dream, keys_past = split_keys(keys, 3)
-        z_hat, _ = dream(model, cache, action, keys_dream, sampler)
-        dreamt, _ = observe(model, cache, z_hat, action, keys_past)
-        cache, _ = observe(model, cache, z, action, keys_past, real=real)
+        expected = expect(model, cache, action)
+        z_hat, _ = dream(model, cache, action, keys_dream, sampler, expected=expected)
+        dreamt, _ = observe(model, cache, z_hat, action, keys_past, expected=expected)
+        cache, _ = observe(model, cache, z, action, keys_past, expected=expected, real=real)
         return (cache, keys), render(model, dreamt, z_hat)
 
     start = (model.dynamics.empty_cache(obs.shape[0]), fold_keys(key, obs.shape[0]))

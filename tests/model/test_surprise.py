@@ -97,5 +97,5 @@ def test_a_known_frame_draws_nothing_and_a_dreamed_one_is_forecast_anew_with_its
     known = model.look(cache, action[:, 0])
     for logit, is_same in ((50.0, True), (-50.0, False)):
         model.prior.surprise.none_proj.bias[...] = jnp.full((1,), logit)
-        dreamed = model.look(cache, action[:, 0], (), keys)
+        dreamed = model.draw(cache, action[:, 0], known, keys)
         assert np.array_equal(dreamed.mean, known.mean) == is_same

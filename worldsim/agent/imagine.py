@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from worldsim.agent.objective import Trajectory
 from worldsim.agent.policy import ActorCritic, sample_action
-from worldsim.model.generate import Model, Sampler, dream, observe, split_keys, watch
+from worldsim.model.generate import Model, Sampler, dream, expect, observe, split_keys, watch
 from worldsim.types import fold_keys
 
 
@@ -46,8 +46,9 @@ def imagine(
         cache, keys, state = carry
         keys, keys_dream, keys_past = split_keys(keys, 3)
         row = sample_action(key_act, actor.logits(state), actor.config)
-        frame, spread = dream(model, cache, row, keys_dream, sampler)
-        cache, hidden = observe(model, cache, frame, row, keys_past)
+        expected = expect(model, cache, row)
+        frame, spread = dream(model, cache, row, keys_dream, sampler, expected=expected)
+        cache, hidden = observe(model, cache, frame, row, keys_past, expected=expected)
         reward, end = model.outcome.read(hidden)
         state = actor.step(state, actor.embed(frame, row))
         mask = jnp.ones_like(spread) if max_uncertainty is None else (spread <= max_uncertainty).astype(jnp.float32)

@@ -68,6 +68,19 @@ def draw_noise(keys: Key[Array, " b"], like: Float[Array, "b n c"]) -> Float[Arr
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)
 
 
+class Expected(NamedTuple):
+    """What the prior knows of the next frame: the same whether it is dreamed or observed, so it is found once."""
+
+    prediction: Any  # its picture, and the inputs that the dynamics take of it
+    looked: Any  # what `Dynamics.look` makes of these
+
+
+def expect(model: Model, cache: Cache, prev_action: Float[Array, "b a"]) -> Expected:
+    """Let the prior predict the next frame from the past; the cache is only read."""
+    prediction = model.dynamics.prior.predict(model.tokenizer, cache.prior, prev_action)
+    return Expected(prediction, model.dynamics.look(cache, prev_action, prediction[1]))
+
+
 def observe(
     model: Model,
     cache: Cache,
@@ -75,6 +88,7 @@ def observe(
     prev_action: Float[Array, "b a"],
     keys: Key[Array, " b"],
     *,
+    expected: Expected | None = None,
     real: UInt8[Array, "b h w 3"] | None = None,
     knows_pitch: bool = False,
 ) -> tuple[Cache, Float[Array, "b d"]]:
@@ -86,6 +100,7 @@ def observe(
         z: the frame's latents.
         prev_action: the action that led into it.
         keys: of its noise.
+        expected: of `expect`; found here by default.
         real: its picture, where it was recorded and not generated; the prior keeps it as it is.
         knows_pitch: whether the prior's camera heading is exact already, and not to be estimated from the picture.
 
@@ -96,9 +111,8 @@ def observe(
     batch = z.shape[0]
     past = noised(z, draw_noise(keys, z), config.context_tau / config.num_levels)
     levels = Levels(jnp.full((batch,), config.context_tau), jnp.zeros((batch,), jnp.int32))
-    prediction = dynamics.prior.predict(model.tokenizer, cache.prior, prev_action)
-    prior_inputs = dynamics.look(cache, prev_action, prediction[1])
-    _, hidden, states = dynamics.step(past, levels, prev_action, cache, prior_inputs)
+    prediction, looked = expect(model, cache, prev_action) if expected is None else expected
+    _, hidden, states = dynamics.step(past, levels, prev_action, cache, looked)
     prior = dynamics.prior.update(
         model.tokenizer, cache.prior, z, prediction, prev_action, cache.count, real=real, knows_pitch=knows_pitch
     )
@@ -106,9 +120,15 @@ def observe(
 
 
 def dream(
-    model: Model, cache: Cache, prev_action: Float[Array, "b a"], keys: Key[Array, " b"], sampler: Sampler
+    model: Model,
+    cache: Cache,
+    prev_action: Float[Array, "b a"],
+    keys: Key[Array, " b"],
+    sampler: Sampler,
+    *,
+    expected: Expected | None = None,
 ) -> tuple[Float[Array, "b n c"], Float[Array, " b"]]:
-    """Sample the next frame's latents; the cache is only read.
+    """Sample the next frame's latents; the cache is only read. `expected` is of `expect`, found here by default.
 
     Returns:
         The latents, and their root-mean-square distance from the first step's prediction: a one-sample estimate of
@@ -116,8 +136,8 @@ def dream(
     """
     dynamics, config = model.dynamics, model.dynamics.config
     batch = prev_action.shape[0]
-    _, prior_inputs = dynamics.prior.predict(model.tokenizer, cache.prior, prev_action)
-    prior_inputs = dynamics.look(cache, prev_action, prior_inputs, fold_in(keys, _CHANCE))
+    looked = (expect(model, cache, prev_action) if expected is None else expected).looked
+    prior_inputs = dynamics.draw(cache, prev_action, looked, fold_in(keys, _CHANCE))
     steps = jnp.full((batch,), step_index(sampler.num_denoise_steps, config.num_levels))
     without_prompt = cache if sampler.guidance == 1 else cache._replace(prompt=dynamics.encode_prompt((), batch))
 
@@ -153,8 +173,9 @@ def free_run(
     def step(carry, action):
         cache, keys = carry
         keys, keys_dream, keys_past = split_keys(keys, 3)
-        z, _ = dream(model, cache, action, keys_dream, sampler)
-        cache, _ = observe(model, cache, z, action, keys_past)
+        expected = expect(model, cache, action)
+        z, _ = dream(model, cache, action, keys_dream, sampler, expected=expected)
+        cache, _ = observe(model, cache, z, action, keys_past, expected=expected)
         return (cache, keys), render(model, cache, z)
 
     (cache, _), frames = jax.lax.scan(step, (cache, keys), jnp.moveaxis(prev_actions, 1, 0))

@@ -193,7 +193,6 @@ MINECRAFT = replace(
     first_frame=replace(_FRAME, width=192, local_separable=True),
     frames=8,
     pixel_metric_latents=True,
-    refresh_count=1,
     tokenizer_fraction=0.055,
     flow_fraction=0.17,
     first_frame_fraction=0.15,

@@ -193,23 +193,17 @@ class Dynamics(nnx.Module):
             self.prior.empty_state(batch),
         )
 
-    def look(
-        self,
-        cache: Cache,
-        prev_action: Float[Array, "b a"],
-        prior_inputs: PyTree = (),
-        keys: Key[Array, " b"] | None = None,
-    ) -> PyTree:
-        """Let the prior look at the past of streams, once for all denoising steps of the present frame.
-
-        With `keys` it also draws what enters that frame by chance; without, the frame is known.
+    def look(self, cache: Cache, prev_action: Float[Array, "b a"], prior_inputs: PyTree = ()) -> PyTree:
+        """Let the prior look at the past of streams, once for all that is asked of the present frame.
 
         Returns:
-            The `prior_inputs` of `step`.
+            The `prior_inputs` of `step`, of a frame that is known.
         """
-        tau = self._tau(self._before_tau(cache))
-        looked = self.prior.look(cache.z, tau, prev_action, prior_inputs)
-        return looked if keys is None else self.prior.draw(cache.z, tau, prev_action, looked, keys)
+        return self.prior.look(cache.z, self._tau(self._before_tau(cache)), prev_action, prior_inputs)
+
+    def draw(self, cache: Cache, prev_action: Float[Array, "b a"], looked: PyTree, keys: Key[Array, " b"]) -> PyTree:
+        """Draw what enters the present frame by chance; returns the `prior_inputs` of `step`, of a frame to come."""
+        return self.prior.draw(cache.z, self._tau(self._before_tau(cache)), prev_action, looked, keys)
 
     def step(
         self,

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int64, PyTree
 
 from worldsim.data.dataset import Windows
 from worldsim.model.dynamics import Cache
-from worldsim.model.generate import MAX_LATENT, Model, Sampler, dream, observe
+from worldsim.model.generate import MAX_LATENT, Model, Sampler, dream, expect, observe
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
 from worldsim.types import fold_keys
@@ -97,7 +97,8 @@ def _step(
 ) -> tuple[Cache, PyTree]:
     """Append a recorded frame, or a dreamed one, to the past of each stream."""
     model = Model(*(merge(graph, p) for graph, p in zip(graphs, params, strict=True)))
-    dreamed, _ = dream(model, cache, action, fold_keys(key, len(z)), sampler)
+    expected = expect(model, cache, action)
+    dreamed, _ = dream(model, cache, action, fold_keys(key, len(z)), sampler, expected=expected)
     z = jnp.where(is_given[:, None, None], z, jnp.clip(dreamed, -MAX_LATENT, MAX_LATENT))
-    cache, _ = observe(model, cache, z, action, fold_keys(jax.random.fold_in(key, 1), len(z)))
+    cache, _ = observe(model, cache, z, action, fold_keys(jax.random.fold_in(key, 1), len(z)), expected=expected)
     return cache, z

@@ -16,7 +16,7 @@ from worldsim.data.dataset import Columns
 from worldsim.data.meta import FootageMeta
 from worldsim.model.camera.prior import Warp
 from worldsim.model.dynamics import Cache, Dynamics, DynamicsConfig
-from worldsim.model.generate import Model, Sampler, dream, observe
+from worldsim.model.generate import Model, Sampler, dream, expect, observe
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
 from worldsim.train.loop import Progress
@@ -95,14 +95,14 @@ def _step(graphs: PyTree, params: PyTree, cache: Cache, obs, action, is_generate
     """Warp to a frame of each stream, and append the frame, or a generated one, to its past."""
     model = Model(*(merge(graph, p) for graph, p in zip(graphs, params, strict=True)))
     prior, keys = model.dynamics.prior, fold_keys(key, len(obs))
-    prediction = prior.predict(model.tokenizer, cache.prior, action)
-    generated, _ = dream(model, cache, action, keys, Sampler(num_denoise_steps=1))
+    expected = expect(model, cache, action)
+    generated, _ = dream(model, cache, action, keys, Sampler(num_denoise_steps=1), expected=expected)
     is_generated = (is_generated & cache.prior.started)[:, None, None]
     z = jnp.where(is_generated, generated, model.tokenizer.encode(obs_to_frame(obs)))
-    painted = prior.paint(model.tokenizer, generated, cache.prior, prediction)
+    painted = prior.paint(model.tokenizer, generated, cache.prior, expected.prediction)
     frame = jnp.where(is_generated[..., None], painted, obs)
-    cache, _ = observe(model, cache, z, action, keys, real=frame, knows_pitch=True)
-    return cache, [x.astype(jnp.float16) for x in (*prediction[1], z)]
+    cache, _ = observe(model, cache, z, action, keys, expected=expected, real=frame, knows_pitch=True)
+    return cache, [x.astype(jnp.float16) for x in (*expected.prediction[1], z)]
 
 
 def _runs(n: int, seed: int) -> Bool[np.ndarray, " n"]:
