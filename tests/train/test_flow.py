@@ -90,6 +90,28 @@ def test_a_frame_in_which_nothing_changes_is_as_sharp_as_it_was_seen():
     np.testing.assert_array_equal(dynamics.prior.paint(tokenizer, prediction[1].z, state, prediction), frame)
 
 
+def test_frames_that_are_kept_larger_are_shown_as_they_were_and_turn_as_the_world_does():
+    camera = dataclasses.replace(CAMERA, supersampling=2)
+    tokenizer = Tokenizer(
+        TokenizerConfig(size=SIZE, width=16, num_layers=(0, 0), patch=4, latent_channels=4), rngs=nnx.Rngs(0)
+    )
+    prior = Dynamics(dataclasses.replace(CONFIG, camera=camera), rngs=nnx.Rngs(1)).prior
+    state, noop, turned = prior.empty_state(1), jnp.zeros((1, 3)), jnp.array([[0.0, 6.0, 0.0]])
+    assert state.frame.shape == (1, 32, 48, 3)
+    real = jnp.asarray(paint(0, 0, SIZE))[None]
+    z = tokenizer.encode(real / 127.5 - 1)
+    first = prior.predict(tokenizer, state, noop)
+    state = prior.update(tokenizer, state, z, first, noop, jnp.zeros((1,), int), real=real, knows_pitch=True)
+    assert np.abs(np.asarray(prior.render(tokenizer, state, z), int) - np.asarray(real)).max() <= 1
+    ahead = prior.predict(tokenizer, state, turned)
+    shown = prior.paint(tokenizer, ahead[1].z, state, ahead)
+    assert shown.shape == real.shape and ahead[1].visible.shape == (1, 4, 6)
+    error = np.abs(np.asarray(shown, int) - paint(6, 0, SIZE))[0]
+    assert error[:, :-4].mean() < 2, "and what is known of the turned frame is there"
+    kept = prior.update(tokenizer, state, ahead[1].z, ahead, turned, jnp.ones((1,), int))
+    np.testing.assert_array_equal(prior.render(tokenizer, kept, z), shown)
+
+
 def test_a_world_without_a_camera_has_no_flow_and_expects_the_last_frame():
     dynamics = Dynamics(DynamicsConfig(grid=(2, 3), token_dim=16), rngs=nnx.Rngs(0))
     assert not split(dynamics.prior)[1] and dynamics.prior.empty_state(2) == ()
