@@ -52,8 +52,9 @@ LIMITS = {
         "the score is not counted on",
     ],
     "minecraft": [
-        "what was never in sight is fog and stays fog: looking around, digging and building fill the picture with it",
-        "from words alone it paints lands as with a brush, without blocks: begin at a recorded moment for a sharp one",
+        "land melts as one walks on: shapes and colours of a place stay, its blocks do not, "
+        "and little new comes in sight",
+        "words that no kept moment shows begin with a painted picture without blocks",
         "dusk and dawn have nearly the same light, in the game and here",
     ],
     "snake": ["long dreams may be over too early, and now and then there is no apple"],

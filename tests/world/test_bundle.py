@@ -103,7 +103,7 @@ def test_initial_contexts_of_a_wrong_size_are_refused(tmp_path, change, message)
         ({"named_labels": np.array([[1], [3]], np.uint8)}, "a value of each attribute"),
         ({"named_labels": np.array([[1]], np.uint8)}, r"named_labels: expected uint8 \[2, 1\], got uint8 \[1, 1\]"),
         ({"named_obs": np.zeros((2, 4, 1, 1, 3), np.uint8)}, "named_obs: expected uint8"),
-        ({"named_labels": None}, "and named_labels"),
+        ({"named_labels": None}, "expected named_labels and named_obs"),
     ],
 )
 def test_contexts_that_words_name_are_checked_too(tmp_path, change, message):

@@ -189,7 +189,7 @@ GAME_H100 = replace(
 MINECRAFT = replace(
     GAME,
     dynamics=replace(TINY.dynamics, width=128, num_local=2, local_separable=True, predicts_variance=True, window=7),
-    camera=CameraConfig(flow_separable=True, shrink_threshold=0.7),
+    camera=CameraConfig(flow_separable=True, shrink_threshold=1.2, supersampling=2),
     first_frame=replace(_FRAME, width=192, local_separable=True),
     frames=8,
     pixel_metric_latents=True,
