@@ -133,7 +133,13 @@ def test_a_trained_world_turns_as_the_game_does(footage, trained):
     world, out, _ = trained
     card = load_world(out / "world").card.config["dynamics"]
     expected = {"size": [16, 24], "field_of_view": 72.0, "yaw": 1, "pitch": 2, "hud_regions": []}
-    assert card["camera"] == {**expected, "flow_width": 8, "shrink_threshold": 0.2}
+    assert card["camera"] == {
+        **expected,
+        "flow_width": 8,
+        "flow_separable": False,
+        "shrink_threshold": 0.2,
+        "supersampling": 1,
+    }
     sim = Simulator.from_world(world)
     ways = np.cumsum([0.0, 0, 0, 0, 12, 12, -12, -12])
     real = np.stack([paint(90 + way, 0, (16, 24)) for way in ways])[None]
