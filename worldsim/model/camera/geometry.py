@@ -89,7 +89,7 @@ class CameraConfig:
         if covered.all() or not covered.any():
             return _pixel_grid(self.size)
         nearest = distance_transform_edt(covered, return_distances=False, return_indices=True)
-        return np.moveaxis(nearest, 0, -1).astype(np.float32)
+        return np.moveaxis(np.asarray(nearest), 0, -1).astype(np.float32)
 
 
 class CameraState(NamedTuple):
