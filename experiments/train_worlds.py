@@ -284,7 +284,8 @@ def main() -> None:
     else:
         footage = make_footage(args.name, args.runs / f"footage-{args.name}", plan_of(args.name).num_frames)
     if args.measure_only:
-        world = load_world(trained(run) if (run / "world").is_dir() else ROOT / "checkpoints" / args.name)
+        is_new = (run / "world").is_dir() and not args.only  # sections take their place in a bundle that is measured
+        world = load_world(trained(run) if is_new else ROOT / "checkpoints" / args.name)
     else:
         minutes = args.minutes or plan_of(args.name).minutes
         world = train(
