@@ -15,6 +15,7 @@ from worldsim.nn.params import merge, split
 from worldsim.simulator import Simulator
 from worldsim.text.prompt import PromptConfig
 from worldsim.world import load_world, save_world
+from worldsim.world.games import resized
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +130,12 @@ def test_guidance_for_a_world_that_reads_no_prompts_is_refused(sim):
 def test_a_text_for_a_world_that_reads_none_is_refused(sim):
     with pytest.raises(ValueError, match="expected no text for a world that was trained without captions"):
         sim.reset(jax.random.key(0), initial=InitialContext.from_text("minecraft"))
+
+
+def test_contexts_that_words_name_have_the_size_of_the_world(recaller):
+    card = recaller.card
+    tokenizer = card.config["tokenizer"] | {"size_agnostic": True}
+    free = dataclasses.replace(card, config={**card.config, "tokenizer": tokenizer})
+    size = (2 * SIZE[0], 2 * SIZE[1])
+    large, contexts = resized(free, recaller.world.initial_contexts, size)
+    assert large.size == size and {contexts[key].shape[2:4] for key in ("obs", "named_obs")} == {size}

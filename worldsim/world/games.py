@@ -87,10 +87,15 @@ def resized(card: Card, contexts: dict[str, np.ndarray], size: tuple[int, int]) 
     least = tokenizer["patch"] * tokenizer["pack"]
     if not all(least <= length <= 4096 for length in size):
         raise ValueError(f"expected height and width of {least}..4096 pixels for size, got {list(size)}.")
-    obs = contexts["obs"]
+    pictures = {key: _fitted(obs, size) for key, obs in contexts.items() if key in ("obs", "named_obs")}
+    return sized(card, size), {**contexts, **pictures}
+
+
+def _fitted(obs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut and scale pictures `[s t h w c]` to another height and width."""
     frames = (Image.fromarray(frame) for frame in obs.reshape(-1, *obs.shape[2:]))
     fitted = [np.asarray(ImageOps.fit(frame, (size[1], size[0]), Image.Resampling.BOX)) for frame in frames]
-    return sized(card, size), {**contexts, "obs": np.stack(fitted).reshape(*obs.shape[:2], *size, 3)}
+    return np.stack(fitted).reshape(*obs.shape[:2], *size, 3)
 
 
 def _overlap(text: str, game: GameCard) -> int:
