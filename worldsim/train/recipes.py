@@ -233,7 +233,7 @@ PRESETS: dict[str, Recipe] = {
 }
 """tiny: minutes on two cores; pixels: the same, for games of small things that move by whole pixels; small: ten minutes
 on an accelerator; base: more of both. The others made the shipped worlds: `game-h100` made jump and pong in 8 minutes
-each, of which `game` is the version for two cores, 20 to 30 minutes; `minecraft` made minecraft in 55 on two cores,
+each, of which `game` is the version for two cores, 20 to 30 minutes; `minecraft` made minecraft in 41 on two cores,
 and `minecraft-h100` is its version for an accelerator, 18 minutes."""
 
 
