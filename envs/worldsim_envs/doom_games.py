@@ -1,8 +1,8 @@
 """Doom scenarios through ViZDoom, headless, with the free Freedoom pictures that come in its wheel.
 
 Ground truth is the engine's: place in map units, angle in degrees counter-clockwise from east, health. The
-picture shows the world from inside, so no object has a place in it; where `objects` is not empty, it names
-which columns are the pose that the picture is seen from.
+picture shows the world from inside. Take Cover's fireballs have a place in it while they are FIREBALL_LARGEST pixels
+high at most; where `objects` has a view, that names which columns are the pose that the picture is seen from.
 Rewards are those of the scenarios; their own time limits are replaced by Gymnasium's, so that a limit truncates.
 
 Sources: Kempka et al. 2016, arXiv 1605.02097; https://github.com/Farama-Foundation/ViZDoom.
@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .doom_players import PLAYERS, TURN, Scene
-from .game import GameEnv, choice, import_optional
+from .game import NAN, GameEnv, centre, choice, import_optional
 
 _DOOM = {
     "package": "vizdoom",
@@ -32,6 +32,8 @@ _DOOM = {
     "objects": {},
 }
 _STATE = ["x", "y", "angle", "health"]
+FIREBALL_LARGEST = 16  # native pixels
+_FIREBALLS = [f"fireball{i}" for i in range(4)]
 _VARIABLES = {
     "x": "POSITION_X",
     "y": "POSITION_Y",
@@ -82,8 +84,10 @@ class DoomGame(GameEnv):
             "title": "Doom: Take Cover",
             "prompts": ["take cover", "dodge fireballs", "doom"],
             **_DOOM,
+            "size": [60, 80],
             "action": choice(_NOOP, ("left", ("ArrowLeft",)), ("right", ("ArrowRight",))),
-            "state": _STATE,
+            "state": [*_STATE, *(f"{ball}_{axis}" for ball in _FIREBALLS for axis in "xy")],
+            "objects": {ball: {"size": [5, 4]} for ball in _FIREBALLS},
         },
         "doom-defend-center": {
             "title": "Doom: Defend the Center",
@@ -134,6 +138,7 @@ class DoomGame(GameEnv):
         names = sorted(set().union(*held))
         self._buttons = [[down.get(name, 0.0) for name in names] for down in held]
         self._button_names = names
+        self._variable_names = [name for name in self.metadata["state"] if name in _VARIABLES]
         self._engine: Any = None
 
     def _open(self) -> Any:
@@ -148,9 +153,10 @@ class DoomGame(GameEnv):
         engine.set_screen_format(vzd.ScreenFormat.RGB24)
         engine.set_episode_timeout(0)
         engine.set_objects_info_enabled(True)
+        engine.set_labels_buffer_enabled(_FIREBALLS[0] in self.metadata["objects"])
         engine.set_sectors_info_enabled(self._scenarios[self.game] == "my_way_home")
         engine.set_available_buttons([getattr(vzd.Button, name) for name in self._button_names])
-        self._variables = [getattr(vzd.GameVariable, _VARIABLES[name]) for name in self.metadata["state"]]
+        self._variables = [getattr(vzd.GameVariable, _VARIABLES[name]) for name in self._variable_names]
         engine.set_available_game_variables(self._variables)
         # The engine leaves files in its working directory: it gets one that goes away with it.
         folder = tempfile.TemporaryDirectory(prefix="worldsim-doom-")
@@ -181,13 +187,23 @@ class DoomGame(GameEnv):
         if not terminated:
             self._observe()  # the engine shows nothing after the end: the last picture stays
         values = [self._engine.get_game_variable(name) for name in self._variables]
-        self._truth = dict(zip(self.metadata["state"], values))
+        self._truth = dict(zip(self._variable_names, values)) | self._places()
         return reward, terminated
 
     def _observe(self) -> None:
         self._last = self._engine.get_state()
         self._screen = self._last.screen_buffer
-        self._truth = dict(zip(self.metadata["state"], self._last.game_variables))
+        self._truth = dict(zip(self._variable_names, self._last.game_variables)) | self._places()
+
+    def _places(self) -> dict[str, float]:
+        """Where the fireballs of Take Cover are in the picture, the largest first."""
+        if _FIREBALLS[0] not in self.metadata["objects"]:
+            return {}
+        seen = [x for x in self._last.labels if "Ball" in x.object_name and x.height <= FIREBALL_LARGEST]
+        balls = sorted(seen, key=lambda x: (-x.height, x.x, x.y))[: len(_FIREBALLS)]
+        at = [centre(x.x + x.width / 2, x.y + x.height / 2, self.metadata["native_size"]) for x in balls]
+        at += [(NAN, NAN)] * (len(_FIREBALLS) - len(at))
+        return {f"{name}_{axis}": place[i] for name, place in zip(_FIREBALLS, at) for i, axis in enumerate("xy")}
 
     def _frame(self) -> np.ndarray:
         return self._screen

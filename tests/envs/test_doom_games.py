@@ -58,6 +58,19 @@ def test_left_and_right_walk_along_the_wall(player):
         assert np.sign(cover.state["y"] - before) == sign
 
 
+def test_fireballs_are_where_the_picture_is_brightest(player):
+    cover = player("doom-takecover").reset(0)
+    num_seen = 0
+    while not cover.step("noop"):
+        for ball in (f"fireball{i}" for i in range(4)):
+            if np.isfinite(cover.state[f"{ball}_x"]):
+                num_seen += 1
+                row, column = int(cover.state[f"{ball}_y"] * 60), int(cover.state[f"{ball}_x"] * 80)
+                near = cover.obs[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+                assert near.max() > 130 > np.median(cover.obs)
+    assert num_seen > 10
+
+
 def test_death_terminates(player):
     cover = player("doom-takecover").reset(0)
     while not cover.step("noop"):
