@@ -6,6 +6,7 @@ import pytest
 from tests.evaluate import toy
 from tests.evaluate.trials import trial
 from worldsim.data.dataset import Columns, load_columns
+from worldsim.evaluate.metrics.free_outcome import HORIZON, measure_free_outcome
 from worldsim.evaluate.metrics.outcome import measure_outcome
 from worldsim.evaluate.metrics.returns import LEAST, measure_returns
 
@@ -39,6 +40,24 @@ class Says(toy.Perfect):
 
     def teacher_forced_outcome(self, obs, prev_action, key):
         return self.pay(obs), np.full(obs.shape[:2], self.probability, np.float32)
+
+
+class EndsWhereItPays(toy.Perfect):
+    """Its dreams are the game, and are over where that pays."""
+
+    def rollout(self, state, actions):
+        state, out = super().rollout(state, actions)
+        return state, out._replace(termination_probability=self.fear(out.reward))
+
+    def fear(self, reward):
+        return reward
+
+
+class EndsLate(EndsWhereItPays):
+    """Knows of an end when it is over."""
+
+    def fear(self, reward):
+        return np.roll(reward, 1, 1)
 
 
 def returns(world, columns, num_windows=48):
@@ -111,3 +130,14 @@ def test_brier_is_best_where_the_end_is_known_and_misleads_where_it_is_foretold_
     ends_where_it_pays = columns._replace(terminated=columns.reward > 0)
     numbers = outcome(Oracle(), ends_where_it_pays)
     assert numbers["termination_brier_skill"] == 1 and numbers["termination_calibration_error"] == 0
+
+
+def test_a_free_dream_has_to_be_over_in_the_very_frame(columns):
+    ends = columns._replace(terminated=columns.reward > 0)
+    free = lambda world, columns=ends: measure_free_outcome(trial(world, columns, num_windows=12, seed=0))  # noqa: E731
+    right, late = free(EndsWhereItPays()), free(EndsLate())
+    assert right["termination_free_ap"] == right["reward_free_ap"] == 1 > right["termination_free_base_rate"] > 0
+    assert late["termination_free_ap"] < 0.9 and right["num_free_frames"] == 4 * 12 * HORIZON
+    assert free(toy.Perfect())["termination_free_reason"] == "the world predicts no outcomes"
+    endless = free(EndsWhereItPays(), columns._replace(terminated=np.zeros_like(columns.terminated)))
+    assert endless["termination_free_ap"] is None and "no termination" in endless["termination_free_reason"]

@@ -6,7 +6,7 @@
 - `perceptual`: how near to the eye? Where the metrics extra is installed.
 - `weights`: LPIPS and FVD, where the user names their files.
 - `control` (with `opposite`, `late`, `inverse`): does the world do what the actions say?
-- `outcome` (with `returns`): does it predict when there is a reward, and when it is over?
+- `outcome` (with `returns`, `free_outcome`): does it predict when there is a reward, and when it is over?
 - `uncertainty` (with `foreign`): are its dreams as uncertain as their errors require?
 - `physics` (with `irreversible`): do things move and break as their law demands?
 - `memory` (with `lookaway`, `looks`): is what was hidden still the same?

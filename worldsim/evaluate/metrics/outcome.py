@@ -66,12 +66,12 @@ def measure_outcome(trial: Trial) -> Numbers:
         raise ValueError("the world gave NaN or infinity as reward or termination of recorded frames.")
     real, ended = columns.reward[measured].astype(np.float64), columns.terminated[measured]
     return {
-        **_ranked("reward", np.abs(predicted), real != 0),
+        **ranked("reward", np.abs(predicted), real != 0),
         "reward_mean": float(real.mean()),
         "reward_bias": float((predicted - real).mean()),
         "reward_absolute_error": float(np.abs(predicted - real).mean()),
         "reward_absolute_error_of_mean": float(np.abs(real.mean() - real).mean()),
-        **_ranked("termination", end, ended),
+        **ranked("termination", end, ended),
         **_termination_calibration(end, ended),
         "num_frames": len(measured),
     }
@@ -99,7 +99,8 @@ def _stretches(bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(starts), np.concatenate(stops)
 
 
-def _ranked(name: str, score: np.ndarray, positive: np.ndarray) -> Numbers:
+def ranked(name: str, score: np.ndarray, positive: np.ndarray) -> Numbers:
+    """How well a score ranks the frames of a kind, how many these are, and their fraction."""
     count = int(positive.sum())
     result: Numbers = {
         f"{name}_ap": metrics.average_precision(score, positive),
