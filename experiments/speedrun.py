@@ -81,7 +81,7 @@ def _pixels(recipe: Recipe, patch: int = 2, local_width: int = 16, channels: int
     tokenizer = TokenizerConfig(
         width=3 * patch**2, num_layers=(0, 0), patch=patch, latent_channels=channels, pack=16 // patch
     )
-    recipe = replace(recipe, tokenizer=tokenizer, tokenizer_fraction=0.03)
+    recipe = replace(recipe, tokenizer=tokenizer)
     return _dynamics(recipe, local_width=local_width, **changes)
 
 

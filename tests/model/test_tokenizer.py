@@ -1,5 +1,7 @@
 """The tokenizer: grids, statistics, and a weight by which a ball counts as much as a paddle."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from flax import nnx
 
 from worldsim.model.tokenizer import Tokenizer, TokenizerConfig, balanced_weight, rarity, reconstruction_loss
+from worldsim.types import frame_to_obs, obs_to_frame
 
 SMALL = {"width": 32, "num_layers": (1, 1), "head_dim": 16, "patch": 4, "latent_channels": 4}
 
@@ -34,6 +37,17 @@ def test_a_frame_that_the_tokens_do_not_divide_is_coded_as_if_its_edge_went_on()
     np.testing.assert_allclose(odd.encode(frame), even.encode(larger), atol=1e-6)
     z = odd.encode(frame)
     np.testing.assert_allclose(odd.decode(z), even.decode(z)[:, :15], atol=1e-6)
+
+
+def test_a_latent_as_large_as_a_patch_is_the_patch_itself():
+    sizes = {"width": 12, "num_layers": (0, 0), "patch": 2, "pack": 2, "latent_channels": 12}
+    tokenizer = Tokenizer(config := TokenizerConfig(size=(15, 16), **sizes), rngs=nnx.Rngs(0))
+    obs = np.random.default_rng(0).integers(0, 256, (3, 15, 16, 3), np.uint8)
+    tokenizer.mean_picture[...] = obs_to_frame(obs.mean(0))
+    assert config.is_exact
+    np.testing.assert_array_equal(frame_to_obs(tokenizer.decode(tokenizer.encode(obs_to_frame(obs)))), obs)
+    for less in ({"latent_channels": 11}, {"width": 11}, {"num_local": 1}):
+        assert not dataclasses.replace(config, **less).is_exact
 
 
 def test_untrained_tokenizer_paints_the_mean_picture():

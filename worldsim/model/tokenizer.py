@@ -12,6 +12,9 @@ deviation from the mean picture in units of the pixel's own variance is, for a t
 just 1 / p. A ball weighs what a paddle weighs, however small it is; and so does a ball that is painted where there is
 none, for else the surest ball is a smear.
 
+Where a latent has as many channels as a patch has numbers, and there are no blocks, the latents are the pixels' own
+deviations: nothing is lost, so nothing is learned.
+
 Latents are normalised by the mean of their own place and one deviation for all, so that what never moves is zero and
 what the decoder hardly reads stays small. (A deviation for each channel made every channel count alike: those with the
 least to say change the most from frame to frame, and the dynamics learned them first.)
@@ -87,6 +90,13 @@ class TokenizerConfig:
         return -self.size[0] % unit, -self.size[1] % unit
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the latents are the pixels themselves, so that there is nothing to learn."""
+        numbers = 3 * self.patch**2
+        has_blocks = any(self.num_layers) or self.num_local > 0
+        return not has_blocks and self.width == self.latent_channels == numbers
+
+    @property
     def token_dim(self) -> int:
         """Channels of a packed token."""
         return self.latent_channels * self.pack**2
@@ -126,6 +136,10 @@ class Tokenizer(nnx.Module):
         self.mean_picture = nnx.Param(jnp.zeros((*places[:2], 3)))
         self.latent_mean = nnx.Param(jnp.zeros((places[2], config.token_dim)))
         self.latent_std = nnx.Param(jnp.ones(()))
+        if config.is_exact:
+            for layer in (self.in_proj, self.to_latent, self.from_latent, self.out_proj):
+                layer.kernel[...] = jnp.eye(pixels)
+            self.pos_embed.map.kernel[...] = jnp.zeros_like(self.pos_embed.map.kernel[...])
 
     def encode(self, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b n c2"]:
         """Code frames in [-1, 1] as normalised tokens."""

@@ -14,7 +14,7 @@ def stage_fractions(recipe: Recipe, origin: Origin | None, configs: Configs) -> 
     if origin is None:
         forecast = configs.dynamics.forecast
         has = {
-            "tokenizer": True,
+            "tokenizer": not configs.tokenizer.is_exact,
             "flow": configs.dynamics.camera is not None,
             "forecast": forecast is not None,
             "surprise": forecast is not None and forecast.num_surprises > 0,

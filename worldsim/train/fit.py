@@ -130,6 +130,8 @@ def _train_tokenizers(run: Run) -> tuple[list[Tokenizer], float]:
     graphs, params = [split(tokenizer)[0] for tokenizer in tokenizers], split(tokenizers[0])[1]
     if run.origin is not None:
         trained = Trained(run.origin.params["tokenizer"], 0.0)
+    elif tokenizers[0].config.is_exact:
+        trained = Trained(params, 0.0)
     else:
         stages = [
             tokenizer_stage(
