@@ -19,10 +19,13 @@ from worldsim.model.tokenizer import Tokenizer, TokenizerConfig
 
 FORECAST = ForecastConfig(width=8, inner_width=16, num_blocks=1, num_surprises=1)
 EXPECTING = dataclasses.replace(CONFIG, forecast=FORECAST)
+TOKENIZER = Tokenizer(TokenizerConfig(size=(8, 16), patch=4, width=8, num_layers=(0, 0)), rngs=nnx.Rngs(0))
 
 
-def test_a_stream_forecasts_as_a_window_does():
-    model = randomised(Dynamics(EXPECTING, rngs=nnx.Rngs(0)))
+@pytest.mark.parametrize("changes", [{}, {"num_actions": 3}, {"reach": (2, 1)}])
+def test_a_stream_forecasts_as_a_window_does(changes):
+    expecting = dataclasses.replace(EXPECTING, forecast=dataclasses.replace(FORECAST, **changes))
+    model = randomised(Dynamics(expecting, rngs=nnx.Rngs(0)))
     z, levels, action = window(4)
 
     @jax.jit
@@ -30,10 +33,13 @@ def test_a_stream_forecasts_as_a_window_does():
         past, _ = model.remember(z, jnp.full((BATCH, 4), CONFIG.context_tau), action, TOGETHER)
         cache, stream = model.empty_cache(BATCH), []
         for t in range(4):
-            level, now = Levels(levels.tau[:, t], levels.step[:, t]), model.look(cache, action[:, t])
+            level, prediction = Levels(levels.tau[:, t], levels.step[:, t]), ((), cache.prior)
+            now = model.look(cache, action[:, t], prediction[1])
             stream.append(model.step(z[:, t], level, action[:, t], cache, now)[0])
             at_past = Levels(jnp.full((BATCH,), CONFIG.context_tau), levels.step[:, t])
-            cache = model.commit(z[:, t], model.step(z[:, t], at_past, action[:, t], cache, now)[2], cache)
+            states = model.step(z[:, t], at_past, action[:, t], cache, now)[2]
+            prior = model.prior.update(TOKENIZER, cache.prior, z[:, t], prediction, action[:, t], cache.count)
+            cache = model.commit(z[:, t], states, cache)._replace(prior=prior)
         return model.predict(z, levels, action, past), jnp.stack(stream, 1)
 
     whole, stream = both(z)
@@ -80,10 +86,9 @@ def test_a_camera_and_a_forecast_exclude_each_other():
 def test_a_world_that_runs_away_stays_within_what_latents_are():
     model = randomised(Dynamics(EXPECTING, rngs=nnx.Rngs(0)))
     model.prior.net.out_proj.kernel[...] = 1e4 * model.prior.net.out_proj.kernel[...]
-    tokenizer = Tokenizer(TokenizerConfig(size=(8, 16), patch=4, width=8, num_layers=(0, 0)), rngs=nnx.Rngs(0))
     keys = jax.random.split(jax.random.key(0), BATCH)
     cache = model.empty_cache(BATCH)
     for _ in range(12):
-        z, _ = dream(Model(tokenizer, model), cache, jnp.zeros((BATCH, 1)), keys, Sampler(1))
-        cache, _ = observe(Model(tokenizer, model), cache, z, jnp.zeros((BATCH, 1)), keys)
+        z, _ = dream(Model(TOKENIZER, model), cache, jnp.zeros((BATCH, 1)), keys, Sampler(1))
+        cache, _ = observe(Model(TOKENIZER, model), cache, z, jnp.zeros((BATCH, 1)), keys)
     assert np.abs(z).max() == MAX_DREAMED, "it did run away, and no further"

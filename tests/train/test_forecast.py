@@ -22,7 +22,7 @@ from worldsim.train import StageConfig, fit
 from worldsim.train.clips import MARGIN, Clips, cut_parts, entries, find_ends, find_entries
 from worldsim.train.losses import TrainBatch, dynamics_loss
 from worldsim.train.optimizer import Fixed, init_state, is_kernel, make_step, muon
-from worldsim.train.stages.forecast import forecast_loss
+from worldsim.train.stages.forecast import _inside, _paste, forecast_loss
 from worldsim.types import Batch
 from worldsim.world import load_world
 
@@ -44,7 +44,9 @@ def clips(num: int, seed: int) -> Clips:
     cells = np.repeat(np.eye(SIDE, dtype=np.float32)[place][:, :, None], SIDE, 2)
     cells[:, :, -1] = rng.integers(0, 2, (num, length, SIDE))
     ring = [(0, 0), (0, 0), (RING, RING), (RING, RING), (0, 0)]
-    return cut_parts(np.pad(cells[..., None], ring), action, SIDE + 2 * RING, FORECAST.num_frames, rng)
+    return cut_parts(
+        np.pad(cells[..., None], ring), action, SIDE + 2 * RING, (MARGIN, MARGIN), FORECAST.num_frames, rng
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +79,23 @@ def test_parts_of_frames_are_cut_where_something_changes():
     rng = np.random.default_rng(0)
     spots = rng.integers(0, (20, 30), (64, 2))
     cells[np.arange(64), 2, spots[:, 0], spots[:, 1]] = 1.0
-    parts = cut_parts(cells, np.zeros((64, 3, 1), np.float32), 8, 2, rng)
+    parts = cut_parts(cells, np.zeros((64, 3, 1), np.float32), 8, (2, 2), 2, rng)
     assert parts.cells.shape == (64, 3, 8, 8, 1) and (parts.corner % 2 == 0).all()
     assert (parts.cells[:, 2].sum((1, 2, 3)) == 1).mean() > 0.9
     for cut, whole, (top, left) in zip(parts.cells, cells, parts.corner):
         np.testing.assert_array_equal(cut, whole[:, top : top + 8, left : left + 8])
+
+
+def test_parts_reach_the_last_row_and_column_of_frames_of_any_size():
+    config = dataclasses.replace(CONFIG, grid=(9, 11), pack=1)
+    cells = np.zeros((64, 3, 9 + 2 * RING, 11 + 2 * RING, 1), np.float32)
+    cells[:, 2, -1 - RING, -1 - RING] = 1.0
+    parts = cut_parts(cells, np.zeros((64, 3, 1), np.float32), 8, (2, 2), 2, np.random.default_rng(0))
+    counts = np.asarray(_inside(jnp.asarray(parts.corner), (8, 8), (2, 2), config))
+    assert (counts * parts.cells[:, 2]).sum() > 0.85 * 64, "what changes there is learned"
+    pasted = _paste(jnp.asarray(parts.cells[:, 2]), jnp.asarray(parts.whole[:, 1]), jnp.asarray(parts.corner))
+    holds = parts.cells[:, 2].any((1, 2, 3))
+    np.testing.assert_array_equal(pasted[holds], parts.whole[holds, 2])
 
 
 def test_the_ends_of_episodes_are_found_where_the_game_was_over_and_they_are_long_enough():
@@ -105,7 +119,7 @@ def test_what_enters_is_told_from_what_moves_and_parts_are_cut_around_it_as_ofte
     assert np.argwhere(found).tolist() == [[2, 8, 9]], "frames count from the third"
     rng = np.random.default_rng(0)
     shown = np.repeat(entering(8)[None], 128, 0)
-    parts = cut_parts(shown, np.zeros((128, 8, 1), np.float32), 6, 2, rng)
+    parts = cut_parts(shown, np.zeros((128, 8, 1), np.float32), 6, (2, 2), 2, rng)
     holds = ((parts.corner <= (8, 9)) & (parts.corner + 6 > (8, 9))).all(1)
     assert 0.35 < holds.mean() < 0.65
 
@@ -175,7 +189,10 @@ def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_pat
         "inner_width": 16,
         "num_blocks": 1,
         "num_frames": 3,
+        "num_actions": 1,
         "overview_width": 0,
+        "reach": [0, 0],
+        "cell_side": 1,
         "num_surprises": 3,
         "num_codes": 32,
         "size": [-(-side // recipe.tokenizer.patch) for side in footage.meta.size],

@@ -55,7 +55,7 @@ def both() -> tuple[ForecastPrior, Outcome]:
     state, rng = init_state(params), np.random.default_rng(0)
     for i in range(150):
         rows = rng.integers(0, NUM - 4, (32, 1)) + np.arange(4)
-        clips = cut_parts(lay_out(z[rows], CONFIG), columns.prev_action[rows], 99, 3, rng)
+        clips = cut_parts(lay_out(z[rows], CONFIG), columns.prev_action[rows], 99, (2, 2), 3, rng)
         state, _ = step(state, clips, jax.random.key(i), jnp.float32(0.02 * (1 - i / 150)), goes_on=i > 30)
     prior.net = merge(graph, state.ema)
     outcome = Outcome(

@@ -17,13 +17,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from worldsim.model.config import DynamicsConfig, ForecastConfig
+from worldsim.model.motion import Motion
 from worldsim.model.overview import Overview
 from worldsim.model.picture import RING, lay_out, put_back, shows_picture
 from worldsim.model.prior import CopyLast, Prior
 from worldsim.model.surprise import Scene, SurpriseNet, unmarked
+from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.embedding import ActionEmbedding, GridEmbedding, patchify, unpatchify
 from worldsim.nn.layers import like, linear
 from worldsim.nn.local import ConvBlock, conv, pack_cells, soft_norm, unpack
@@ -39,6 +41,7 @@ class Forecast(NamedTuple):
 
     mean: Float[Array, "*b n c"]
     log_variance: Float[Array, "*b y x 1"]  # of the error of each cell
+    earlier: Float[Array, "*b p a"] | None = None  # the actions before the one that it was made for
 
 
 class ForecastNet(nnx.Module):
@@ -47,7 +50,10 @@ class ForecastNet(nnx.Module):
     def __init__(self, config: DynamicsConfig, forecast: ForecastConfig, *, rngs: nnx.Rngs):
         self.config, self.num_frames = config, forecast.num_frames
         width, inner, cell_dim = forecast.width, forecast.inner_width, config.token_dim // config.pack**2
-        self.action = ActionEmbedding(inner, config.controls, rngs=rngs)
+        self.action, *earlier = (
+            ActionEmbedding(inner, config.controls, rngs=rngs) for _ in range(forecast.num_actions)
+        )
+        self.earlier = nnx.List(earlier)
         seen = forecast.overview_width
         self.overview: PyTree = Overview(cell_dim, seen, inner, rngs=rngs) if seen else None
         self.conv_in = conv((forecast.num_frames + 1) * cell_dim + 2, width, rngs=rngs)
@@ -58,6 +64,7 @@ class ForecastNet(nnx.Module):
         self.down, self.up = linear(4 * width, inner, rngs=rngs), linear(inner, 4 * width, rngs=rngs)
         self.pos_embed = GridEmbedding(inner, rngs=rngs)
         self.out_proj = linear(width, cell_dim, rngs=rngs, zero=True)
+        self.motion: PyTree = Motion(width, cell_dim, config, forecast, rngs=rngs) if any(forecast.reach) else None
         self.variance_in = linear(width, width, rngs=rngs)
         self.variance_proj = nnx.Linear(width, 1, kernel_init=nnx.initializers.zeros, rngs=rngs)
 
@@ -66,18 +73,20 @@ class ForecastNet(nnx.Module):
         before: Float[Array, "*b k n c"],
         prev_action: Float[Array, "*b a"],
         marked: Float[Array, "*b y x e"] | None = None,
+        earlier: Float[Array, "*b p a"] | None = None,
     ) -> Forecast:
         """Return the forecast after the frames `before`, latest first, zeros where there is none.
 
-        Of the k frames `ForecastConfig.num_frames` are read. `marked` tells the cells where something enters by chance
+        Of the k frames `ForecastConfig.num_frames` are read. `earlier` are the actions before `prev_action`, latest
+        first, NaN or None where they are not known. `marked` tells the cells where something enters by chance
         (`worldsim.model.surprise.mark`).
         """
         config, last = self.config, before[..., 0, :, :]
         cells = lay_out(before[..., : self.num_frames, :, :], config)
-        mean, log_variance = self.forecast(cells, prev_action, marked=marked)
+        mean, log_variance = self.forecast(cells, prev_action, marked=marked, earlier=earlier)
         whole = unpack(last, config.grid, config.pack)
         log_variance = put_back(log_variance, jnp.full((*whole.shape[:-1], 1), MIN_LOG_VARIANCE))
-        return Forecast(pack_cells(put_back(mean, whole), config.pack), log_variance)
+        return Forecast(pack_cells(put_back(mean, whole), config.pack), log_variance, earlier)
 
     def forecast(
         self,
@@ -86,13 +95,14 @@ class ForecastNet(nnx.Module):
         corner: Int[Array, "*b 2"] | None = None,
         marked: Float[Array, "*b y x e"] | None = None,
         whole: Float[Array, "*b k v u c"] | None = None,
+        earlier: Float[Array, "*b p a"] | None = None,
     ) -> tuple[Float[Array, "*b y x c"], Float[Array, "*b y x 1"]]:
         """Return the forecast of cells and its log variance: of whole frames, as `lay_out` has them, or of parts.
 
         `corner` is the row and column of a part's first cell in the whole, both even; `whole` the frames that parts
         were cut out of.
         """
-        cond = self.action(prev_action)
+        cond = self._read_actions(prev_action, earlier)
         if self.overview is not None:
             cond = cond + like(self.overview(before if whole is None else whole, cond), cond)
         batch, size = before.shape[:-4], before.shape[-3:-1]
@@ -109,8 +119,17 @@ class ForecastNet(nnx.Module):
         change = self.out_proj(cells).astype(jnp.float32)
         seen = nnx.silu(self.variance_in(soft_norm(jax.lax.stop_gradient(cells))))
         log_variance = START_LOG_VARIANCE + VARIANCE_RATE * self.variance_proj(seen).astype(jnp.float32)
-        start = last + marked[..., :1] * (marked[..., 1:] - last)
+        start = last if self.motion is None else self.motion(cells, last, corner)
+        start = start + marked[..., :1] * (marked[..., 1:] - start)
         return start + inside * change, _bounded(log_variance)
+
+    def _read_actions(
+        self, prev_action: Float[Array, "*b a"], earlier: Float[Array, "*b p a"] | None
+    ) -> Float[Array, "*b d"]:
+        seen, unknown = self.action(prev_action), jnp.full(prev_action.shape, jnp.nan)
+        for age, embedding in enumerate(self.earlier):
+            seen += embedding(unknown if earlier is None else earlier[..., age, :])
+        return seen
 
     def _inner(
         self, cells: Float[Array, "*b y x e"], cond: Float[Array, "*b d"], corner: Int[Array, "*b 2"] | None
@@ -168,8 +187,42 @@ class ForecastPrior(CopyLast):
         prev_action: Float[Array, "*b a"],
         inputs: PyTree,
     ) -> Forecast:
-        """Forecast frames from those before them, each seen at level `before_tau`."""
-        return self.net(_clean(before, before_tau), prev_action)
+        """Forecast frames from those before them, each seen at level `before_tau`.
+
+        `inputs` are the actions before these, of `predict`; of whole windows, `()`, they are found here.
+        """
+        earlier = inputs
+        if isinstance(inputs, tuple):
+            is_window = before.ndim > 4
+            earlier = earlier_actions(prev_action, self._num_earlier, before_tau[..., 0]) if is_window else None
+        return self.net(_clean(before, before_tau), prev_action, earlier=earlier)
+
+    def empty_state(self, batch: int) -> Float[Array, "b p a"]:
+        """Return the actions of streams that have seen nothing: unknown ones."""
+        return jnp.full((batch, self._num_earlier, self.config.action_size), jnp.nan)
+
+    def predict(self, tokenizer: Tokenizer, state: PyTree, prev_action: Float[Array, "b a"]) -> tuple[PyTree, PyTree]:
+        """Return no picture, and the actions before the present one."""
+        return (), state
+
+    def update(
+        self,
+        tokenizer: Tokenizer,
+        state: PyTree,
+        z: Float[Array, "b n c"],
+        prediction: tuple[PyTree, PyTree],
+        prev_action: Float[Array, "b a"],
+        count: Array,
+        *,
+        real: UInt8[Array, "b h w 3"] | None = None,
+        knows_pitch: bool = False,
+    ) -> PyTree:
+        """Return the actions that come before the next one."""
+        return jnp.concatenate([prev_action[:, None], state], 1)[:, : self._num_earlier]
+
+    @property
+    def _num_earlier(self) -> int:
+        return len(self.net.earlier)
 
     def draw(
         self,
@@ -184,7 +237,7 @@ class ForecastPrior(CopyLast):
             return inputs
         before = _clean(before, before_tau)
         marked = self.surprise.draw(self.scene(before, prev_action, inputs), keys)
-        return jax.lax.cond(marked.any(), lambda: self.net(before, prev_action, marked), lambda: inputs)
+        return jax.lax.cond(marked.any(), lambda: self.net(before, prev_action, marked, inputs.earlier), lambda: inputs)
 
     def summary(
         self,
@@ -218,6 +271,19 @@ class ForecastPrior(CopyLast):
         variance = pack_cells(jnp.repeat(jnp.exp(inputs.log_variance), cell_dim, -1), config.pack)
         features = (unpack(mean, config.grid, config.pack), inputs.log_variance * is_known[..., None])
         return Prior(mean, is_known, variance, features)
+
+
+def earlier_actions(
+    prev_action: Float[Array, "*b t a"], num: int, is_known: Float[Array, "*b t 1"] | None = None
+) -> Float[Array, "*b t p a"]:
+    """Return the actions before each of a window, latest first, NaN where there are none or the past is not known."""
+    length, ends = prev_action.shape[-2], [(0, 0)] * (prev_action.ndim - 2)
+    shifted = [
+        jnp.pad(prev_action, [*ends, (age, 0), (0, 0)], constant_values=jnp.nan)[..., :length, :]
+        for age in range(1, num + 1)
+    ]
+    earlier = jnp.stack(shifted, -2) if num else jnp.zeros((*prev_action.shape[:-1], 0, prev_action.shape[-1]))
+    return earlier if is_known is None else jnp.where(is_known[..., None] > 0, earlier, jnp.nan)
 
 
 def _clean(before: Float[Array, "*b k n c"], before_tau: Float[Array, "*b 1 1"]) -> Float[Array, "*b k n c"]:

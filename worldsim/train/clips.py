@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float, Int, PyTree
 from scipy.ndimage import maximum_filter, uniform_filter
 
 from worldsim.data.dataset import Columns
-from worldsim.model.config import DynamicsConfig
+from worldsim.model.config import DynamicsConfig, ForecastConfig
 from worldsim.model.picture import lay_out
 from worldsim.model.surprise import MOVED, NEAR, SURPRISE
 
-MARGIN = 2  # cells of a part at whose forecast what lies beyond it is missed
+MARGIN = 2  # cells, at least
 STILL = 0.08  # of the parts, at most, lie anywhere: what stays as it is has to be learned too
 
 
@@ -29,6 +29,15 @@ class Clips(NamedTuple):
     prev_action: Float[PyTree, "b t a"]
     corner: Int[PyTree, "b 2"]  # row and column of the first cell in the frame and its ring, even
     whole: Float[PyTree, "b t v u c"]  # the frames that the parts were cut out of
+
+
+def margin_of(forecast: ForecastConfig) -> tuple[int, int]:
+    """Return the rows and columns at the edges of a part in which nothing is learned.
+
+    What comes from beyond the part is not seen, and things come from as far as they go in a frame.
+    """
+    down, across = (max(MARGIN, -(-pixels // forecast.cell_side)) for pixels in forecast.reach)
+    return down, across
 
 
 def find_ends(columns: Columns, length: int) -> Int[np.ndarray, "n t"]:
@@ -64,17 +73,24 @@ def cut_parts(
     cells: Float[np.ndarray, "b t y x c"],
     prev_action: Float[np.ndarray, "b t a"],
     side: int,
+    margin: tuple[int, int],
     num_given: int,
     rng: np.random.Generator,
 ) -> Clips:
     """Cut a part of `side` cells out of the frames of each clip, around a cell that changes in it.
 
+    The cell lies `margin` rows and columns within, at least, where the part has as many: nothing is learned in the
+    margin (`margin_of`). By as much as that is wider than MARGIN the part is larger.
+
     The more a cell changes from the last frame that is given on, the likelier it is chosen: also where the last frame
     of all, in which nothing moves any more, is the only one to be forecast. Those in which something enters where
     nothing moved are as likely as all others together, and what is large no more than what is small.
+
+    Corners are even, so frames get an empty row or column where theirs are odd: the last one is within reach as well.
     """
+    cells = np.pad(cells, [(0, 0), (0, 0), *((0, n % 2) for n in cells.shape[2:4]), (0, 0)])
     b, _, rows, columns, _ = cells.shape
-    height, width = min(side, rows), min(side, columns)
+    height, width = (min(side + 2 * (n - MARGIN), num) for n, num in zip(margin, (rows, columns), strict=True))
     change = np.abs(np.diff(cells[:, num_given - 1 :], axis=1)).mean((1, -1)).reshape(b, -1)
     enters = entries(cells[:, num_given - 2 :]).any(1).astype(np.float32)
     enters /= np.maximum(uniform_filter(enters, 2 * NEAR + 1, axes=(1, 2), mode="constant"), 1e-6)
@@ -82,8 +98,10 @@ def cut_parts(
     change = change + enters * change.sum(1, keepdims=True) / np.maximum(enters.sum(1, keepdims=True), 1e-6)
     chance = np.cumsum(change + STILL * change.mean(1, keepdims=True) + 1e-9, 1)
     chosen = (rng.random((b, 1)) * chance[:, -1:] > chance).sum(1)
-    ends = np.maximum((height - MARGIN, width - MARGIN), MARGIN + 1)
-    corner = np.stack([chosen // columns, chosen % columns], 1) - rng.integers(MARGIN, ends, (b, 2))
+    ends = np.maximum((height - margin[0], width - margin[1]), (margin[0] + 1, margin[1] + 1))
+    corner = np.stack([chosen // columns, chosen % columns], 1) - rng.integers(margin, ends, (b, 2))
     corner = np.clip(corner, 0, (rows - height, columns - width)) // 2 * 2
+    at_end = np.stack([chosen // columns, chosen % columns], 1) - corner >= ends  # since corners are even
+    corner = np.minimum(corner + 2 * at_end, (rows - height, columns - width)) // 2 * 2
     parts = [x[:, top : top + height, left : left + width] for x, (top, left) in zip(cells, corner)]
     return Clips(np.stack(parts), prev_action, corner, cells)

@@ -73,7 +73,8 @@ class Recipe:
     forecast_noise: float = 0.2
     """Largest deviation of the noise on the frames that the forecast is made from; a dream's past has 1/15."""
     forecast_side: int = 12
-    """Side, in cells, of the part of a frame that it is trained on at a time: mostly one where something changes."""
+    """Side, in cells, of the part of a frame that it is trained on at a time: mostly one where something changes. Where
+    things go farther than two cells a frame it is larger by as much (`ForecastConfig.reach`)."""
     pixel_metric_latents: bool = False
     """Whether latents are rescaled to the metric of pixels before the dynamics (`worldsim.train.pixel_metric`)."""
     frames: int = 16
@@ -138,7 +139,6 @@ PIXELS = replace(
     tokenizer=TokenizerConfig(width=12, num_layers=(0, 0), patch=2, latent_channels=12, pack=8),
     dynamics=replace(TINY.dynamics, local_width=16),
     forecast=ForecastConfig(),
-    tokenizer_fraction=0.03,
     forecast_fraction=0.5,
     surprise_fraction=0.2,
     num_denoise_steps=1,

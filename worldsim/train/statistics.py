@@ -48,9 +48,10 @@ def forecast_errors(prior: ForecastPrior, latents: Float[np.ndarray, "n m c"], c
     has_past[(columns.bounds[:-1, None] + np.arange(num_before)).ravel().clip(max=len(latents) - 1)] = False
     rows = np.flatnonzero(has_past)
     rows = rows[np.linspace(0, len(rows) - 1, min(NUM_FORECASTS, len(rows))).astype(int)]
-    forecast = jax.jit(lambda before, action: prior.net(before, action).mean)
-    before, action = np.asarray(latents[rows[:, None] - ages], np.float32), columns.prev_action[rows]
-    error = np.square(latents[rows] - np.asarray(forecast(before, action)))
+    forecast = jax.jit(lambda before, action, earlier: prior.net(before, action, earlier=earlier).mean)
+    before = np.asarray(latents[rows[:, None] - ages], np.float32)
+    earlier = columns.prev_action[rows[:, None] - ages[: len(prior.net.earlier)]]
+    error = np.square(latents[rows] - np.asarray(forecast(before, columns.prev_action[rows], earlier)))
     return jnp.asarray(np.maximum(error.mean((0, 1)), 1e-3), jnp.float32)
 
 

@@ -20,12 +20,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from worldsim.data.dataset import Columns, ShuffledIndex, Windows
 from worldsim.metrics import psnr
 from worldsim.model.config import DynamicsConfig
+from worldsim.model.forecast import earlier_actions
 from worldsim.model.generate import MAX_LATENT
 from worldsim.model.picture import RING, lay_out, shows_picture
 from worldsim.model.surprise import contents_of, find_surprises, mark
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
-from worldsim.train.clips import MARGIN, Clips, cut_parts, find_ends, find_entries
+from worldsim.train.clips import Clips, cut_parts, find_ends, find_entries, margin_of
 from worldsim.train.evaluation import Show, fidelity, pixel_statistics
 from worldsim.train.games import Latents
 from worldsim.train.loop import Budget, Stage
@@ -54,7 +55,7 @@ def forecast_stage(
 ) -> Stage:
     """Return the stage of a ForecastNet; evaluated by the fidelity of frames that it makes of each other, held out."""
     config, num_made = recipe.forecast_stage, recipe.forecast_frames
-    num_given = _num_given(dynamics)
+    num_given, margin = _num_given(dynamics), _margin(dynamics)
     windows = _windows(data[0], length := num_given + num_made)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
     rare = (
@@ -68,7 +69,7 @@ def forecast_stage(
             is_other = rng.random(len(rows)) < fraction * (len(others) > 0)
             rows[is_other] = others[rng.integers(max(len(others), 1), size=is_other.sum())]
         z, prev_action = _read(data[0], latents.train, rows)
-        return cut_parts(lay_out(z, dynamics), prev_action, recipe.forecast_side, num_given, rng)
+        return cut_parts(lay_out(z, dynamics), prev_action, recipe.forecast_side, margin, num_given, rng)
 
     return Stage(
         "forecast",
@@ -99,25 +100,27 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
         hidden = jax.random.bernoulli(key_action, recipe.action_dropout, (len(cells), 1))
         is_young = jax.random.bernoulli(key_young, YOUNG_FRACTION, (len(cells), 1, 1, 1, 1))
         level = recipe.forecast_noise * jax.random.uniform(key_level, (len(cells), 1, 1, 1, 1))
-        counts = _inside(corner, (cells.shape[2], cells.shape[3]), config)
+        counts = _inside(corner, (cells.shape[2], cells.shape[3]), _margin(config), config)
         first = num_given + recipe.forecast_frames - num_made
         before = jnp.flip(cells[:, first - num_given : first], 1)
         whole = jnp.flip(frames[:, first - num_given : first], 1)
         before, whole = (x.at[:, 1:].multiply(~is_young) for x in (before, whole))
+        shown = jnp.where(hidden[:, None], jnp.nan, prev_action)
+        before_it = earlier_actions(shown, len(net.earlier))
         errors, likelihood = [], jnp.float32(0)
         for i in range(num_made):
             truth = cells[:, first + i]
             seen = before + level * jax.random.normal(jax.random.fold_in(key_noise, i), before.shape)
-            action = jnp.where(hidden, jnp.nan, prev_action[:, first + i])
+            action, earlier = shown[:, first + i], before_it[:, first + i]
             marked = None
             if goes_on and num_surprises:
-                expected = jax.lax.stop_gradient(net.forecast(seen, action, corner, whole=whole)[0])
+                expected = jax.lax.stop_gradient(net.forecast(seen, action, corner, whole=whole, earlier=earlier)[0])
                 known = jnp.where(counts > 0, truth, expected)
                 found = find_surprises(known, expected, before, num_surprises)
                 is_told = jax.random.bernoulli(jax.random.fold_in(key_told, i), TOLD_FRACTION, found.shape)
                 told = jnp.where(is_told, found, truth.shape[1] * truth.shape[2])
                 marked = mark(told, contents_of(truth, found), truth.shape[1:3])
-            mean, log_variance = net.forecast(seen, action, corner, marked, whole)
+            mean, log_variance = net.forecast(seen, action, corner, marked, whole, earlier)
             squared = (mean - truth) ** 2
             errors.append((counts * squared).mean() / counts.mean())
             likelihood = _likelihood(squared, log_variance, counts) if i == 0 else likelihood
@@ -131,13 +134,15 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
     return loss
 
 
-def _inside(corner: Int[Array, "b 2"], size: tuple[int, int], config: DynamicsConfig) -> Float[Array, "b y x 1"]:
+def _inside(
+    corner: Int[Array, "b 2"], size: tuple[int, int], margin: tuple[int, int], config: DynamicsConfig
+) -> Float[Array, "b y x 1"]:
     """Return 1 for the cells of parts that show the picture and whose neighbours are known, as the ring's are."""
     known = []
     for axis, num in enumerate(config.picture):
         at, first = jnp.arange(size[axis])[None], corner[:, axis, None]
         is_last = first + size[axis] >= num + 2 * RING
-        known.append(((at >= MARGIN) | (first == 0)) & ((at < size[axis] - MARGIN) | is_last))
+        known.append(((at >= margin[axis]) | (first == 0)) & ((at < size[axis] - margin[axis]) | is_last))
     known = (known[0][:, :, None] & known[1][:, None])[..., None]
     return known.astype(jnp.float32) * shows_picture(config, size, corner)
 
@@ -177,12 +182,17 @@ def _evaluation(
     @jax.jit
     def run(params: PyTree, token_params: PyTree, z: Array, prev_action: Array):
         net = merge(graph, params)
+        earlier = earlier_actions(prev_action, len(net.earlier))
 
-        def step(before, action):
-            made = jnp.clip(net(before, action).mean, -MAX_LATENT, MAX_LATENT)
+        def by_time(x: Array) -> Array:
+            return jnp.moveaxis(x[:, num_given:], 1, 0)
+
+        def step(before, actions):
+            action, earlier = actions
+            made = jnp.clip(net(before, action, earlier=earlier).mean, -MAX_LATENT, MAX_LATENT)
             return jnp.concatenate([made[:, None], before[:, :-1]], 1), made
 
-        _, made = jax.lax.scan(step, jnp.flip(z[:, :num_given], 1), jnp.moveaxis(prev_action[:, num_given:], 1, 0))
+        _, made = jax.lax.scan(step, jnp.flip(z[:, :num_given], 1), (by_time(prev_action), by_time(earlier)))
         return frame_to_obs(merge(token_graph, token_params).decode(jnp.moveaxis(made, 0, 1)))
 
     def evaluate(params: PyTree, step: int) -> tuple[float, str]:
@@ -197,6 +207,11 @@ def _evaluation(
 
 def _windows(columns: Columns, num_frames: int) -> Windows:
     return Windows(columns, num_frames, min_real=num_frames)
+
+
+def _margin(config: DynamicsConfig) -> tuple[int, int]:
+    assert config.forecast is not None
+    return margin_of(config.forecast)
 
 
 def _num_given(config: DynamicsConfig) -> int:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from scipy.cluster.vq import kmeans2
 
 from worldsim.data.dataset import Columns, Windows
-from worldsim.model.forecast import ForecastPrior
+from worldsim.model.forecast import Forecast, ForecastPrior
 from worldsim.model.outcome import Outcome, outcome_loss
 from worldsim.model.picture import lay_out
 from worldsim.model.surprise import Scene, SurpriseNet, contents_of, find_surprises, mark
@@ -41,6 +41,7 @@ class Moments(NamedTuple):
 
     before: Float[PyTree, "b k n c"]
     prev_action: Float[PyTree, "b a"]
+    earlier: Float[PyTree, "b p a"]
     surprises: Int[PyTree, "b s"] = ()
     contents: Float[PyTree, "b s e"] = ()
     reward: Float[PyTree, " b"] = ()
@@ -78,12 +79,13 @@ def surprise_stage(
     last = found.rows[:, -1]
     kinds = np.stack([found.is_surprised, data[0].reward[last] != 0, data[0].terminated[last]], 1)
     chance, more_frequent = draw_chances(kinds)
+    num_earlier = len(prior.net.earlier)
 
     def batch(step: int) -> Moments:
         rng = np.random.default_rng([seed, step])
         which = np.searchsorted(np.cumsum(chance), rng.random(config.batch_size), side="right")
         which = np.minimum(which, len(chance) - 1)
-        return _moments(found, which, data[0], latents.train)._replace(more_frequent=more_frequent[which])
+        return _moments(found, which, data[0], latents.train, num_earlier)._replace(more_frequent=more_frequent[which])
 
     return Stage(
         "surprise",
@@ -94,7 +96,7 @@ def surprise_stage(
             surprise_loss((graph, split(outcome)[0]), recipe), muon(), ema=config.ema, frozen=frozen, decay=is_kernel
         ),
         batch,
-        _evaluation(graph, frozen, held, data[1], latents.held),
+        _evaluation(graph, frozen, held, data[1], latents.held, num_earlier),
         num_evaluations=min(recipe.num_evaluations, 4),
     )
 
@@ -146,7 +148,11 @@ def surprise_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], recipe: Recipe) -> 
         level = recipe.forecast_noise * jax.random.uniform(key_level, (len(moments.before), 1, 1, 1))
         hidden = jax.random.bernoulli(key_action, recipe.action_dropout, (len(moments.before), 1))
         seen = moments.before + level * jax.random.normal(key_noise, moments.before.shape)
-        seen = moments._replace(before=seen, prev_action=jnp.where(hidden, jnp.nan, moments.prev_action))
+        seen = moments._replace(
+            before=seen,
+            prev_action=jnp.where(hidden, jnp.nan, moments.prev_action),
+            earlier=jnp.where(hidden[..., None], jnp.nan, moments.earlier),
+        )
         scene = _scene(prior, seen)
         surprise = _one_of_them(prior.surprise, scene, moments, key_turn).mean()
         bins, end = heads.of_summary(prior.surprise.summary(scene))
@@ -159,8 +165,12 @@ def surprise_loss(graphs: tuple[nnx.GraphDef, nnx.GraphDef], recipe: Recipe) -> 
 
 
 def _scene(prior: ForecastPrior, moments: Moments) -> Scene:
-    forecast = jax.lax.stop_gradient(prior.net(moments.before, moments.prev_action))
+    forecast = jax.lax.stop_gradient(_forecast(prior, moments))
     return prior.scene(moments.before, moments.prev_action, forecast)
+
+
+def _forecast(prior: ForecastPrior, moments: Moments) -> Forecast:
+    return prior.net(moments.before, moments.prev_action, earlier=moments.earlier)
 
 
 def _all_of_them(net: SurpriseNet, scene: Scene, moments: Moments) -> Float[Array, " b"]:
@@ -211,32 +221,39 @@ def _find(prior: ForecastPrior, columns: Columns, latents: Float[np.ndarray, "n 
     def find(params, moments: Moments, z):
         prior: ForecastPrior = merge(graph, params)
         truth = prior.cells(jnp.asarray(z))
-        expected = prior.cells(prior.net(moments.before, moments.prev_action).mean)
+        expected = prior.cells(_forecast(prior, moments).mean)
         at = find_surprises(truth, expected, prior.cells(jnp.asarray(moments.before)), num)
         return at, contents_of(truth, at)
 
-    found = [[np.asarray(x)[:count] for x in find(params, *part)] for part, count in _chunks(rows, columns, latents)]
+    chunks = _chunks(rows, columns, latents, len(net.earlier))
+    found = [[np.asarray(x)[:count] for x in find(params, *part)] for part, count in chunks]
     at, contents = map(np.concatenate, zip(*found, strict=True))
     none = int(np.prod(lay_out(latents[:1], net.config).shape[1:3]))
     return Found(rows, at, contents, at[:, 0] < none, none)
 
 
-def _chunks(rows, columns: Columns, latents) -> Iterator[tuple[tuple[Moments, np.ndarray], int]]:
+def _chunks(rows, columns: Columns, latents, num_earlier: int) -> Iterator[tuple[tuple[Moments, np.ndarray], int]]:
     """Cut windows into chunks of one length, the last one filled up; with the frames to be forecast."""
     for first in range(0, len(rows), CHUNK):
         part = rows[np.minimum(np.arange(first, first + CHUNK), len(rows) - 1)]
         z = np.asarray(latents[part], np.float32)
-        moments = Moments(z[:, -2::-1], columns.prev_action[part[:, -1]])
+        moments = Moments(z[:, -2::-1], *_actions(part, columns, num_earlier))
         yield (moments, z[:, -1]), min(CHUNK, len(rows) - first)
 
 
-def _moments(found: Found, which: Int[np.ndarray, " b"], columns: Columns, latents) -> Moments:
+def _actions(rows, columns: Columns, num_earlier: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the action into the last frame of each window, and those before it, latest first."""
+    latest_first = columns.prev_action[rows[:, ::-1]]
+    return latest_first[:, 0], latest_first[:, 1 : num_earlier + 1]
+
+
+def _moments(found: Found, which: Int[np.ndarray, " b"], columns: Columns, latents, num_earlier: int) -> Moments:
     rows = found.rows[which]
     z = np.asarray(latents[rows[:, :-1]], np.float32)
     last = rows[:, -1]
     return Moments(
         z[:, ::-1],
-        columns.prev_action[last],
+        *_actions(rows, columns, num_earlier),
         found.surprises[which],
         found.contents[which],
         columns.reward[last],
@@ -245,7 +262,7 @@ def _moments(found: Found, which: Int[np.ndarray, " b"], columns: Columns, laten
     )
 
 
-def _evaluation(graph: nnx.GraphDef, frozen: PyTree, held: Found, columns: Columns, latents):
+def _evaluation(graph: nnx.GraphDef, frozen: PyTree, held: Found, columns: Columns, latents, num_earlier: int):
     @jax.jit
     def run(params: PyTree, moments: Moments):
         prior = merge(graph, {**frozen, "surprise": params["surprise"]})
@@ -254,7 +271,9 @@ def _evaluation(graph: nnx.GraphDef, frozen: PyTree, held: Found, columns: Colum
     def evaluate(params: PyTree, step: int) -> tuple[float, str]:
         every = np.arange(len(held.rows))
         chunks = [every[np.minimum(np.arange(i, i + CHUNK), len(every) - 1)] for i in range(0, len(every), CHUNK)]
-        nats = np.concatenate([run(params, _moments(held, x, columns, latents)) for x in chunks])[: len(every)]
+        nats = np.concatenate([run(params, _moments(held, x, columns, latents, num_earlier)) for x in chunks])[
+            : len(every)
+        ]
         surprised = nats[held.is_surprised].mean() if held.is_surprised.any() else 0.0
         frequency = held.is_surprised.mean()
         return -float(
