@@ -37,8 +37,7 @@ class Motion(nnx.Module):
     def __init__(self, width: int, cell_dim: int, config: DynamicsConfig, forecast: ForecastConfig, *, rngs: nnx.Rngs):
         self.picture, self.reach, self.side = config.picture, forecast.reach, forecast.cell_side
         num = (2 * self.reach[0] + 1) * (2 * self.reach[1] + 1)
-        self.logits = nnx.Linear(width, num, kernel_init=nnx.initializers.zeros, rngs=rngs)
-        self.logits.bias[...] = jnp.zeros(num).at[num // 2].set(START_STILL)
+        self.logits = nnx.Linear(width, num, kernel_init=nnx.initializers.zeros, bias_init=_stay(num // 2), rngs=rngs)
         places = (1, 1) if config.columns is not None else self.picture  # weights of several games are of no size
         self.base = nnx.Param(jnp.zeros((*places, cell_dim)))  # the mean picture; training sets it
 
@@ -67,6 +66,10 @@ class Motion(nnx.Module):
         if corner is None:
             return whole[: size[0], : size[1]]
         return jax.vmap(lambda at: jax.lax.dynamic_slice(whole, (*at, 0), (*size, whole.shape[-1])))(corner)
+
+
+def _stay(middle: int) -> nnx.Initializer:
+    return lambda key, shape, dtype=jnp.float32: jnp.zeros(shape, dtype).at[middle].set(START_STILL)
 
 
 def advect(
