@@ -133,6 +133,8 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "forecast-pixels": lambda r: _forecast(_pixels(r)),
     "preset-pixels": lambda r: PRESETS["pixels"],
     "preset-pixels-overview": lambda r: _overview(PRESETS["pixels"]),
+    "preset-pixels-margin": lambda r: replace(PRESETS["pixels"], forecast_margin=(6, 2)),
+    "preset-pixels-fast": lambda r: replace(PRESETS["pixels"], forecast_margin=(6, 2), forecast_fraction=0.65),
     "preset-pixels-eight": lambda r: replace(PRESETS["pixels"], forecast_frames=8),
     "tokenizer-more": lambda r: replace(r, tokenizer_fraction=0.3),
     "camera": lambda r: _camera(num_denoise_steps=1),

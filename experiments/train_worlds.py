@@ -36,7 +36,6 @@ from worldsim.evaluate.reference import held_out_columns
 from worldsim.evaluate.report.film_strip import FILE as FILM_STRIP
 from worldsim.evaluate.report.film_strip import film_strip_png, gather_film_strip
 from worldsim.initial import InitialContext
-from worldsim.model.config import ForecastConfig
 from worldsim.train import PRESETS, Init, Recipe, StageConfig
 from worldsim.train.recipes import get_recipe
 from worldsim.video import label_columns, side_by_side, strip, write_video
@@ -77,11 +76,8 @@ class Plan(NamedTuple):
 
 FIRST_FRAMES = StageConfig(batch_size=32, learning_rate=0.01, decay=0.98, ema=0.998)  # of first frames that go on
 LONGER_PIXELS = dataclasses.replace(PRESETS["pixels"], forecast_frames=8)
-FAST_PIXELS = dataclasses.replace(  # things go up to twelve pixels a frame
-    PRESETS["pixels"],
-    forecast=dataclasses.replace(PRESETS["pixels"].forecast or ForecastConfig(), reach=(12, 4), num_actions=3),
-    forecast_fraction=0.65,
-    surprise_fraction=0.12,
+FAST_PIXELS = dataclasses.replace(  # paddles go up to twelve pixels a frame, six cells
+    PRESETS["pixels"], forecast_margin=(6, 2), forecast_fraction=0.65, surprise_fraction=0.12
 )
 PLANS = {
     "jump": Plan(48_000, 1000, 20.0, "game", "jump"),

@@ -22,7 +22,7 @@ EXPECTING = dataclasses.replace(CONFIG, forecast=FORECAST)
 TOKENIZER = Tokenizer(TokenizerConfig(size=(8, 16), patch=4, width=8, num_layers=(0, 0)), rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("changes", [{}, {"num_actions": 3}, {"reach": (2, 1)}])
+@pytest.mark.parametrize("changes", [{}, {"num_actions": 3}])
 def test_a_stream_forecasts_as_a_window_does(changes):
     expecting = dataclasses.replace(EXPECTING, forecast=dataclasses.replace(FORECAST, **changes))
     model = randomised(Dynamics(expecting, rngs=nnx.Rngs(0)))

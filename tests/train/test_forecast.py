@@ -191,8 +191,6 @@ def test_a_world_with_a_forecast_trains_in_its_order_is_saved_and_dreams(tmp_pat
         "num_frames": 3,
         "num_actions": 1,
         "overview_width": 0,
-        "reach": [0, 0],
-        "cell_side": 1,
         "num_surprises": 3,
         "num_codes": 32,
         "size": [-(-side // recipe.tokenizer.patch) for side in footage.meta.size],

@@ -34,11 +34,6 @@ class ForecastConfig:
     """Actions that it reads, that into the frame and those before it: what is accelerated goes on by them."""
     overview_width: Annotated[int, Range(0, 2048)] = 0
     """Channels of the overview of the whole frame (`worldsim.model.overview`); 0 = there is none."""
-    reach: tuple[Annotated[int, Range(0, 64)], Annotated[int, Range(0, 64)]] = (0, 0)
-    """Pixels that things may go in a frame, up or down and to either side (`worldsim.model.motion`); none = nothing is
-    moved, all is painted."""
-    cell_side: Annotated[int, Range(1, 64)] = 1
-    """Side of a cell in pixels, where its channels are these; training sets it."""
     num_surprises: Annotated[int, Range(0, 16)] = 3
     """Cells of a frame, at most, in which something may enter by chance (`worldsim.model.surprise`)."""
     num_codes: Annotated[int, Range(1, 1024)] = 32

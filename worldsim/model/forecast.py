@@ -20,7 +20,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from worldsim.model.config import DynamicsConfig, ForecastConfig
-from worldsim.model.motion import Motion
 from worldsim.model.overview import Overview
 from worldsim.model.picture import RING, lay_out, put_back, shows_picture
 from worldsim.model.prior import CopyLast, Prior
@@ -64,7 +63,6 @@ class ForecastNet(nnx.Module):
         self.down, self.up = linear(4 * width, inner, rngs=rngs), linear(inner, 4 * width, rngs=rngs)
         self.pos_embed = GridEmbedding(inner, rngs=rngs)
         self.out_proj = linear(width, cell_dim, rngs=rngs, zero=True)
-        self.motion: PyTree = Motion(width, cell_dim, config, forecast, rngs=rngs) if any(forecast.reach) else None
         self.variance_in = linear(width, width, rngs=rngs)
         self.variance_proj = nnx.Linear(width, 1, kernel_init=nnx.initializers.zeros, rngs=rngs)
 
@@ -119,8 +117,7 @@ class ForecastNet(nnx.Module):
         change = self.out_proj(cells).astype(jnp.float32)
         seen = nnx.silu(self.variance_in(soft_norm(jax.lax.stop_gradient(cells))))
         log_variance = START_LOG_VARIANCE + VARIANCE_RATE * self.variance_proj(seen).astype(jnp.float32)
-        start = last if self.motion is None else self.motion(cells, last, corner)
-        start = start + marked[..., :1] * (marked[..., 1:] - start)
+        start = last + marked[..., :1] * (marked[..., 1:] - last)
         return start + inside * change, _bounded(log_variance)
 
     def _read_actions(

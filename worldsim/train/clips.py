@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, PyTree
 from scipy.ndimage import maximum_filter, uniform_filter
 
 from worldsim.data.dataset import Columns
-from worldsim.model.config import DynamicsConfig, ForecastConfig
+from worldsim.model.config import DynamicsConfig
 from worldsim.model.picture import lay_out
 from worldsim.model.surprise import MOVED, NEAR, SURPRISE
 
@@ -29,15 +29,6 @@ class Clips(NamedTuple):
     prev_action: Float[PyTree, "b t a"]
     corner: Int[PyTree, "b 2"]  # row and column of the first cell in the frame and its ring, even
     whole: Float[PyTree, "b t v u c"]  # the frames that the parts were cut out of
-
-
-def margin_of(forecast: ForecastConfig) -> tuple[int, int]:
-    """Return the rows and columns at the edges of a part in which nothing is learned.
-
-    What comes from beyond the part is not seen, and things come from as far as they go in a frame.
-    """
-    down, across = (max(MARGIN, -(-pixels // forecast.cell_side)) for pixels in forecast.reach)
-    return down, across
 
 
 def find_ends(columns: Columns, length: int) -> Int[np.ndarray, "n t"]:
@@ -80,7 +71,7 @@ def cut_parts(
     """Cut a part of `side` cells out of the frames of each clip, around a cell that changes in it.
 
     The cell lies `margin` rows and columns within, at least, where the part has as many: nothing is learned in the
-    margin (`margin_of`). By as much as that is wider than MARGIN the part is larger.
+    margin. By as much as that is wider than MARGIN the part is larger.
 
     The more a cell changes from the last frame that is given on, the likelier it is chosen: also where the last frame
     of all, in which nothing moves any more, is the only one to be forecast. Those in which something enters where

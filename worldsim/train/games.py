@@ -159,9 +159,7 @@ def fill_recipe(
         columns=columns,
         prompt=prompt,
         camera=camera,
-        forecast=replace(recipe.forecast, size=shown, cell_side=tokenizer.patch if tokenizer.is_exact else 1)
-        if recipe.forecast is not None and camera is None
-        else None,
+        forecast=replace(recipe.forecast, size=shown) if recipe.forecast is not None and camera is None else None,
     )
     first_frame = None if recipe.first_frame is None else first_frame_config(recipe.first_frame, dynamics)
     return Configs(tokenizer, dynamics, recipe.outcome, first_frame)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
-
 from worldsim.model.camera.prior import WarpPrior
 from worldsim.model.dynamics import Dynamics
 from worldsim.model.forecast import ForecastPrior
 from worldsim.model.outcome import Outcome
-from worldsim.model.picture import lay_out
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
 from worldsim.train.games import Latents
@@ -68,11 +65,7 @@ def _train_forecast(
     run: Run, tokenizers: Sequence[Tokenizer], modules: Sequence[Dynamics], latents: Sequence[Latents]
 ) -> float:
     """Train the network that predicts the next frame, in place; the seconds that it took."""
-    parts = list(zip(tokenizers, modules, latents, run.games, strict=True))
-    for tokenizer, dynamics, _, _ in parts:
-        if dynamics.prior.net.motion is not None:
-            zeros = jnp.zeros((*tokenizer.config.size, 3))
-            dynamics.prior.net.motion.set_base(lay_out(tokenizer.encode(zeros), dynamics.config))
+    parts = zip(tokenizers, modules, latents, run.games, strict=True)
     stages = [
         forecast_stage(
             split(dynamics.prior.net)[0],

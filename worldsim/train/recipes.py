@@ -52,7 +52,7 @@ class Recipe:
     tokenizer_stage: StageConfig = StageConfig(batch_size=64)
     dynamics_stage: StageConfig = StageConfig(batch_size=4)
     flow_stage: StageConfig = StageConfig(batch_size=8, learning_rate=0.004, decay=0.98)
-    forecast_stage: StageConfig = StageConfig(batch_size=8, decay=0.98)
+    forecast_stage: StageConfig = StageConfig(batch_size=8, learning_rate=0.005, decay=0.98)
     surprise_stage: StageConfig = StageConfig(batch_size=16, decay=0.98)
     first_frame_stage: StageConfig = StageConfig(batch_size=32, decay=0.98, ema=0.998)
     tokenizer_fraction: float = 0.3
@@ -73,8 +73,10 @@ class Recipe:
     forecast_noise: float = 0.2
     """Largest deviation of the noise on the frames that the forecast is made from; a dream's past has 1/15."""
     forecast_side: int = 12
-    """Side, in cells, of the part of a frame that it is trained on at a time: mostly one where something changes. Where
-    things go farther than two cells a frame it is larger by as much (`ForecastConfig.reach`)."""
+    """Side, in cells, of the part of a frame that it is trained on at a time: mostly one where something changes."""
+    forecast_margin: tuple[int, int] = (2, 2)
+    """Rows and columns of cells at the edges of a part in which nothing is learned, as what comes from beyond is not
+    seen: as many as things go in a frame. Where they are more than two the part is larger by as much."""
     pixel_metric_latents: bool = False
     """Whether latents are rescaled to the metric of pixels before the dynamics (`worldsim.train.pixel_metric`)."""
     frames: int = 16
@@ -138,7 +140,7 @@ PIXELS = replace(
     TINY,
     tokenizer=TokenizerConfig(width=12, num_layers=(0, 0), patch=2, latent_channels=12, pack=8),
     dynamics=replace(TINY.dynamics, local_width=16),
-    forecast=ForecastConfig(),
+    forecast=ForecastConfig(num_actions=3),
     forecast_fraction=0.5,
     surprise_fraction=0.2,
     num_denoise_steps=1,

@@ -26,7 +26,7 @@ from worldsim.model.picture import RING, lay_out, shows_picture
 from worldsim.model.surprise import contents_of, find_surprises, mark
 from worldsim.model.tokenizer import Tokenizer
 from worldsim.nn.params import merge, split
-from worldsim.train.clips import Clips, cut_parts, find_ends, find_entries, margin_of
+from worldsim.train.clips import Clips, cut_parts, find_ends, find_entries
 from worldsim.train.evaluation import Show, fidelity, pixel_statistics
 from worldsim.train.games import Latents
 from worldsim.train.loop import Budget, Stage
@@ -55,7 +55,7 @@ def forecast_stage(
 ) -> Stage:
     """Return the stage of a ForecastNet; evaluated by the fidelity of frames that it makes of each other, held out."""
     config, num_made = recipe.forecast_stage, recipe.forecast_frames
-    num_given, margin = _num_given(dynamics), _margin(dynamics)
+    num_given = _num_given(dynamics)
     windows = _windows(data[0], length := num_given + num_made)
     order = ShuffledIndex(len(windows), config.batch_size, seed)
     rare = (
@@ -69,7 +69,9 @@ def forecast_stage(
             is_other = rng.random(len(rows)) < fraction * (len(others) > 0)
             rows[is_other] = others[rng.integers(max(len(others), 1), size=is_other.sum())]
         z, prev_action = _read(data[0], latents.train, rows)
-        return cut_parts(lay_out(z, dynamics), prev_action, recipe.forecast_side, margin, num_given, rng)
+        return cut_parts(
+            lay_out(z, dynamics), prev_action, recipe.forecast_side, recipe.forecast_margin, num_given, rng
+        )
 
     return Stage(
         "forecast",
@@ -100,7 +102,7 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
         hidden = jax.random.bernoulli(key_action, recipe.action_dropout, (len(cells), 1))
         is_young = jax.random.bernoulli(key_young, YOUNG_FRACTION, (len(cells), 1, 1, 1, 1))
         level = recipe.forecast_noise * jax.random.uniform(key_level, (len(cells), 1, 1, 1, 1))
-        counts = _inside(corner, (cells.shape[2], cells.shape[3]), _margin(config), config)
+        counts = _inside(corner, (cells.shape[2], cells.shape[3]), recipe.forecast_margin, config)
         first = num_given + recipe.forecast_frames - num_made
         before = jnp.flip(cells[:, first - num_given : first], 1)
         whole = jnp.flip(frames[:, first - num_given : first], 1)
@@ -207,11 +209,6 @@ def _evaluation(
 
 def _windows(columns: Columns, num_frames: int) -> Windows:
     return Windows(columns, num_frames, min_real=num_frames)
-
-
-def _margin(config: DynamicsConfig) -> tuple[int, int]:
-    assert config.forecast is not None
-    return margin_of(config.forecast)
 
 
 def _num_given(config: DynamicsConfig) -> int:
