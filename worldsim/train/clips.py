@@ -18,7 +18,7 @@ from worldsim.model.config import DynamicsConfig
 from worldsim.model.picture import lay_out
 from worldsim.model.surprise import MOVED, NEAR, SURPRISE
 
-MARGIN = 2  # cells, at least
+MARGIN = 2  # cells of a part, at least, at whose forecast what lies beyond it is missed
 STILL = 0.08  # of the parts, at most, lie anywhere: what stays as it is has to be learned too
 
 

@@ -107,7 +107,8 @@ def forecast_loss(graph: nnx.GraphDef, config: DynamicsConfig, recipe: Recipe) -
         before = jnp.flip(cells[:, first - num_given : first], 1)
         whole = jnp.flip(frames[:, first - num_given : first], 1)
         before, whole = (x.at[:, 1:].multiply(~is_young) for x in (before, whole))
-        shown = jnp.where(hidden[:, None], jnp.nan, prev_action)
+        came_before = is_young[:, :, 0, 0] & (jnp.arange(prev_action.shape[1])[None, :, None] < first)
+        shown = jnp.where(hidden[:, None] | came_before, jnp.nan, prev_action)
         before_it = earlier_actions(shown, len(net.earlier))
         errors, likelihood = [], jnp.float32(0)
         for i in range(num_made):
