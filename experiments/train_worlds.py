@@ -76,19 +76,16 @@ class Plan(NamedTuple):
 
 FIRST_FRAMES = StageConfig(batch_size=32, learning_rate=0.01, decay=0.98, ema=0.998)  # of first frames that go on
 LONGER_PIXELS = dataclasses.replace(PRESETS["pixels"], forecast_frames=8)
-FAST_PIXELS = dataclasses.replace(  # paddles go up to twelve pixels a frame, six cells
-    PRESETS["pixels"], forecast_margin=(6, 2), forecast_fraction=0.65, surprise_fraction=0.12
-)
 PLANS = {
     "jump": Plan(48_000, 1000, 20.0, "game", "jump"),
-    "pong": Plan(30_000, 3000, 30.0, FAST_PIXELS, "pong", size=(105, 80)),
+    "pong": Plan(60_000, 3000, 30.0, "game", "pong"),
     "snake": Plan(60_000, 1000, 60.0, LONGER_PIXELS, "snake", policy="lapsing"),
     "minecraft": Plan(100_000, 500, 55.0, "minecraft", "luanti-valley", size=(48, 80)),
 }
 ACCELERATED = {
     "jump": PLANS["jump"]._replace(minutes=8.0, preset="game-h100"),
     "minecraft": PLANS["minecraft"]._replace(minutes=18.0, preset="minecraft-h100"),
-    "pong": Plan(60_000, 3000, 8.0, "game-h100", "pong"),
+    "pong": PLANS["pong"]._replace(minutes=8.0, preset="game-h100"),
 }
 
 
