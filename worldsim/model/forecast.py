@@ -76,8 +76,8 @@ class ForecastNet(nnx.Module):
         """Return the forecast after the frames `before`, latest first, zeros where there is none.
 
         Of the k frames `ForecastConfig.num_frames` are read. `earlier` are the actions before `prev_action`, latest
-        first, NaN or None where they are not known. `marked` tells the cells where something enters by chance
-        (`worldsim.model.surprise.mark`).
+        first, NaN or None where they are not known; one fewer than `num_actions` are read. `marked` tells the cells
+        where something enters by chance (`worldsim.model.surprise.mark`).
         """
         config, last = self.config, before[..., 0, :, :]
         cells = lay_out(before[..., : self.num_frames, :, :], config)

@@ -90,9 +90,8 @@ def cut_parts(
     chance = np.cumsum(change + STILL * change.mean(1, keepdims=True) + 1e-9, 1)
     chosen = (rng.random((b, 1)) * chance[:, -1:] > chance).sum(1)
     ends = np.maximum((height - margin[0], width - margin[1]), (margin[0] + 1, margin[1] + 1))
-    corner = np.stack([chosen // columns, chosen % columns], 1) - rng.integers(margin, ends, (b, 2))
-    corner = np.clip(corner, 0, (rows - height, columns - width)) // 2 * 2
-    at_end = np.stack([chosen // columns, chosen % columns], 1) - corner >= ends  # since corners are even
-    corner = np.minimum(corner + 2 * at_end, (rows - height, columns - width)) // 2 * 2
+    at, most = np.stack([chosen // columns, chosen % columns], 1), (rows - height, columns - width)
+    corner = np.clip(at - rng.integers(margin, ends, (b, 2)), 0, most) // 2 * 2
+    corner = np.minimum(corner + 2 * (at - corner >= ends), most) // 2 * 2  # by rounding the cell came to lie too late
     parts = [x[:, top : top + height, left : left + width] for x, (top, left) in zip(cells, corner)]
     return Clips(np.stack(parts), prev_action, corner, cells)

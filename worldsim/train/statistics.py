@@ -49,8 +49,8 @@ def forecast_errors(prior: ForecastPrior, latents: Float[np.ndarray, "n m c"], c
     rows = np.flatnonzero(has_past)
     rows = rows[np.linspace(0, len(rows) - 1, min(NUM_FORECASTS, len(rows))).astype(int)]
     forecast = jax.jit(lambda before, action, earlier: prior.net(before, action, earlier=earlier).mean)
-    before = np.asarray(latents[rows[:, None] - ages], np.float32)
-    earlier = columns.prev_action[rows[:, None] - ages[: len(prior.net.earlier)]]
+    past = rows[:, None] - ages
+    before, earlier = np.asarray(latents[past], np.float32), columns.prev_action[past]
     error = np.square(latents[rows] - np.asarray(forecast(before, columns.prev_action[rows], earlier)))
     return jnp.asarray(np.maximum(error.mean((0, 1)), 1e-3), jnp.float32)
 

@@ -79,13 +79,12 @@ def surprise_stage(
     last = found.rows[:, -1]
     kinds = np.stack([found.is_surprised, data[0].reward[last] != 0, data[0].terminated[last]], 1)
     chance, more_frequent = draw_chances(kinds)
-    num_earlier = len(prior.net.earlier)
 
     def batch(step: int) -> Moments:
         rng = np.random.default_rng([seed, step])
         which = np.searchsorted(np.cumsum(chance), rng.random(config.batch_size), side="right")
         which = np.minimum(which, len(chance) - 1)
-        return _moments(found, which, data[0], latents.train, num_earlier)._replace(more_frequent=more_frequent[which])
+        return _moments(found, which, data[0], latents.train)._replace(more_frequent=more_frequent[which])
 
     return Stage(
         "surprise",
@@ -96,7 +95,7 @@ def surprise_stage(
             surprise_loss((graph, split(outcome)[0]), recipe), muon(), ema=config.ema, frozen=frozen, decay=is_kernel
         ),
         batch,
-        _evaluation(graph, frozen, held, data[1], latents.held, num_earlier),
+        _evaluation(graph, frozen, held, data[1], latents.held),
         num_evaluations=min(recipe.num_evaluations, 4),
     )
 
@@ -225,35 +224,35 @@ def _find(prior: ForecastPrior, columns: Columns, latents: Float[np.ndarray, "n 
         at = find_surprises(truth, expected, prior.cells(jnp.asarray(moments.before)), num)
         return at, contents_of(truth, at)
 
-    chunks = _chunks(rows, columns, latents, len(net.earlier))
+    chunks = _chunks(rows, columns, latents)
     found = [[np.asarray(x)[:count] for x in find(params, *part)] for part, count in chunks]
     at, contents = map(np.concatenate, zip(*found, strict=True))
     none = int(np.prod(lay_out(latents[:1], net.config).shape[1:3]))
     return Found(rows, at, contents, at[:, 0] < none, none)
 
 
-def _chunks(rows, columns: Columns, latents, num_earlier: int) -> Iterator[tuple[tuple[Moments, np.ndarray], int]]:
+def _chunks(rows, columns: Columns, latents) -> Iterator[tuple[tuple[Moments, np.ndarray], int]]:
     """Cut windows into chunks of one length, the last one filled up; with the frames to be forecast."""
     for first in range(0, len(rows), CHUNK):
         part = rows[np.minimum(np.arange(first, first + CHUNK), len(rows) - 1)]
         z = np.asarray(latents[part], np.float32)
-        moments = Moments(z[:, -2::-1], *_actions(part, columns, num_earlier))
+        moments = Moments(z[:, -2::-1], *_actions(part, columns))
         yield (moments, z[:, -1]), min(CHUNK, len(rows) - first)
 
 
-def _actions(rows, columns: Columns, num_earlier: int) -> tuple[np.ndarray, np.ndarray]:
+def _actions(rows, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Return the action into the last frame of each window, and those before it, latest first."""
     latest_first = columns.prev_action[rows[:, ::-1]]
-    return latest_first[:, 0], latest_first[:, 1 : num_earlier + 1]
+    return latest_first[:, 0], latest_first[:, 1:]
 
 
-def _moments(found: Found, which: Int[np.ndarray, " b"], columns: Columns, latents, num_earlier: int) -> Moments:
+def _moments(found: Found, which: Int[np.ndarray, " b"], columns: Columns, latents) -> Moments:
     rows = found.rows[which]
     z = np.asarray(latents[rows[:, :-1]], np.float32)
     last = rows[:, -1]
     return Moments(
         z[:, ::-1],
-        *_actions(rows, columns, num_earlier),
+        *_actions(rows, columns),
         found.surprises[which],
         found.contents[which],
         columns.reward[last],
@@ -262,7 +261,7 @@ def _moments(found: Found, which: Int[np.ndarray, " b"], columns: Columns, laten
     )
 
 
-def _evaluation(graph: nnx.GraphDef, frozen: PyTree, held: Found, columns: Columns, latents, num_earlier: int):
+def _evaluation(graph: nnx.GraphDef, frozen: PyTree, held: Found, columns: Columns, latents):
     @jax.jit
     def run(params: PyTree, moments: Moments):
         prior = merge(graph, {**frozen, "surprise": params["surprise"]})
@@ -271,9 +270,7 @@ def _evaluation(graph: nnx.GraphDef, frozen: PyTree, held: Found, columns: Colum
     def evaluate(params: PyTree, step: int) -> tuple[float, str]:
         every = np.arange(len(held.rows))
         chunks = [every[np.minimum(np.arange(i, i + CHUNK), len(every) - 1)] for i in range(0, len(every), CHUNK)]
-        nats = np.concatenate([run(params, _moments(held, x, columns, latents, num_earlier)) for x in chunks])[
-            : len(every)
-        ]
+        nats = np.concatenate([run(params, _moments(held, x, columns, latents)) for x in chunks])[: len(every)]
         surprised = nats[held.is_surprised].mean() if held.is_surprised.any() else 0.0
         frequency = held.is_surprised.mean()
         return -float(
